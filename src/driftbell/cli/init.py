@@ -86,6 +86,13 @@ METRICS = {
     metavar="NAME=TYPE",
     help="Type in which the model is given a column, such as zip=str or store=int64; may be repeated.",
 )
+@click.option(
+    "--keep-null-words",
+    "keep_null_words",
+    multiple=True,
+    metavar="NAMES",
+    help="Columns in which NA, None and the like are texts and not null, such as 'region'.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the same facts as JSON.")
 def init(
     model: str,
@@ -167,7 +174,7 @@ def model_source(text: str) -> Path | str:
 
 
 def column_options(values: dict[str, tuple[str, ...]]) -> ColumnOptions:
-    """Return the options `--exclude`, `--column` and `--dtype` for the columns.
+    """Return the options `--exclude`, `--column`, `--dtype` and `--keep-null-words` for the columns.
 
     Raises:
         ConfigError: one has another form.
@@ -175,10 +182,13 @@ def column_options(values: dict[str, tuple[str, ...]]) -> ColumnOptions:
     from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
     from driftbell.tabular.dtypes import parse_dtypes
 
-    exclude = tuple(name for text in values["exclude"] for name in parse_names(text))
+    exclude, keep = (
+        tuple(name for text in values.get(option, ()) for name in parse_names(text))
+        for option in ("exclude", "keep_null_words")
+    )
     kinds = _pairs("--column", "zip=categorical", values["kinds"], parse_kinds)
     dtypes = _pairs("--dtype", "zip=str", values["dtypes"], parse_dtypes)
-    return ColumnOptions(kinds, exclude, dtypes=dtypes)
+    return ColumnOptions(kinds, exclude, dtypes=dtypes, keep_null_words=keep)
 
 
 def _pairs(

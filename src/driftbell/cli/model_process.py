@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from driftbell.phrases import printable
+from driftbell.process.child_end import describe_end
+from driftbell.process.memory import limit_memory
 from driftbell.process.parent_death import end_with_parent
 
 INTERRUPT_SECONDS = 3.0
@@ -55,6 +57,7 @@ def run_in_child(run: Callable[[], int]) -> tuple[int | None, str]:
         os.close(reports)
         _reports.append(writer)
         end_with_parent(parent)
+        limit_memory()
         code = run()
         os.write(writer, b"%d\n" % code)
         os._exit(code)
@@ -70,7 +73,7 @@ def run_in_child(run: Callable[[], int]) -> tuple[int | None, str]:
     if last == str(status):
         return status, ""
     model = (names or [last])[0]
-    return None, _reason(model, status)
+    return None, describe_end(model, status)
 
 
 def _stop(child: int) -> None:
@@ -84,16 +87,3 @@ def _stop(child: int) -> None:
                 time.sleep(0.05)
         os.kill(child, number)
     os.waitpid(child, 0)
-
-
-def _reason(model: str, status: int) -> str:
-    what = f"the model {model}" if model else "the model"
-    if status == -signal.SIGKILL:
-        return f"the process that loaded {what} was killed, probably because the memory ran out"
-    if status < 0:
-        name = signal.Signals(-status).name
-        return (
-            f"the library of {what} ended the process with {name}: the file is damaged, or the library has a "
-            "fault; save the model again, with the version of the library that is installed here"
-        )
-    return f"{what} ended the process that loaded it with exit code {status}: remove that call from its code"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from driftbell.errors import ConfigError
+from driftbell.phrases import join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.config.columns import ColumnSettings
@@ -34,6 +36,13 @@ OPTIONS = (
         multiple=True,
         metavar="WORD",
         help="Word that means null, such as -999; may be repeated.",
+    ),
+    click.option(
+        "--keep-null-words",
+        "keep_null_words",
+        multiple=True,
+        metavar="NAMES",
+        help="Columns in which NA, None and the like are texts and not null, such as 'region'.",
     ),
     click.option("--separator", metavar="CHAR", help="Separator of text files [default: detected]."),
     click.option(
@@ -64,6 +73,7 @@ READING_OPTIONS = (
     "exclude",
     "include",
     "nulls",
+    "keep_null_words",
     "separator",
     "decimal",
     "encoding",
@@ -102,6 +112,22 @@ def table_options(command: F) -> F:
     return command
 
 
+def print_settings(file: Path | None, left_out: Sequence[str] = ()) -> None:
+    """Print which settings of a file or the environment apply to tables, and which columns are not read.
+
+    Args:
+        file: the configuration file; None is that of the environment or the working folder.
+        left_out: columns of the reference that settings or options leave out.
+    """
+    from driftbell.config.defaults import table_settings
+
+    for source, names in table_settings(file).items():
+        text = f"{printable(source, 200)} sets {join_names(names)}"
+        if left_out and not {"columns.exclude", "columns.include"}.isdisjoint(names):
+            text += f"; not read: {join_names(printable(name) for name in left_out)}"
+        click.echo(text, err=True)
+
+
 def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = None) -> TableOptions:
     """Return the options of reading tables; an option adds to the setting, and a kind replaces it.
 
@@ -126,12 +152,16 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
             kinds |= parse_kinds({name: kind})
         except ValueError as error:
             raise ConfigError(f"--column: {error}") from error
-    exclude, include = (
+    exclude, include, keep = (
         tuple(name for text in values[option] for name in parse_names(text))
-        for option in ("exclude", "include")
+        for option in ("exclude", "include", "keep_null_words")
     )
     options = ColumnOptions(
-        kinds, (*columns.exclude, *exclude), include or columns.include, (*columns.nulls, *values["nulls"])
+        kinds,
+        (*columns.exclude, *exclude),
+        include or columns.include,
+        (*columns.nulls, *values["nulls"]),
+        keep_null_words=(*columns.keep_null_words, *keep),
     )
     fields = ("separator", "decimal", "encoding", "header", "header_row", "sheet")
     return TableOptions(options, FileOptions(**{name: values[name] for name in fields}), values["queries"])

@@ -168,6 +168,8 @@ class ModelSettings(Section):
     """The protocol of a URL's server: plain JSON, MLflow's `/invocations`, or Open Inference Protocol V2."""
     timeout: TimeLimit = timedelta(seconds=10)
     """The time for the server of a URL to answer."""
+    load_timeout: TimeLimit = timedelta(minutes=5)
+    """The time for a file of the model to be loaded, or its module to be imported."""
     golden: Path | None = None
     """Answers of the model's own library that `driftbell init` wrote; other answers stop the start."""
     engine: Literal["auto", "native"] = "auto"

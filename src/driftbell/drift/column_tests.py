@@ -15,6 +15,7 @@ from driftbell.stats import (
     Outcome,
     Size,
     category_shares,
+    cross_ranks,
     difference_size,
     distance_size,
     exceedance,
@@ -149,12 +150,13 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     """
     a, b = before.cells.values, now.values
     n, m = len(a), len(b)
-    ks = kolmogorov_smirnov(a, b, ordered=True)
+    cross = cross_ranks(a, b)
+    ks = kolmogorov_smirnov(a, b, ordered=True, ranks=cross)
     size = distance_size(ks.statistic, n, m)
     tested.distance("Kolmogorov–Smirnov", ks.statistic, n, m)
     note = _distribution_note(before.center, center(now.finite), a, b, ks)
     tested.p_value("Kolmogorov–Smirnov", SHAPE_WEIGHT, ks.p_value, n, m, size, note)
-    ranks = rank_sum(a, b, ordered=True, ties=before.ties)
+    ranks = rank_sum(a, b, ordered=True, ties=before.ties, ranks=cross)
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
     low, high = before.bins.limits if before.bins else (float(a[0]), float(a[-1]))
@@ -189,7 +191,10 @@ def _distribution_note(
         return f"median {numbers_changed(before[0], now[0])}"
     if not ks.statistic:
         return f"median {short(before[0])}"
-    place, of_a, of_b = max((_farthest(a, b, values) for values in (a, b)), key=lambda p: abs(p[1] - p[2]))
+    few, many = (a, b) if len(a) <= len(b) else (b, a)
+    below = np.searchsorted(many, few, side="left") - 1  # the difference grows up to the next row of `few`
+    places = few, many[np.append(below[below >= 0], len(many) - 1)]
+    place, of_a, of_b = max((_farthest(a, b, values) for values in places), key=lambda p: abs(p[1] - p[2]))
     return f"rows up to {short(place)}: {shares_changed(of_a, of_b)}"
 
 

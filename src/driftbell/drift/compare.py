@@ -25,6 +25,7 @@ from driftbell.drift.prepared import (
     prepare_column,
 )
 from driftbell.drift.time_tests import add_times, why_not_compared
+from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
@@ -136,13 +137,12 @@ def compare(
     else:
         prepared = prepare(reference, roles=roles, columns=columns)
     cells = _typed(window, prepared.decided, prepared.user_kinds)
-    comparisons = [_compare_column(c, cells.get(c.name), newest) for c in track(prepared.columns)]
-    names = {column.name for column in prepared.columns}
-    extra = [
-        _not_compared(name, "extra", column.kind, "the reference has no such column")
-        for name, column in cells.items()
-        if name not in names
+    comparisons = [
+        _compare_column(c, cells[c.name], newest) if c.name in cells else missing_column(c, cells)
+        for c in track(prepared.columns)
     ]
+    names = {column.name for column in prepared.columns}
+    extra = [extra_column(n, column, names) for n, column in cells.items() if n not in names]
     return (*comparisons, *extra)
 
 
@@ -152,10 +152,28 @@ def _not_compared(
     return ColumnComparison(name, role, kind or Kind.CATEGORICAL, None, (), None, note, scope)
 
 
-def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: int) -> ColumnComparison:
+def extra_column(name: str, column: TypedColumn, names: Iterable[str]) -> ColumnComparison:
+    """Return the comparison of a column that the reference, with these names, does not have."""
+    return _not_compared(name, "extra", column.kind, _no_such_column("the reference", name, names))
+
+
+def missing_column(before: PreparedColumn, names: Iterable[str]) -> ColumnComparison:
+    """Return the comparison of a column that the current data, with these names, do not have."""
+    note = _no_such_column("the current data", before.name, names)
+    return _not_compared(before.name, before.role, before.kind, note)
+
+
+def _no_such_column(table: str, name: str, names: Iterable[str]) -> str:
+    """Return that a table has no column of a name, and which other one it has that looks like it."""
+    text = f"{table} has no such column"
+    for other in names:
+        if difference := name_difference(name, other):
+            return f"{text}, but '{printable(other)}', which differs only in {difference}: rename one of both"
+    return text
+
+
+def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> ColumnComparison:
     name, role, kind = before.name, before.role, before.kind
-    if typed is None:
-        return _not_compared(name, role, kind, "the current data has no such column")
     rows = len(typed.values)
     if not rows or not before.cells.rows:
         return _not_compared(name, role, kind, "there are no rows to compare")
@@ -168,6 +186,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
+    if before.null_words or typed.null_words:
+        tested.remarks.append(_null_words(name, before.null_words, typed.null_words))
     frozen = _is_identifier(before) and add_frozen(before, now, tested)
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
@@ -205,6 +225,12 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: i
         numbers,
         unseen_rows(before, now),
     )
+
+
+def _null_words(name: str, before: str, now: str) -> str:
+    sides = {"in the reference": before, "in current": now}
+    cells = join_names(f"{count} {side}" for side, count in sides.items() if count)
+    return f"read as missing: {cells} (--keep-null-words '{printable(name)}' reads them as texts)"
 
 
 def _same_precision(before: PreparedColumn, typed: TypedColumn) -> tuple[PreparedColumn, TypedColumn]:

@@ -20,9 +20,9 @@ from driftbell.tabular.profile import (
     ColumnProfile,
     column_layout,
     count_categories,
-    count_column,
-    finite,
-    numbers,
+    count_numbers,
+    sorted_finite,
+    sorted_numbers,
     tally,
 )
 from driftbell.tabular.typed_column import TypedColumn
@@ -106,6 +106,7 @@ class PreparedColumn:
         bins: bins to which windows are rounded; None if the rows of the reference are known.
         unit: see `TypedColumn`.
         remark: see `TypedColumn`.
+        null_words: see `TypedColumn`.
     """
 
     name: str
@@ -124,6 +125,7 @@ class PreparedColumn:
     bins: Bins | None = None
     unit: str | None = None
     remark: str = ""
+    null_words: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -214,6 +216,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.date_order,
         unit=typed.unit,
         remark=typed.remark,
+        null_words=typed.null_words,
     )
 
 
@@ -245,11 +248,10 @@ def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
     cells = typed.values
     match typed.kind:
         case Kind.NUMERIC:
-            cells = numbers(cells)
-            values = np.sort(cells[~np.isnan(cells)])
-            nulls = len(cells) - len(values)
+            values = sorted_numbers(cells)
+            profile = count_numbers(values, len(cells), layout)
             counted = ColumnRows(
-                len(cells), nulls, profile=count_column(cells, layout), values=values, finite=finite(values)
+                len(cells), profile.nulls, profile=profile, values=values, finite=sorted_finite(values)
             )
         case Kind.CATEGORICAL | Kind.BOOLEAN:
             texts = count_categories(cells)

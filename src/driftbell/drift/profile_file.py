@@ -94,13 +94,15 @@ class _Column(Struct, forbid_unknown_fields=True, omit_defaults=True):
     times: _Times | None = None
     texts: _Texts | None = None
     unit: str | None = None
+    null_words: str = ""
 
 
-class _Options(Struct, forbid_unknown_fields=True):
+class _Options(Struct, forbid_unknown_fields=True, omit_defaults=True):
     kinds: dict[str, str]
     exclude: list[str]
     include: list[str]
     nulls: list[str]
+    keep_null_words: list[str] = []
 
 
 class _Version(Struct):
@@ -121,7 +123,8 @@ def encode_profile(columns: Sequence[ProfiledColumn], options: ColumnOptions) ->
         options: the user's options with which the table was read.
     """
     kinds, exclude, include = dict(options.kinds), list(options.exclude), list(options.include)
-    head = msgspec.json.encode(_Options(kinds, exclude, include, list(options.nulls)))
+    keep = list(options.keep_null_words)
+    head = msgspec.json.encode(_Options(kinds, exclude, include, list(options.nulls), keep))
     lines = b",\n".join(msgspec.json.encode(_column(column)) for column in columns)
     return b'{"driftbell_profile":%d,"options":%s,"columns":[\n%s\n]}\n' % (VERSION, head, lines)
 
@@ -160,7 +163,11 @@ def decode_profile(data: bytes, source: str) -> tuple[tuple[ProfiledColumn, ...]
     if not set(options.kinds.values()) <= set(KIND_NAMES):
         raise ConfigError(f"{start} is no valid profile: a kind in its options is unknown: {AGAIN}")
     return tuple(columns.values()), ColumnOptions(
-        options.kinds, options.exclude, options.include, options.nulls
+        options.kinds,
+        options.exclude,
+        options.include,
+        options.nulls,
+        keep_null_words=options.keep_null_words,
     )
 
 
@@ -188,6 +195,7 @@ def _column(column: ProfiledColumn) -> _Column:
         if words
         else None,
         column.unit,
+        column.null_words,
     )
 
 
@@ -316,7 +324,7 @@ def _profiled(column: _Column) -> ProfiledColumn:
 
 _PLAIN = (
     "name", "kind", "rows", "nulls", "unreadable", "stored_as", "set_by_user", "reason", "date_order",
-    "excluded", "unit",
+    "excluded", "unit", "null_words",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.drift.compare import compare
+from driftbell.drift.compare import compare, extra_column, missing_column
 from driftbell.drift.prepared import (
     NO_NUMBERS,
     ColumnRows,
@@ -30,8 +30,8 @@ from driftbell.tabular.profile import (
     ColumnLayout,
     category_layout,
     column_layout,
-    count_column,
-    finite,
+    count_numbers,
+    sorted_finite,
     tally,
 )
 from driftbell.tabular.typed_column import TypedColumn
@@ -67,7 +67,8 @@ class ProfiledColumn:
         rows: number of rows.
         nulls: number of nulls, without unreadable cells.
         unreadable: number of cells that are not of the kind.
-        stored_as, precision, set_by_user, reason, date_order, unit: see `TypedColumn`.
+        stored_as, precision, set_by_user, reason, date_order, unit, null_words: see
+            `TypedColumn`.
         excluded: why its values are not compared, or "".
         numbers: numeric: counts on bins.
         categories: categorical and boolean: counts of categories.
@@ -92,6 +93,7 @@ class ProfiledColumn:
     times: TimeProfile | None = None
     words: BinnedTexts | None = None
     unit: str | None = None
+    null_words: str = ""
 
     @property
     def readable(self) -> int:
@@ -116,8 +118,8 @@ class ProfiledColumn:
         """Return rows of another table with values rounded to the bins."""
         if self.numbers is not None:
             values = self.numbers.coarsen(rows.values)
-            profile = replace(count_column(values, layout), rows=rows.rows, nulls=rows.nulls)
-            return replace(rows, values=values, finite=finite(values), profile=profile)
+            profile = replace(count_numbers(values, len(values), layout), rows=rows.rows, nulls=rows.nulls)
+            return replace(rows, values=values, finite=sorted_finite(values), profile=profile)
         if self.categories is not None:
             texts, names = self.categories.coarsen(rows.texts)
             return replace(rows, texts=texts, names=names, profile=tally(texts, layout))
@@ -164,6 +166,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         typed.date_order,
         excluded,
         unit=typed.unit,
+        null_words=typed.null_words,
     )
     if excluded:
         return column
@@ -207,6 +210,7 @@ def outline(column: ProfiledColumn) -> PreparedColumn:
         excluded=column.excluded,
         date_order=column.date_order,
         unit=column.unit,
+        null_words=column.null_words,
     )
 
 
@@ -270,8 +274,10 @@ def _compare_columns(
     columns: Sequence[ProfiledColumn], current: Mapping[str, TypedColumn]
 ) -> Iterator[ColumnComparison]:
     for column in columns:
-        same = {name: cells for name, cells in current.items() if name == column.name}
+        if column.name not in current:
+            yield missing_column(outline(column), current)
+            continue
+        same = {column.name: current[column.name]}
         yield from compare(PreparedReference((prepare_profiled(column),)), same)
-    names = {column.name for column in columns}
-    extra = {name: cells for name, cells in current.items() if name not in names}
-    yield from compare(PreparedReference(()), extra)
+    names = [column.name for column in columns]
+    yield from (extra_column(n, cells, names) for n, cells in current.items() if n not in set(names))

@@ -30,8 +30,11 @@ LIBRARIES = (
     "lightgbm",
     "xgboost",
     "xgboost-cpu",
+    "catboost",
+    "torch",
+    "mlflow",
 )
-"""Libraries that a conversion depends on: another version of one invalidates the cache."""
+"""Libraries that a model or its conversion depends on: another version of one invalidates the cache."""
 
 MANIFEST_NAME, GRAPH_NAME = "manifest.json", "model.onnx"
 

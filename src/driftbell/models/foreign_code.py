@@ -14,6 +14,12 @@ MAX_MESSAGE_LENGTH = 300
 MAX_ROW_SECONDS = 60.0
 """A model that takes longer for one row cannot be served."""
 
+LOAD_SECONDS = 300.0
+"""Default time for a model to be loaded."""
+
+MAIN_THREAD_WORDS = ("main thread", "event loop")
+"""Words of errors in a module that can be imported in the main thread only."""
+
 T = TypeVar("T")
 A = TypeVar("A")
 
@@ -51,6 +57,42 @@ def load_with(load: Callable[[], T], *, failure: str, advise: Callable[[Exceptio
         advice = advise(error) if advise and isinstance(error, Exception) else ""
         reason = error_text(error)
         raise ModelError(f"{failure}: {reason}{'; ' if advice else ''}{advice}") from error
+
+
+def load_within(limit: float, model: str, load: Callable[[], T]) -> T:
+    """Load a model in a thread, with a limit of time.
+
+    A module that needs the main thread is loaded again in this one, without the limit.
+
+    Args:
+        limit: the time in seconds.
+        model: its file, or its name in a module.
+        load: loads it.
+
+    Raises:
+        ModelError: it is not loaded within the limit, or `load` raised an error.
+    """
+    results: list[T] = []
+    captured = ErrorCapture()
+
+    def call() -> None:
+        with captured:
+            results.append(load())
+
+    thread = threading.Thread(target=call, name="load of the model", daemon=True)
+    thread.start()
+    thread.join(limit)
+    if thread.is_alive():
+        raise ModelError(
+            f"the model {model} has not been loaded within {limit:g} s: its code waits for something, such "
+            "as a server, or has an endless loop; if it only needs more time, set model.load_timeout "
+            "(DRIFTBELL_MODEL__LOAD_TIMEOUT)"
+        )
+    if captured.error and any(words in str(captured.error) for words in MAIN_THREAD_WORDS):
+        return load()
+    if captured.error:
+        raise captured.error
+    return results[0]
 
 
 def first_call(name: str, predict: Callable[[], T]) -> T:

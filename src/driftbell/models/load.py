@@ -11,7 +11,7 @@ from driftbell.errors import ModelError
 from driftbell.models.catboost_file import load_catboost
 from driftbell.models.class_choice import with_class_names
 from driftbell.models.file_content import require_content
-from driftbell.models.foreign_code import load_with
+from driftbell.models.foreign_code import LOAD_SECONDS, load_with, load_within
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.mlflow_folder import load_mlflow
@@ -43,6 +43,7 @@ def load_model(
     sha256: str | None,
     classes: Sequence[str] = (),
     remote: RemoteOptions = RemoteOptions(),
+    limit: float = LOAD_SECONDS,
 ) -> tuple[LoadedModel, str]:
     """Load a model from a file with its own library, from the user's code, or behind a server.
 
@@ -52,6 +53,7 @@ def load_model(
         sha256: the pinned hash of the file; None if it is not pinned.
         classes: the user's class names; none for the model's own.
         remote: how a server is called.
+        limit: time in seconds for a file to be loaded, or a module to be imported.
 
     Returns:
         The model and its version, the first digits of a hash.
@@ -62,13 +64,13 @@ def load_model(
     if isinstance(source, str):
         if sha256:
             raise ModelError(f"model.path {source} is no file: remove model.sha256")
-        is_url = source.startswith(("http://", "https://"))
-        loaded, digest = load_remote(source, remote, classes) if is_url else load_reference(source, classes)
+        if source.startswith(("http://", "https://")):
+            loaded, digest = load_remote(source, remote, classes)
+        else:
+            loaded, digest = load_within(limit, source, lambda: load_reference(source, classes))
         return loaded, digest[:VERSION_DIGITS]
-    if is_folder(source):
-        loaded, digest = load_mlflow(source, sha256, classes)
-    else:
-        loaded, digest = _load_file(source, sha256, classes)
+    load = load_mlflow if is_folder(source) else _load_file
+    loaded, digest = load_within(limit, str(source), lambda: load(source, sha256, classes))
     return with_class_names(loaded, classes, str(source)), digest[:VERSION_DIGITS]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ from driftbell.records import Outputs, Task, Value
 
 MAX_DEPTH = 100
 """Levels of lists and objects in a file; a model has fewer than ten."""
+
+CLASS_COUNT = re.compile(rb'num_class(?:"\s*:\s*"|S[iU].|SL.{8})(\d{1,18})', re.DOTALL)
+"""Number of classes in JSON or UBJSON."""
 
 CATEGORY = "c"
 """Type of a categorical feature in a file."""
@@ -58,6 +62,9 @@ def load_xgboost(path: Path, content: bytes) -> LoadedModel:
         raise ModelError(_failure(path, content))
     if _is_too_deep(content):  # XGBoost would crash
         raise ModelError(_failure(path, content))
+    declared = CLASS_COUNT.search(content)
+    if declared and int(declared[1]) > MAX_CLASSES:  # XGBoost would allocate memory for each
+        raise ModelError(f"cannot load {path}: it declares {int(declared[1]):,} classes")
     booster = xgboost.Booster({"nthread": 1})
     load_with(lambda: booster.load_model(bytearray(content)), failure=_failure(path, content))
     config = json.loads(booster.save_config())["learner"]
@@ -65,8 +72,6 @@ def load_xgboost(path: Path, content: bytes) -> LoadedModel:
     parameters = config["learner_model_param"]
     if int(parameters.get("num_target", 1)) > 1:
         raise ModelError(f"{path} predicts several outputs: only models with one are served")
-    if int(parameters["num_class"]) > MAX_CLASSES:
-        raise ModelError(f"cannot load {path}: it declares {int(parameters['num_class']):,} classes")
     task, classes = _task(objective, int(parameters["num_class"]))
     names = tuple(booster.feature_names or ())
     levels = xgboost_levels(booster)

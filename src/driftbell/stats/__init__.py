@@ -36,8 +36,10 @@ from driftbell.stats.performance import (
     wilson,
 )
 from driftbell.stats.samples import (
+    CrossRanks,
     Outcome,
     benjamini_hochberg,
+    cross_ranks,
     exceedance,
     kolmogorov_smirnov,
     normed_wasserstein,
@@ -49,6 +51,7 @@ __all__ = [
     "REGRESSION_METRICS",
     "CalibrationBin",
     "ClassScore",
+    "CrossRanks",
     "Outcome",
     "Size",
     "accuracy_loss_p_value",
@@ -59,6 +62,7 @@ __all__ = [
     "class_scores",
     "classification_metrics",
     "confusion",
+    "cross_ranks",
     "difference_size",
     "distance_size",
     "error_loss_p_value",

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from driftbell.stats.smirnov import smirnov_tail
 from driftbell.stats.special import normal_tail
 
+LARGE = 50_000
+"""Only one partition for more rows than this is kept in memory."""
+
 
 class Outcome(NamedTuple):
     """A test's statistic and its p-value."""
@@ -20,8 +23,39 @@ class Outcome(NamedTuple):
     p_value: float
 
 
+class CrossRanks(NamedTuple):
+    """Ranks of the rows of the smaller of two sorted samples in the larger one.
+
+    Attributes:
+        swapped: whether the reference is the smaller one.
+        left: number of rows of the larger sample that are smaller, for each row, shape (min(n, m),).
+        right: number of rows of the larger sample that are smaller or equal, shape (min(n, m),).
+    """
+
+    swapped: bool
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+
+
+def cross_ranks(reference: NDArray[np.float64], window: NDArray[np.float64]) -> CrossRanks:
+    """Return the ranks that the Kolmogorov–Smirnov and the rank-sum test need.
+
+    Args:
+        reference: shape (n,), sorted, no NaN.
+        window: shape (m,), sorted, no NaN.
+    """
+    swapped = len(reference) < len(window)
+    few, many = (reference, window) if swapped else (window, reference)
+    left = np.searchsorted(many, few, side="left")
+    return CrossRanks(swapped, left, np.searchsorted(many, few, side="right"))
+
+
 def kolmogorov_smirnov(
-    reference: NDArray[np.float64], window: NDArray[np.float64], *, ordered: bool = False
+    reference: NDArray[np.float64],
+    window: NDArray[np.float64],
+    *,
+    ordered: bool = False,
+    ranks: CrossRanks | None = None,
 ) -> Outcome:
     """Return the two-sample, two-sided Kolmogorov–Smirnov test, exact up to 10,000 rows per sample.
 
@@ -32,6 +66,7 @@ def kolmogorov_smirnov(
         reference: shape (n,), finite or infinite, no NaN, n ≥ 1.
         window: shape (m,), finite or infinite, no NaN, m ≥ 1.
         ordered: whether both are sorted already, which saves time.
+        ranks: `cross_ranks` of both, if they are known already.
 
     Raises:
         ValueError: a sample is empty.
@@ -47,9 +82,12 @@ def kolmogorov_smirnov(
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
     n, m = len(reference), len(window)
-    rank = np.arange(m)
-    above = np.searchsorted(reference, window, side="left") * m - rank * n
-    below = (rank + 1) * n - np.searchsorted(reference, window, side="right") * m
+    # D is attained at or just below a row of each sample, so the rows of the smaller one suffice
+    _, left, right = ranks or cross_ranks(reference, window)
+    few, many = min(n, m), max(n, m)
+    rank = np.arange(few)
+    above = left * few - rank * many
+    below = (rank + 1) * many - right * few
     steps = max(int(above.max()), int(below.max()), 0)
     return Outcome(steps / (n * m), smirnov_tail(n, m, steps // math.gcd(n, m)))
 
@@ -104,6 +142,7 @@ def rank_sum(
     *,
     ordered: bool = False,
     ties: tuple[float, int] | None = None,
+    ranks: CrossRanks | None = None,
 ) -> Outcome | None:
     """Return the two-sided Wilcoxon–Mann–Whitney rank-sum test, in its normal approximation.
 
@@ -115,6 +154,7 @@ def rank_sum(
         window: shape (m,), finite or infinite, no NaN, m ≥ 1.
         ordered: whether both are sorted already, which saves time.
         ties: `tie_sums` of the reference, if it is known already.
+        ranks: `cross_ranks` of both, if they are known already.
 
     Returns:
         The number U of pairs in which the window's value is larger (half for ties); None if the normal
@@ -135,10 +175,12 @@ def rank_sum(
     if not ordered:
         reference, window = np.sort(reference), np.sort(window)
     n, m = len(reference), len(window)
-    left = np.searchsorted(reference, window, side="left")
-    right = np.searchsorted(reference, window, side="right")
-    u = float((left + right).sum()) / 2
-    cubes, largest = _all_ties(ties or tie_sums(reference), window, right - left)
+    swapped, left, right = ranks or cross_ranks(reference, window)
+    few, many = (reference, window) if swapped else (window, reference)
+    u = int((left + right).sum()) / 2
+    if swapped:
+        u = n * m - u
+    cubes, largest = _all_ties((None if swapped else ties) or tie_sums(many), few, right - left)
     rows = n + m
     if largest > rows / 2:
         return None
@@ -155,6 +197,8 @@ def tie_sums(values: NDArray[np.float64]) -> tuple[float, int]:
     """
     if not len(values):
         return 0.0, 0
+    if not (values[1:] == values[:-1]).any():
+        return 0.0, 1
     runs = _run_lengths(values)
     return _cubes(runs), int(runs.max())
 
@@ -165,20 +209,20 @@ def _cubes(runs: NDArray[np.intp]) -> float:
 
 
 def _all_ties(
-    reference: tuple[float, int], window: NDArray[np.float64], matches: NDArray[np.intp]
+    sums: tuple[float, int], other: NDArray[np.float64], matches: NDArray[np.intp]
 ) -> tuple[float, int]:
     """Return the `tie_sums` of both samples together.
 
     Args:
-        reference: those of the reference.
-        window: sorted.
-        matches: number of equal values in the reference, for each value of the window.
+        sums: those of one sample.
+        other: the other one, sorted.
+        matches: number of equal values in the one sample, for each value of the other.
     """
-    of_window = _run_lengths(window)
-    matched = matches[np.cumsum(of_window) - 1]
-    together = matched + of_window
-    cubes = reference[0] - _cubes(matched) + _cubes(together)
-    return cubes, max(reference[1], int(together.max()))
+    of_other = _run_lengths(other)
+    matched = matches[np.cumsum(of_other) - 1]
+    together = matched + of_other
+    cubes = sums[0] - _cubes(matched) + _cubes(together)
+    return cubes, max(sums[1], int(together.max()))
 
 
 def distinct_counts(ordered: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -249,18 +293,29 @@ def normed_wasserstein(
     return result if math.isfinite(result) else None
 
 
-@lru_cache(maxsize=8)
-def _quantiles(n: int, m: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+Partition = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+
+
+def _quantiles(n: int, m: int) -> Partition:
     """Partition (0, 1] so that the quantiles of both sorted samples are constant on each interval.
 
     Returns:
         For each interval its index in the sample of n, its index in the sample of m, and its width.
     """
-    ends, _ = distinct_counts(np.sort(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])))
+    return _kept_large(n, m) if n + m > LARGE else _kept(n, m)
+
+
+def _partition(n: int, m: int) -> Partition:
+    both = np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n])
+    both.sort(kind="stable")  # merges the two, which are sorted
+    ends = both[np.concatenate([[True], both[1:] != both[:-1]])]
     cut = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
     for part in cut:
         part.flags.writeable = False  # shared by all callers
     return cut
+
+
+_kept, _kept_large = lru_cache(maxsize=8)(_partition), lru_cache(maxsize=1)(_partition)
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ from fnmatch import fnmatchcase
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import Kind
+from driftbell.tabular.null_words import PANDAS_WORDS
 
+ALL_WORDS = frozenset(PANDAS_WORDS) - {""}
 INTEGER = "integer"
 KIND_NAMES = ("numeric", INTEGER, "categorical", "boolean", "datetime", "text", "identifier")
 """Kinds that a user may set; "integer" is numeric, and numbers with decimals are unreadable."""
@@ -27,6 +29,7 @@ class ColumnOptions:
         nulls: texts that mean null, in addition to the usual ones.
         dtypes: type by column in the table that a model is given, as pandas names it.
         known: by column, values of a model that usually mean null in a text file, such as "NA".
+        keep_null_words: names or patterns of columns in which words such as NA are texts.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -35,6 +38,15 @@ class ColumnOptions:
     nulls: Sequence[str] = ()
     dtypes: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    keep_null_words: Sequence[str] = ()
+
+    def keeps_null_words(self, name: str) -> bool:
+        """Return whether only blank cells and the words in `nulls` are null in a column."""
+        return name in _Patterns(self.keep_null_words)
+
+    def known_words(self, name: str) -> frozenset[str]:
+        """Return the words that are values in a column, although pandas reads them as null."""
+        return ALL_WORDS if self.keeps_null_words(name) else self.known.get(name, frozenset())
 
     @property
     def typed(self) -> frozenset[str]:
@@ -115,6 +127,7 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
             ("dtypes", options.dtypes),
             ("exclude", options.exclude),
             ("include", options.include),
+            ("keep-null-words", options.keep_null_words),
         ):
             exact = option in ("column", "dtypes")
             for pattern in patterns:

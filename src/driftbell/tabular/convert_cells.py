@@ -41,12 +41,14 @@ def as_numbers(cells: Cells, texts: TextColumn | None, *, whole: bool = False) -
         texts: their content, if they are texts.
         whole: whether numbers with decimals are none.
     """
-    values = np.full(len(cells), np.nan)
+    values: NDArray[np.float64]
     if cells.form is Form.NUMBERS:
-        values = cells.data.astype(np.float64)
+        values = cells.data.astype(np.float64, copy=False)
     elif cells.form is Form.BOOLEANS:
         values = _booleans_as_numbers(cells.data)
-    elif texts is not None:
+    elif texts is None:
+        values = np.full(len(cells), np.nan)
+    else:
         values = texts.numbers
         if texts.present and np.isnan(values).all():
             values = texts.booleans(BOOLEANS)

@@ -21,6 +21,7 @@ from driftbell.tabular.column_options import ColumnOptions, select_columns, user
 from driftbell.tabular.convert_cells import as_kind
 from driftbell.tabular.dtypes import INT64, TIMES_OF_PANDAS, as_whole, dtype_of, kind_of_dtype, whole_numbers
 from driftbell.tabular.files import read_file
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import BOOLEANS, TextColumn
 
@@ -33,11 +34,13 @@ class FeatureTable:
         columns: integers as int64, other numbers as float64 with NaN, all others as objects with None.
         dtypes: the type of each column as pandas reads the same file.
         detected: what was detected of the file, such as its separator; see `RawTable`.
+        null_words: cells of texts that are null as pandas reads them, such as "47 cells 'NA'", by column.
     """
 
     columns: dict[str, Column]
     dtypes: dict[str, str]
     detected: Mapping[str, Any] = field(default_factory=dict)
+    null_words: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_feature_table(
@@ -65,7 +68,22 @@ def feature_table(
     names = select_columns(list(raw.columns), options, strict=strict)
     typed = {name: _typed_column(name, raw, options) for name in names}
     columns = {name: column for name, (column, _) in typed.items()}
-    return FeatureTable(columns, {name: dtype for name, (_, dtype) in typed.items()}, raw.detected)
+    words = {name: _null_words(name, raw.columns[name], column, options) for name, column in columns.items()}
+    return FeatureTable(
+        columns,
+        {name: dtype for name, (_, dtype) in typed.items()},
+        raw.detected,
+        {name: cells for name, cells in words.items() if cells},
+    )
+
+
+def _null_words(name: str, cells: Cells, column: Column, options: ColumnOptions) -> str:
+    if not cells.from_text or cells.form is not Form.TEXTS or column.dtype != object:
+        return ""
+    if not any(isinstance(value, str) for value in column.tolist()):
+        return ""
+    texts = TextColumn(cells.data, tuple(options.nulls))
+    return count_words(texts.usual_nulls(literal=True, known=options.known_words(name)))
 
 
 def read_features(path: str | PathLike[str], options: ColumnOptions | None = None) -> dict[str, Column]:
@@ -82,10 +100,12 @@ def as_features(table: Any) -> dict[str, Column]:
     return read_features(table) if is_path(table) else feature_columns(read_raw(table))
 
 
-def feature_columns(raw: RawTable, options: ColumnOptions | None = None) -> dict[str, Column]:
+def feature_columns(
+    raw: RawTable, options: ColumnOptions | None = None, *, strict: bool = True
+) -> dict[str, Column]:
     """Return the columns of a table; see `read_features`."""
     options = options or ColumnOptions()
-    names = select_columns(list(raw.columns), options, strict=True)
+    names = select_columns(list(raw.columns), options, strict=strict)
     columns = {name: _typed_column(name, raw, options)[0] for name in names}
     return {n: c.astype(np.float64) if c.dtype.kind in "iu" else c for n, c in columns.items()}
 
@@ -96,17 +116,18 @@ def _typed_column(name: str, raw: RawTable, options: ColumnOptions) -> tuple[Col
     texts = None
     if cells.form is Form.TEXTS:
         texts = _text_cells(cells.data, tuple(options.nulls), raw.decimal)
+    known = options.known_words(name)
     if kind is None and kind_of_dtype(dtype):
         kind = Kind(kind_of_dtype(dtype))
         if kind is Kind.CATEGORICAL and texts is not None:
-            return texts.texts(literal=True, exact=True, known=options.known.get(name, ())), dtype
+            return texts.texts(literal=True, exact=True, known=known), dtype
     if kind is not None:
         values, _ = as_kind(kind, cells, texts)
         values = objects(values.tolist()) if kind is Kind.DATETIME else values
         if cells.form is Form.NUMBERS and kind is Kind.NUMERIC:
             return values, dtype or dtype_of(cells, texts, values)
         return values, dtype or _dtype_of_kind(kind, values)
-    values = _column(name, cells, texts, options.known.get(name, ()))
+    values = _column(name, cells, texts, known)
     return values, dtype or dtype_of(cells, texts, values)
 
 

@@ -7,12 +7,12 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
@@ -39,6 +39,10 @@ EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 COMPRESSED_SUFFIXES = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
 PANDAS_INDEX = "__index_level_"
 SAMPLE_ROWS = 2000
+
+MAX_PARTS = 32
+"""A Parquet file is read in about this number of parts, each with some of the columns."""
+
 NO_ROWS = (
     "it is a profile, which has no rows: only the reference of `driftbell check` may be one, as a plain file"
 )
@@ -130,28 +134,44 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         ConfigError: it cannot be read, or is empty.
     """
+    with _open(path) as file:
+        return _content(path, file)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; errors name it."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _content(path: Path, file: BinaryIO) -> bytes:
+    data = file.read()
     if not data:
         raise ConfigError(f"cannot read {path}: the file is empty; the first line must name every column")
     return data
 
 
 def _read(path: Path, options: FileOptions) -> RawTable:
-    data, compression = decompress(read_bytes(path), str(path))
+    with _open(path) as file:
+        if file.seekable():
+            head = file.read(len(PARQUET))
+            file.seek(0)
+            if head == PARQUET:  # by columns, since the whole content may be large
+                return _parquet(path, file, {})
+        content = _content(path, file)
+    data, compression = decompress(content, str(path))
     facts = {"compression": compression} if compression else {}
     if data.startswith(PARQUET) or path.suffix.lower() == ".parquet":
-        table = _typed(
-            path, "Parquet", facts, lambda pl: pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
-        )
-        return _with_categories(table, parquet_categories(data))
+        return _parquet(path, io.BytesIO(data), facts)
     if data.startswith(ARROW):
-        table = _typed(path, "Arrow", facts, lambda pl: _read_ipc(pl, data))
+        table = _typed(path, "Arrow", facts, lambda pl: [_read_ipc(pl, data)])
         return _with_categories(table, arrow_categories(data))
     if path.suffix.lower() in (".arrow", ".feather", ".ipc") and not data.startswith(FEATHER_1):
-        return _typed(path, "Arrow stream", facts, lambda pl: pl.read_ipc_stream(io.BytesIO(data)))
+        return _typed(path, "Arrow stream", facts, lambda pl: [pl.read_ipc_stream(io.BytesIO(data))])
     if data.startswith(FEATHER_1):
         raise ConfigError(f"cannot read {path}: Feather version 1 is not supported: write it as version 2")
     if data.startswith(SQLITE):
@@ -183,15 +203,29 @@ def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) 
     return RawTable(columns, str(path), detected, decimal)
 
 
-def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], Any]) -> RawTable:
-    """Read a file that has types."""
+def _parquet(path: Path, source: BinaryIO, facts: dict[str, Any]) -> RawTable:
+    def read(pl: Any) -> Iterator[Any]:
+        count = len(pl.read_parquet_schema(source))
+        step = max(1, count // MAX_PARTS)
+        for first in range(0, max(count, 1), step):
+            source.seek(0)
+            columns = list(range(first, min(first + step, count)))
+            yield pl.read_parquet(source, columns=columns, hive_partitioning=False)
+
+    table = _typed(path, "Parquet", facts, read)
+    source.seek(0)
+    return _with_categories(table, parquet_categories(source))
+
+
+def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], Iterable[Any]]) -> RawTable:
+    """Read a file that has types, as frames with some of its columns each."""
     import polars as pl
 
     try:
         with _any_time_zone():
-            frame = read(pl)
             columns = {
                 s.name: read_series(s.name, s)
+                for frame in read(pl)
                 for s in frame.get_columns()
                 if not s.name.startswith(PANDAS_INDEX)
             }

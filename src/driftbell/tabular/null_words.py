@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from driftbell.phrases import count_of, join_names
 
 PANDAS_WORDS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
@@ -22,3 +24,13 @@ def null_words(more: Iterable[str] = ()) -> frozenset[str]:
         more: further texts.
     """
     return NULL_WORDS | {text.strip() for text in more}
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """Return how many cells have which words; "" for none.
+
+    >>> count_words({"NA": 46, "?": 1})
+    "47 cells 'NA' and '?'"
+    """
+    words = join_names(f"'{word}'" for word in counts)
+    return f"{count_of(sum(counts.values()), 'cell')} {words}" if counts else ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from driftbell.tabular.cells import Cells, Form
 from driftbell.tabular.convert_cells import as_texts
@@ -14,18 +13,16 @@ PANDAS_CATEGORY = b'"pandas_type": "categorical"'
 """Part of the description of a table that pandas writes into a file."""
 
 
-def parquet_categories(data: bytes) -> frozenset[str]:
+def parquet_categories(file: BinaryIO) -> frozenset[str]:
     """Return the columns of a Parquet file that pandas wrote as categories.
 
     Args:
-        data: the file's bytes.
+        file: the file, at its start.
     """
-    if PANDAS_CATEGORY not in data:
-        return frozenset()
     import polars as pl
 
     try:
-        described = json.loads(pl.read_parquet_metadata(io.BytesIO(data)).get("pandas", "{}"))
+        described = json.loads(pl.read_parquet_metadata(file).get("pandas", "{}"))
         columns = described.get("columns", [])
         return frozenset(str(c["field_name"]) for c in columns if c["pandas_type"] == "categorical")
     except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError):

@@ -81,8 +81,9 @@ class SinglePrecision:
 
 def _is_single(values: Vector, images: Vector) -> NDArray[np.bool_]:
     """Return which numbers have decimals, and fill single precision but not more."""
-    mantissas = np.frexp(values)[0] * 2.0**SHORT_BITS
     single: NDArray[np.bool_] = values == images
-    single &= values != np.rint(values)
-    single &= mantissas != np.rint(mantissas)
+    rows = np.flatnonzero(single)
+    some = values[rows]
+    mantissas = np.frexp(some)[0] * 2.0**SHORT_BITS
+    single[rows] = (some != np.rint(some)) & (mantissas != np.rint(mantissas))
     return single

@@ -112,11 +112,25 @@ def count_column(column: Column, on: ColumnLayout) -> ColumnProfile:
     array([1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     """
     if on.kind is Kind.NUMERIC:
-        values = numbers(column)
-        present = values[~np.isnan(values)]
-        nulls = len(values) - len(present)
-        return ColumnProfile(len(values), nulls, _binned(present, on.edges), _binned(present, on.bars))
+        return count_numbers(sorted_numbers(column), len(column), on)
     return tally(count_categories(column), on)
+
+
+def count_numbers(values: Column, rows: int, on: ColumnLayout) -> ColumnProfile:
+    """Profile numbers on a layout.
+
+    Args:
+        values: sorted, without NaN.
+        rows: number of rows with those of NaN.
+        on: the bins.
+    """
+    return ColumnProfile(rows, rows - len(values), _binned(values, on.edges), _binned(values, on.bars))
+
+
+def sorted_numbers(column: Column) -> NDArray[np.float64]:
+    """Return the numbers of a column without NaN, sorted."""
+    values = np.sort(numbers(column))  # NaN last
+    return values[: int(np.searchsorted(values, np.nan))]
 
 
 def tally(counts_by_category: Counter[str | None], on: ColumnLayout) -> ColumnProfile:
@@ -144,6 +158,12 @@ def numbers(column: Column) -> NDArray[np.float64]:
 def finite(values: Column) -> Column:
     """Return values without NaN and infinity."""
     return values[np.isfinite(values)]
+
+
+def sorted_finite(values: Column) -> Column:
+    """Return sorted values without NaN, without the infinite ones."""
+    first, last = np.searchsorted(values, -np.inf, side="right"), np.searchsorted(values, np.inf)
+    return values[int(first) : int(last)]
 
 
 def texts(column: Column) -> list[str | None]:
@@ -235,5 +255,6 @@ def _quantile(values: NDArray[np.float64], share: float, unit: float) -> float:
 
 
 def _binned(values: NDArray[np.float64], edges: Iterable[float]) -> NDArray[np.int64]:
-    inner = np.fromiter(edges, dtype=np.float64)
-    return np.bincount(np.searchsorted(inner, values, side="left"), minlength=len(inner) + 1).astype(np.int64)
+    """Count sorted values in the bins between edges."""
+    inner = np.searchsorted(values, np.fromiter(edges, dtype=np.float64), side="right")
+    return np.diff(inner, prepend=0, append=len(values)).astype(np.int64)

@@ -42,6 +42,7 @@ class TextColumn:
         nulls: further texts that mean null.
         decimal: decimal mark; None decides it on the column.
         reference_unit: see `read_numbers`.
+        keep_null_words: whether the usual words such as NA are texts.
     """
 
     def __init__(
@@ -50,13 +51,16 @@ class TextColumn:
         nulls: tuple[str, ...] = (),
         decimal: str | None = None,
         reference_unit: str | None = None,
+        *,
+        keep_null_words: bool = False,
     ) -> None:
         import polars as pl
 
         self.series = series
         self._decimal = decimal
         self._reference_unit = reference_unit
-        self._words = null_words(nulls)
+        self._words = frozenset({"", *map(str.strip, nulls)}) if keep_null_words else null_words(nulls)
+        self._keeps_null_words = keep_null_words
         self._more_nulls = frozenset(nulls)
         self._pl = pl
 
@@ -92,6 +96,20 @@ class TextColumn:
     def distinct(self) -> tuple[Any, NDArray[np.int64]]:
         """Different texts in the order of their first rows, without null words, and the rows of each."""
         return self._counted(self.series)
+
+    def usual_nulls(self, *, literal: bool = False, known: Collection[str] = ()) -> dict[str, int]:
+        """Return the number of cells by each word that is null by default, such as NA.
+
+        Args:
+            literal: see `null`.
+            known: see `null`.
+        """
+        pl = self._pl
+        cells = self.series if literal else self.series.str.strip_chars()
+        words = set(PANDAS_WORDS).difference(known) if literal else self._words
+        words = words.difference({""}, map(str.strip, self._more_nulls))
+        counted = cells.filter(cells.is_in(pl.Series(sorted(words), dtype=pl.String).implode()))
+        return dict(sorted(counted.value_counts().rows()))
 
     @cached_property
     def present(self) -> int:
@@ -242,15 +260,21 @@ class TextColumn:
                 the user's own words are null too.
             known: words that are values with `literal`.
         """
-        pl = self._pl
-        if not literal and not len(self._odd[0]) and not self._more_nulls:
+        if self._are_plain(literal):
             return np.isnan(self._values)
+        return self._null_words(self.series, literal=literal, known=known)
+
+    def _are_plain(self, literal: bool) -> bool:
+        return not (literal or self._keeps_null_words or len(self._odd[0]) or self._more_nulls)
+
+    def _null_words(self, series: Any, *, literal: bool, known: Collection[str]) -> NDArray[np.bool_]:
+        pl = self._pl
         words = {"", *(w.strip() for w in self._more_nulls)} if literal else self._words
-        clean = self.series.str.strip_chars()
+        clean = series.str.strip_chars()
         is_word = clean.is_in(pl.Series(sorted(words), dtype=pl.String).implode())
         if literal:
             exact = sorted(set(PANDAS_WORDS).difference(known))
-            is_word |= self.series.is_in(pl.Series(exact, dtype=pl.String).implode())
+            is_word |= series.is_in(pl.Series(exact, dtype=pl.String).implode())
         return np.asarray((is_word | clean.is_null()).fill_null(True).to_numpy(), dtype=np.bool_)
 
     def texts(
@@ -270,6 +294,9 @@ class TextColumn:
         pool[:-1] = whole.to_list()
         numbers = pl.Series(range(len(names)), dtype=pl.Int64)
         index = self.series.replace_strict(names, numbers, default=len(names), return_dtype=pl.Int64)
+        if not self._are_plain(literal):
+            pool[:-1][self._null_words(names, literal=literal, known=known)] = None
         result: NDArray[np.object_] = pool[index.to_numpy()]
-        result[self.null(literal=literal, known=known)] = None
+        if self._are_plain(literal):
+            result[np.isnan(self._values)] = None
         return result

@@ -15,13 +15,17 @@ from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_categories import as_category
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
+from driftbell.tabular.text_times import unclear_dates
 
 AMBIGUOUS_POINTS = "numbers such as 1.234 may also be thousands, which --decimal decides"
+
+TEXT_KINDS = (Kind.CATEGORICAL, Kind.TEXT, Kind.IDENTIFIER)
 
 NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
@@ -47,7 +51,8 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
-        remark: what is not certain about its numbers, such as their decimal mark; "" for nothing.
+        remark: what is not certain about its numbers or dates, such as their decimal mark; "" for nothing.
+        null_words: texts: cells with a word that means null by default, such as "47 cells 'NA'"; "" for none.
         unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
             of limits and approximations, such as `<5`; None if it is not known.
     """
@@ -65,6 +70,7 @@ class TypedColumn:
     unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
     unit: str | None = None
     remark: str = ""
+    null_words: str = ""
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
@@ -94,6 +100,7 @@ def read_columns(
     exclude: Sequence[str] = (),
     include: Sequence[str] = (),
     nulls: Sequence[str] = (),
+    keep_null_words: Sequence[str] = (),
     roles: Collection[str] = (),
 ) -> dict[str, TypedColumn]:
     """Read the columns of a table.
@@ -108,6 +115,7 @@ def read_columns(
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones; also numbers, such as "-999".
+        keep_null_words: names or patterns of columns in which the usual words, such as NA, are texts.
         roles: columns that have a role, such as the predictions: they are no identifiers and no free text.
 
     Raises:
@@ -118,7 +126,7 @@ def read_columns(
     >>> columns["amount"].values, columns["city"].values
     (array([1. , 2.5, nan]), array(['Rome', None, 'Oslo'], dtype=object))
     """
-    options = ColumnOptions(columns or {}, exclude, include, nulls)
+    options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
     given = kinds or {}
     if isinstance(table, Mapping) and table and all(isinstance(c, TypedColumn) for c in table.values()):
         names = select_columns(list(table), options, strict=kinds is None)
@@ -189,7 +197,8 @@ def _typed(
     texts = None
     if cells.form is Form.TEXTS:
         unit = given.unit if isinstance(given, TypedColumn) else None
-        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal, unit)
+        keeps = options.keeps_null_words(name)
+        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal, unit, keep_null_words=keeps)
     order, kind, reason, decided = "", user_kind(name, options), "", None
     set_by_user = kind is not None
     if isinstance(given, TypedColumn):
@@ -233,8 +242,22 @@ def _typed(
         decided,
         np.flatnonzero(unreadable) if count else NO_ROWS,
         (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
-        AMBIGUOUS_POINTS if texts and kind is Kind.NUMERIC and texts.may_be_thousands else "",
+        _remark(kind, texts, order, count),
+        count_words(texts.usual_nulls()) if texts and kind in TEXT_KINDS else "",
     )
+
+
+def _remark(kind: Kind | None, texts: TextColumn | None, order: str, unreadable: int) -> str:
+    """Return what is not certain about the numbers or dates of a column of texts; "" for nothing."""
+    if texts is None:
+        return ""
+    if kind is Kind.NUMERIC:
+        return AMBIGUOUS_POINTS if texts.may_be_thousands else ""
+    if kind is Kind.DATETIME and order and unreadable:
+        return f"dates such as 03/04/2026 are read {order}"
+    if kind in TEXT_KINDS and texts.might_be_times and (dates := unclear_dates(texts.distinct[0])):
+        return f"{dates} are compared as texts: write them in one format, such as 2026-04-03"
+    return ""
 
 
 def _stored_as(cells: Cells, texts: TextColumn | None) -> str:

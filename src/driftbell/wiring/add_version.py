@@ -143,7 +143,7 @@ def _examine(
     classes = options.classes or configured.classes
     protocol = options.protocol or configured.protocol
     remote = RemoteOptions(protocol, configured.timeout.total_seconds())
-    offered = offer_model(options.source, classes, remote, trust)
+    offered = offer_model(options.source, classes, remote, trust, configured.load_timeout.total_seconds())
     examined_options = InitOptions(
         model=options.source,
         reference=str(reference),
@@ -164,4 +164,5 @@ def _merged(settings: ColumnOptions, user: ColumnOptions) -> ColumnOptions:
         settings.include,
         settings.nulls,
         {**settings.dtypes, **user.dtypes},
+        keep_null_words=(*settings.keep_null_words, *user.keep_null_words),
     )

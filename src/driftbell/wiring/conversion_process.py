@@ -1,25 +1,36 @@
-"""Child process that converts the configured model and writes it to the conversion cache."""
+"""Child process that loads the configured model, converts it, and writes it to the conversion cache."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from contextlib import suppress
 
 from driftbell import jsonlog
 from driftbell.config.settings import Settings
 from driftbell.errors import DriftbellError
+from driftbell.process.memory import limit_memory
 from driftbell.process.parent_death import exit_with
 from driftbell.wiring.model import convert_model
+from driftbell.wiring.model_trial import DONE, MAX_REPORT
 
 
-def main(parent: int) -> None:
-    """Convert the model of the settings on standard input: `data_dir`, `model` and `columns` as JSON.
+def main(parent: int, reports: int) -> None:
+    """Load and convert the model of the settings on standard input.
+
+    They are the sections `data_dir`, `model` and `columns` as JSON.
 
     Args:
         parent: process id of the parent process.
+        reports: file descriptor to which `DONE`, or the message of an error, is written.
     """
     jsonlog.configure()
     exit_with(parent)  # where the kernel does not end this process with its parent
-    with suppress(DriftbellError):  # the parent process opens the model too, and raises the error itself
+    limit_memory()
+    try:
         convert_model(Settings.model_validate(json.load(sys.stdin)))
+        report = DONE
+    except DriftbellError as error:
+        report = str(error).encode()[:MAX_REPORT]
+    os.write(reports, report)
+    os._exit(0)  # threads of the model do not keep it from ending

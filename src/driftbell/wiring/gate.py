@@ -23,6 +23,7 @@ from driftbell.tabular.features import feature_columns
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import read_columns
+from driftbell.wiring.native_model import known_words
 from driftbell.wiring.offline import rehearsal
 from driftbell.wiring.store import open_complete_store
 from driftbell.wiring.tables import open_table
@@ -191,7 +192,12 @@ def _features(
     wanted = {name: raw.columns[name] for name in names}
     kinds = {name: kind for name, kind in options.kinds.items() if name in wanted}
     table = replace(raw, columns=wanted)
-    columns = feature_columns(table, ColumnOptions(kinds, nulls=options.nulls))
+    values = {f.name: f.categories for f in model.schema.features}
+    values |= dict.fromkeys(names[len(values) :], model.classes)  # the labels
+    reading = ColumnOptions(
+        kinds, nulls=options.nulls, known=known_words(values), keep_null_words=options.keep_null_words
+    )
+    columns = feature_columns(table, reading, strict=False)
     digits = {}
     for feature in model.schema.features:
         name, column = feature.name, columns[feature.name]
@@ -201,7 +207,7 @@ def _features(
             digits[name] = Kind.CATEGORICAL.value
     if not digits:
         return columns
-    return feature_columns(table, ColumnOptions({**kinds, **digits}, nulls=options.nulls))
+    return feature_columns(table, replace(reading, kinds={**kinds, **digits}), strict=False)
 
 
 def _check_numbers(name: str, table: RawTable, options: ColumnOptions) -> None:

@@ -80,7 +80,12 @@ class _Planner:
             cells = as_category(self.raw.columns[name])
             texts = None
             if cells.form is Form.TEXTS:
-                texts = TextColumn(cells.data, tuple(self.options.nulls), self.raw.decimal)
+                texts = TextColumn(
+                    cells.data,
+                    tuple(self.options.nulls),
+                    self.raw.decimal,
+                    keep_null_words=self.options.keeps_null_words(name),
+                )
             self.decisions[name] = decide_kind(name, cells, texts)
         return self.decisions[name]
 
@@ -116,8 +121,9 @@ class _Planner:
     def values(self, name: str) -> Counter[object]:
         """Return the values of a column other than null, with their numbers."""
         table = replace(self.raw, columns={name: self.raw.columns[name]})
-        nulls = ColumnOptions(nulls=self.options.nulls)
-        return Counter(v for v in feature_columns(table, nulls)[name].tolist() if not is_empty_label(v))
+        reading = ColumnOptions(nulls=self.options.nulls, keep_null_words=self.options.keep_null_words)
+        values = feature_columns(table, reading, strict=False)[name].tolist()
+        return Counter(v for v in values if not is_empty_label(v))
 
     def guess(self, candidates: Sequence[str], *, ordered: bool = False) -> tuple[str | None, str]:
         """Return the column that is probably the label, and why; None if it is not clear.
@@ -198,7 +204,13 @@ def classes_advice(loaded: LoadedModel, values: Collection[object]) -> str:
         loaded: the model.
         values: different values of the label.
     """
-    if loaded.task is not Task.REGRESSION or not loaded.classes_decide or len(values) != 2:
+    decides = loaded.task is Task.REGRESSION and loaded.classes_decide
+    return two_classes_advice(values) if decides else ""
+
+
+def two_classes_advice(values: Collection[object]) -> str:
+    """Return how to make a regression a classifier of the two values of the label; "" if they are not two."""
+    if len(values) != 2:
         return ""
     names = ",".join(sorted(map(label_text, values)))
     return f"if its numbers are scores of the second of two classes, name both with --classes '{names}'"
@@ -239,13 +251,12 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str], target: s
         f"the model was fitted on {join_names(planner.loaded.feature_names, max_names=40)}; "
         f"the file has {join_names(planner.names, max_names=40)}"
     )
-    by_lower_case = {name.strip().casefold(): name for name in extras}
     renamed = {}
     for name in missing[:5]:
-        similar = by_lower_case.get(name.strip().casefold()) or similar_name(name, extras)
+        similar = similar_name(name, extras)
         if similar:
             renamed[name] = similar
-            message += f"; for '{printable(name)}', did you mean '{printable(similar)}'?"
+            message += f"; for '{printable(name)}', {suggest_name(name, [similar])}"
     others = [name for name in extras if name not in renamed.values()]
     if target is None and len(others) > len(missing) - len(renamed):  # otherwise all may be features
         label, _ = planner.guess(others)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from driftbell.atomic_write import write_atomically
-from driftbell.config.settings import Settings
+from driftbell.config.settings import ModelSettings, Settings
+from driftbell.config.sources import values_of_environment
 from driftbell.errors import ConfigError, UntrustedModelError
 from driftbell.models.golden import write_golden
 from driftbell.models.remote import RemoteOptions
@@ -40,7 +44,9 @@ def init_model(options: InitOptions, trust: Callable[[UntrustedModelError], bool
     _check_files(options, [golden, row, *([stored] if from_database else [])])
     if options.query and not from_database:
         raise ConfigError("--query needs a database such as sqlite:///FILE or postgresql://USER@HOST/NAME")
-    offered = offer_model(options.model, options.classes, RemoteOptions(options.protocol), trust)
+    offered = offer_model(
+        options.model, options.classes, RemoteOptions(options.protocol), trust, _load_limit()
+    )
     with _reference_file(options, stored) as (reference, dropped):
         return _init(options, offered, reference, golden, row, dropped)
 
@@ -91,6 +97,17 @@ def _init(
     )
 
 
+def _load_limit() -> float:
+    """Return `model.load_timeout` of the environment in seconds; there is no configuration file yet."""
+    values = {name: value for name, value, _ in values_of_environment(os.environ)}
+    given = {"load_timeout": values["model.load_timeout"]} if "model.load_timeout" in values else {}
+    try:
+        return ModelSettings.model_validate(given).load_timeout.total_seconds()
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].partition(", ")[2]
+        raise ConfigError(f"DRIFTBELL_MODEL__LOAD_TIMEOUT {reason}") from error
+
+
 def _configuration(
     options: InitOptions, settings: Settings, other_types: Mapping[str, str], golden: Path | None
 ) -> Configuration:
@@ -109,6 +126,7 @@ def _configuration(
         exclude=columns.exclude,
         kinds=columns.kinds,
         dtypes={**columns.dtypes, **other_types},
+        keep_null_words=columns.keep_null_words,
     )
 
 

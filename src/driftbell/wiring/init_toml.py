@@ -29,6 +29,7 @@ class Configuration:
         exclude: `columns.exclude`.
         kinds: `columns.kinds`.
         dtypes: `columns.dtypes`.
+        keep_null_words: `columns.keep_null_words`.
     """
 
     command: str
@@ -44,6 +45,7 @@ class Configuration:
     exclude: Sequence[str] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    keep_null_words: Sequence[str] = ()
 
 
 def toml_string(text: str) -> str:
@@ -109,6 +111,9 @@ def _columns(values: Configuration) -> list[str]:
         lines += ["# Kinds of columns.", f"kinds = {_table(values.kinds)}"]
     if values.dtypes:
         lines += ["# Types in which the model is given columns.", f"dtypes = {_table(values.dtypes)}"]
+    if values.keep_null_words:
+        names = ", ".join(map(toml_string, values.keep_null_words))
+        lines += ["# Columns in which NA, None and the like are texts.", f"keep_null_words = [{names}]"]
     return ["", "[columns]", *lines] if lines else []
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.data_folder import exclusive_setup
-from driftbell.errors import ConfigError
-from driftbell.models.load import BOOSTER_SUFFIXES, TORCH_SUFFIX
+from driftbell.errors import ConfigError, PredictError
 from driftbell.models.reference import build_reference
 from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
@@ -25,20 +22,11 @@ from driftbell.wiring.model_files import (
     log_engine,
     read_cached_training,
 )
+from driftbell.wiring.model_trial import try_model
 from driftbell.wiring.native_model import check_golden
 
-CONVERT = """
-import sys
-from driftbell.process.parent_death import end_with_parent
-parent = int(sys.argv[1])
-end_with_parent(parent)  # before the libraries are imported, which takes seconds
-from driftbell.wiring.conversion_process import main
-main(parent)
-"""
-"""Program of the child process that converts the model, given the id of its parent process.
-
-Its settings are read from standard input.
-"""
+MAX_TRIED_ROWS = 1000
+"""Rows of the reference that a model predicts before it is served for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,10 @@ def open_model(settings: Settings) -> OpenedModel:
         ConfigError: a file is missing or invalid; the message names it.
     """
     _check_paths(settings.model)
+    with exclusive_setup(settings.data_dir):  # waits for the process that converts the model
+        conversion = load_cached_conversion(settings)
+    if conversion is None and isinstance(settings.model.path, Path) and settings.model.prediction is None:
+        try_model(settings)
     with exclusive_setup(settings.data_dir):
         conversion = load_cached_conversion(settings)
         model: Model | None = conversion.model if conversion else None
@@ -85,21 +77,26 @@ def open_model(settings: Settings) -> OpenedModel:
 
 
 def convert_model(settings: Settings) -> None:
-    """Convert the model, and write it to the conversion cache, unless another process has done it.
+    """Load the model, predict rows of its reference, and write it to the conversion cache.
+
+    Nothing is done if another process has done it.
 
     Raises:
         ConfigError: a file is missing or invalid; the message names it.
     """
     with exclusive_setup(settings.data_dir):
         if load_cached_conversion(settings) is None:
-            build_model(settings)
+            model, training, _ = build_model(settings)
+            with suppress(PredictError):  # a row that the model refuses is refused in requests too
+                model.predict({n: c[:MAX_TRIED_ROWS] for n, c in training.features.items()})
 
 
 def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Model:
     """Open the model without its reference, from the conversion cache where possible.
 
     A cached model is loaded without the libraries that it was trained with. If there is none, a child process
-    converts it, so that the memory of those libraries is released before serving starts.
+    loads and converts it first: it may crash alone, and the memory of those libraries is released before
+    serving starts.
 
     Args:
         settings: all settings.
@@ -110,21 +107,8 @@ def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambd
     """
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
-    if conversion is None and _may_convert(settings.model) and find_spec("onnxruntime"):
-        sections = {"data_dir": True, "columns": True, "model": True}
-        options = settings.model_dump_json(include=sections, exclude={"model": {"timeout"}})
-        # its errors are raised again below, in this process
-        command = [sys.executable, "-c", CONVERT, str(os.getpid())]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as child:  # noqa: S603
-            try:
-                if child.stdin:
-                    with suppress(BrokenPipeError), child.stdin as pipe:  # it has ended
-                        pipe.write(options)
-                meanwhile()
-                child.wait()
-            except BaseException:  # such as a stop signal's
-                child.kill()
-                raise
+    if conversion is None and _is_tried(settings.model):
+        try_model(settings, meanwhile)
         conversion = load_cached_conversion(settings)
     model: Model | None = conversion.model if conversion else None
     if model is None:
@@ -140,11 +124,11 @@ def _with_threshold(settings: Settings, model: Model) -> Model:
     return with_threshold(model, settings.model.threshold, ids=bool(settings.model.classes))
 
 
-def _may_convert(options: ModelSettings) -> bool:
-    """Return whether the model may have a conversion, as far as its settings say."""
-    if options.engine != "auto" or options.prediction is not None or isinstance(options.path, str):
+def _is_tried(options: ModelSettings) -> bool:
+    """Return whether a child process loads the model first: a file, or the default model to convert."""
+    if options.prediction is not None or isinstance(options.path, str):
         return False
-    return options.path is None or options.path.suffix.lower() not in (*BOOSTER_SUFFIXES, TORCH_SUFFIX)
+    return options.path is not None or (options.engine == "auto" and find_spec("onnxruntime") is not None)
 
 
 def _check_paths(options: ModelSettings) -> None:

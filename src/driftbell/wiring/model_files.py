@@ -30,6 +30,7 @@ from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.external_model import open_external
 from driftbell.wiring.native_model import (
+    log_null_words,
     open_native,
     options_of_model,
     read_reference,
@@ -52,7 +53,7 @@ def load_cached_conversion(settings: Settings) -> Conversion | None:
 
     Needs no lock: a cache that another process is writing does not match its hash, and counts as missing.
     """
-    key = _cache_key(settings) if settings.model.engine == "auto" else None
+    key = _cache_key(settings)
     return load_conversion(_cache_folder(settings), key) if key else None
 
 
@@ -64,6 +65,7 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
         return iris_training(folder) if is_iris_cached(folder) else None
     columns = options_of_model(settings.columns.options, model, options.target)
     table, labels = read_reference(options.reference, columns, options.target)
+    log_null_words(table, model.name)
     return _match_training(table.columns, labels, model, options)
 
 
@@ -87,6 +89,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
     path, name = options.path, model_name(options)
     if isinstance(path, Path) and path.suffix.lower() == ".onnx":
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
+        log_null_words(table, name)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
         conversion = load_onnx(
             path, name=name, schema=schema, features=columns, sha256=options.sha256, names=options.classes
@@ -126,6 +129,8 @@ def _convert(settings: Settings, native: NativeModel, training: Training) -> tup
     """Return the converted model, from the cache or converted now; the native one if there is none."""
     if settings.model.engine == "native":
         native.engine_reason = NATIVE
+        if load_cached_conversion(settings) is None:
+            _save(settings, Conversion(None, None, NATIVE))
         return native, None
     conversion = load_cached_conversion(settings)
     if conversion is None:
@@ -172,7 +177,8 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "sha256": options.sha256,
             "classes": options.classes,
             "suffix": model.suffix,
-            "columns": settings.columns.model_dump(mode="json"),
+            "engine": options.engine,
+            "columns": settings.columns.of_the_model,
             "files": hashes,
         }
     )

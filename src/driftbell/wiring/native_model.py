@@ -87,10 +87,12 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
     """
     options = settings.model
     remote = RemoteOptions(options.protocol, options.timeout.total_seconds())
-    loaded, version = load_model(path, options.sha256, options.classes, remote)
+    limit = options.load_timeout.total_seconds()
+    loaded, version = load_model(path, options.sha256, options.classes, remote, limit)
     if loaded.description:
         logger.info("model is loaded", model=name, version=version, type=loaded.description)
     reading = read_native(settings, loaded, reference, name=name, version=version)
+    log_null_words(reading.table, name)
     if reading.other_types:
         types = dict(reading.other_types)
         logger.info("columns are read as the model knows them", model=name, dtypes=types)
@@ -110,6 +112,17 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
             advice=advice,
         )
     return reading
+
+
+def log_null_words(table: FeatureTable, name: str) -> None:
+    """Log the cells of texts in the reference that are null because pandas reads them so."""
+    if table.null_words:
+        logger.warning(
+            "words of the reference are read as missing, as pandas reads the file by default",
+            model=name,
+            columns=dict(table.null_words),
+            advice="if the model was trained on them as texts, name the columns in columns.keep_null_words",
+        )
 
 
 def read_native(
@@ -252,6 +265,8 @@ def _known(loaded: LoadedModel) -> dict[str, KnownValues]:
     if not loaded.takes_frame:
         return {}
     known = known_values(loaded.estimator, loaded.feature_names)
+    names = set(loaded.feature_names)
+    known = {name if name in names else name.strip(): values for name, values in known.items()}
     return known | {name: KnownValues(frozenset(levels)) for name, levels in loaded.levels.items()}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, ModelError, UntrustedModelError
 from driftbell.models.feature_names import with_names_of
+from driftbell.models.foreign_code import LOAD_SECONDS
 from driftbell.models.load import is_folder, load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.onnx_features import onnx_features
@@ -63,6 +64,7 @@ def offer_model(
     classes: tuple[str, ...],
     remote: RemoteOptions,
     trust: Callable[[UntrustedModelError], bool],
+    limit: float = LOAD_SECONDS,
 ) -> OfferedModel:
     """Load a model; if that can run code, only with consent.
 
@@ -71,6 +73,7 @@ def offer_model(
         classes: the user's class names.
         remote: how a server is called.
         trust: asks for consent.
+        limit: time in seconds for a file to be loaded, or a module to be imported.
 
     Raises:
         ConfigError: the file cannot be loaded, or is not trusted.
@@ -83,14 +86,14 @@ def offer_model(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            loaded, version = load_model(source, None, classes, remote)
+            loaded, version = load_model(source, None, classes, remote, limit)
         except UntrustedModelError as error:
             if not trust(error):
                 raise ConfigError(
                     f"{error.reason}; its SHA-256 is {error.sha256}. If you trust its origin, pass --trust"
                 ) from error
             sha256 = error.sha256
-            loaded, version = load_model(source, sha256, classes, remote)
+            loaded, version = load_model(source, sha256, classes, remote, limit)
     texts = tuple(dict.fromkeys(_version_warning(source, w.message) for w in caught))
     return OfferedModel(source, loaded, version, sha256, _type_name(loaded), tuple(t for t in texts if t))
 

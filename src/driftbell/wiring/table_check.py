@@ -186,6 +186,7 @@ def check(
     exclude: Sequence[str] = (),
     include: Sequence[str] = (),
     nulls: Sequence[str] = (),
+    keep_null_words: Sequence[str] = (),
     minimum_rows: int = MINIMUM_ROWS,
     false_discovery_rate: float = FALSE_DISCOVERY_RATE,
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT,
@@ -208,6 +209,7 @@ def check(
         exclude: names or patterns such as `row_*` of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones; also numbers, such as "-999".
+        keep_null_words: names or patterns of columns in which the usual words, such as NA, are texts.
         minimum_rows: with fewer rows in one of the tables, the verdict is `unknown`.
         false_discovery_rate: between 0 and 1, see `judge`.
         smallest_effect: largest negligible size of a change, as a share of the rows; one for all columns, or
@@ -233,7 +235,7 @@ def check(
         ('warning', ('age',))
         >>> check(before, before).assert_stable()
     """
-    options = ColumnOptions(columns or {}, exclude, include, nulls)
+    options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
     roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
     check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
@@ -294,6 +296,7 @@ def _read(
             exclude=options.exclude,
             include=options.include,
             nulls=options.nulls,
+            keep_null_words=options.keep_null_words,
             roles=roles,
         )
     except InputError as error:

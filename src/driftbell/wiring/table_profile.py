@@ -113,6 +113,7 @@ def profile(
     exclude: Sequence[str] = (),
     include: Sequence[str] = (),
     nulls: Sequence[str] = (),
+    keep_null_words: Sequence[str] = (),
 ) -> TableProfile:
     """Count a table on bins, for a reference of `check` that holds no rows.
 
@@ -126,6 +127,7 @@ def profile(
         exclude: names or patterns of columns that are not read.
         include: names or patterns of the columns that are read; empty for all.
         nulls: texts that mean null, in addition to the usual ones.
+        keep_null_words: names or patterns of columns in which the usual words, such as NA, are texts.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -137,8 +139,15 @@ def profile(
         >>> driftbell.check(reference, {"age": [60, 70, 80] * 50}).drifted_columns
         ('age',)
     """
-    options = ColumnOptions(columns or {}, exclude, include, nulls)
-    typed = read_columns(table, columns=options.kinds, exclude=exclude, include=include, nulls=nulls)
+    options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
+    typed = read_columns(
+        table,
+        columns=options.kinds,
+        exclude=exclude,
+        include=include,
+        nulls=nulls,
+        keep_null_words=keep_null_words,
+    )
     return profile_columns(typed, options)
 
 
@@ -180,6 +189,7 @@ def select_profile(reference: TableProfile, options: ColumnOptions) -> TableProf
         (*own.exclude, *options.exclude),
         options.include or own.include,
         (*own.nulls, *options.nulls),
+        keep_null_words=(*own.keep_null_words, *options.keep_null_words),
     )
     return TableProfile(tuple(c for c in reference.columns if c.name in names), merged)
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -21,7 +23,7 @@ from structlog.testing import capture_logs
 from driftbell.config import settings as config
 from driftbell.config.settings import Settings
 from driftbell.data_folder import exclusive_setup
-from driftbell.errors import DriftbellError, ModelError
+from driftbell.errors import ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import OnnxModel
@@ -29,6 +31,7 @@ from driftbell.ports import Model
 from driftbell.wiring import model as wiring_model
 from driftbell.wiring import model_files, native_model
 from driftbell.wiring.model import open_model, open_serving_model
+from driftbell.wiring.model_trial import TRIAL, try_model
 
 CONVERTING = "converting the model to ONNX"
 DAMAGED = "cached model is damaged, converting it anew"
@@ -63,7 +66,7 @@ def cache(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the child process, so that the conversion runs in this process and its log events are captured."""
-    monkeypatch.setattr("driftbell.wiring.model.CONVERT", "")
+    monkeypatch.setattr("driftbell.wiring.model.try_model", lambda settings, meanwhile=print: None)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +100,9 @@ def test_the_second_start_converts_nothing(tmp_path: Path) -> None:
 def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file to which each converting process writes one line."""
     lines = tmp_path / "children"
-    monkeypatch.setattr("driftbell.wiring.model.CONVERT", f"open({str(lines)!r}, 'a').write('started\\n')")
+    code = f"open({str(lines)!r}, 'a').write('started\\n')\n{TRIAL}"
+    monkeypatch.setattr("driftbell.wiring.model.try_model", try_model)
+    monkeypatch.setattr("driftbell.wiring.model_trial.TRIAL", code)
     return lines
 
 
@@ -108,14 +113,16 @@ def test_the_second_start_runs_no_converting_process(tmp_path: Path, children: P
         assert children.read_text() == "started\n"
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".json", ".ubj", ".cbm", ".pt2", ".TXT"])
-def test_a_format_without_a_conversion_starts_no_process(tmp_path: Path, children: Path, suffix: str) -> None:
-    path = tmp_path / f"mine{suffix}"
-    path.write_bytes(b"not a model")
-    (tmp_path / "rows.csv").write_text("a,b,y\n1,2,0\n", "utf-8")
-    with pytest.raises(DriftbellError):
-        open_serving_model(settings(tmp_path, path=path))
-    assert not children.exists()
+@pytest.mark.parametrize("engine", ["auto", "native"])
+def test_a_model_without_a_conversion_is_tried_once(tmp_path: Path, children: Path, engine: str) -> None:
+    frame = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7, "y": [0, 1] * 30})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    path = tmp_path / "mine.txt"
+    LGBMClassifier(verbose=-1).fit(frame[["a", "b"]], frame["y"]).booster_.save_model(path)
+    chosen = settings(tmp_path, path=path, engine=engine)
+    for open_any in open_serving_model, open_model, open_serving_model:
+        open_any(chosen)
+        assert children.read_text() == "started\n"
 
 
 def test_the_version_is_that_of_the_native_model(chosen: Settings) -> None:

@@ -282,6 +282,17 @@ def test_digits_are_categories_where_the_model_has_them(tmp_path: Path) -> None:
     assert [(p.features, p.output) for p in past.predictions] == [({"zip": "10115", "age": 31.0}, "no")] * 3
 
 
+def test_words_that_the_model_knows_or_the_settings_keep_are_no_nulls(tmp_path: Path) -> None:
+    schema = infer_schema({"region": ["NA", "EU"], "plan": ["a", None]})
+    model = FakeModel(schema, ["NA", "yes"], lambda columns: columns["region"] == "EU")
+    path = write(tmp_path / "past.csv", [{"region": "NA", "plan": "None", "truth": "NA"}] * 3)
+    past = gate.read_past(path, "truth", model, ColumnOptions())
+    assert [p.features for p in past.predictions] == [{"region": "NA", "plan": None}] * 3
+    assert list(past.labels.values()) == ["NA"] * 3
+    past = gate.read_past(path, None, model, ColumnOptions(keep_null_words=["plan", "other"]))
+    assert past.predictions[0].features == {"region": "NA", "plan": "None"}
+
+
 def test_the_commands_of_the_guide_are_valid() -> None:
     guide = (Path(__file__).parents[3] / "docs/guides/rehearse-and-backtest.md").read_text("utf-8")
     lines = re.findall(r"^(?:\$ |\s+)driftbell gate (.*)$", guide, re.MULTILINE)

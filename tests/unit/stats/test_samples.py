@@ -166,6 +166,21 @@ def test_the_rank_sum_test_is_scipys(a: np.ndarray, b: np.ndarray) -> None:
     assert result.p_value == pytest.approx(scipys.pvalue, rel=1e-10, abs=TOLERANCE)
 
 
+@pytest.mark.parametrize(("rows", "others"), [(60_000, 500), (500, 60_000)])
+@pytest.mark.parametrize("digits", [1, 12])
+def test_large_samples_have_scipys_distances_in_both_orders(rows: int, others: int, digits: int) -> None:
+    a, b = normal(rows, 1).round(digits), (normal(others, 2) + 0.1).round(digits)
+    assert kolmogorov_smirnov(a, b).statistic == pytest.approx(
+        scipy.stats.ks_2samp(a, b).statistic, abs=1e-15
+    )
+    result, scipys = rank_sum(a, b), scipy.stats.mannwhitneyu(b, a, method="asymptotic")
+    assert result is not None
+    assert result.statistic == scipys.statistic
+    assert result.p_value == pytest.approx(scipys.pvalue, rel=1e-10)
+    expected = scipy.stats.wasserstein_distance(a, b) / a.std()
+    assert normed_wasserstein(a, b) == pytest.approx(expected, rel=1e-9)
+
+
 def test_wasserstein_of_a_shift_is_the_shift_in_sigmas() -> None:
     a = normal(200, 3)
     assert normed_wasserstein(a, a + 3 * a.std()) == pytest.approx(3.0)

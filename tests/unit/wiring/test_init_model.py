@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 import tomllib
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
@@ -340,6 +342,22 @@ def test_a_renamed_feature_is_not_taken_for_the_label(folder: Path) -> None:
     assert "the label" not in str(error.value)
 
 
+def test_names_with_spaces_at_their_ends_are_those_of_the_model(folder: Path) -> None:
+    table = FRAME[["tenure", "plan", "churned"]].rename(columns={"tenure": " tenure", "plan": "plan "})
+    table.to_csv("spaces.csv", index=False)
+    steps = [("tenure", "passthrough", [" tenure"]), ("plan", OneHotEncoder(), ["plan "])]
+    model = make_pipeline(ColumnTransformer(steps), LogisticRegression())
+    joblib.dump(model.fit(table[[" tenure", "plan "]], table["churned"]), "spaces.joblib")
+    result = run("spaces.csv", model="spaces.joblib")
+    assert [feature.name for feature in result.features] == ["tenure", "plan"]
+    assert result.golden_rows > 0
+    both = table.assign(tenure=table[" tenure"])
+    both.to_parquet("both.parquet")
+    joblib.dump(LogisticRegression().fit(both[[" tenure", "tenure"]], table["churned"]), "both.joblib")
+    warnings = run("both.parquet", model="both.joblib", force=True).warnings
+    assert any("the features ' tenure' and 'tenure' differ only in spaces at the ends" in w for w in warnings)
+
+
 def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
     days = pd.date_range("2024-01-01", periods=ROWS, freq="17h").strftime("%d.%m.%Y")
     plan = np.where(np.arange(ROWS) % 5 == 0, "NA", FRAME["plan"])
@@ -357,3 +375,13 @@ def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:
     )
     assert nulls.startswith(f"'plan': {ROWS // 5} cells 'NA' are null, as pandas reads them by default.")
     assert not any("identifier" in warning for warning in result.warnings)
+    assert "--keep-null-words 'plan'" in nulls
+
+    read = functools.partial(pd.read_csv, "dates.csv", keep_default_na=False)
+    joblib.dump(model.fit(read()[["signup", "plan"]], read()["churned"]), "dates.joblib")
+    (Path("driftbell.toml")).unlink(missing_ok=True)
+    kept = ColumnOptions(keep_null_words=("plan",))
+    result = run("dates.csv", model="dates.joblib", columns=kept, force=True)
+    assert not any("null" in warning for warning in result.warnings)
+    assert 'keep_null_words = ["plan"]' in Path("driftbell.toml").read_text()
+    assert not next(f for f in result.features if f.name == "plan").nullable

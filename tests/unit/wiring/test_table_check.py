@@ -61,12 +61,54 @@ def test_options_set_kinds_and_select_columns() -> None:
         driftbell.check(zips, zips, exclude=["zap"])
 
 
+def test_null_words_in_texts_are_counted_and_can_be_kept(tmp_path: Path) -> None:
+    before = tmp_path / "before.csv"
+    before.write_text("region,plan,x\n" + "NA,a,1\nEU,b,NA\n ,None,2\n" * 50)
+    now = {"region": ["NA", "EU", "EU"] * 40, "plan": ["a", "b", "?"] * 40, "x": ["1", "NA", "2"] * 40}
+    region, plan, x = driftbell.check(before, now).columns
+    assert region.reason.endswith(
+        "read as missing: 50 cells 'NA' in the reference and 40 cells 'NA' in current "
+        "(--keep-null-words 'region' reads them as texts)."
+    )
+    assert "50 cells 'None' in the reference and 40 cells '?' in current" in plan.reason
+    assert "read as missing" not in x.reason
+    assert region.comparison.null_shares == pytest.approx((2 / 3, 1 / 3))
+
+    kept = driftbell.check(before, now, keep_null_words=["reg*"]).columns
+    assert kept[0].comparison.null_shares == pytest.approx((1 / 3, 0))  # blank cells stay null
+    assert ["read as missing" in c.reason for c in kept] == [False, True, False]
+    numbers = driftbell.check({"x": ["1", "nan"] * 50}, {"x": ["1", "nan"] * 50}, keep_null_words=["x"])
+    assert numbers.columns[0].comparison.kind == "categorical"
+    with pytest.raises(ConfigError, match="keep-null-words: the table has no column 'regio'"):
+        driftbell.check(before, now, keep_null_words=["regio"])
+
+
 def test_the_reference_sets_the_order_of_day_and_month() -> None:
     before = {"day": [f"{1 + i % 28:02}/{1 + i % 2:02}/2026" for i in range(150)]}
     now = {"day": [f"{1 + i % 12:02}/02/2026" for i in range(150)]}
     result = driftbell.check(before, now)
     assert [c.comparison.kind for c in result.columns] == ["datetime"]
     assert result.columns[0].comparison.unreadable == (0, 0)
+
+
+def test_dates_that_cannot_be_read_are_named() -> None:
+    days = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(200)]
+    other = [f"{d[8:]}/{d[5:7]}/{d[:4]}" if i % 2 else d for i, d in enumerate(days)]
+    mixed = driftbell.check({"when": other}, {"when": other}).columns[0]
+    assert mixed.comparison.kind in ("text", "categorical")
+    assert (
+        "in the reference and in current, dates in several formats such as '2024-01-01' and '02/02/2024' are "
+        "compared as texts: write them in one format" in mixed.reason
+    )
+    unclear = [f"{1 + i % 12:02}/{1 + (i * 7) % 12:02}/2024" for i in range(200)]
+    assert "of which either number may be the day are compared as texts" in (
+        driftbell.check({"when": unclear}, {"when": unclear}).columns[0].reason
+    )
+    first = [f"{1 + i % 28:02}/{1 + i % 12:02}/2024" for i in range(200)]
+    months = [f"{1 + i % 12:02}/{1 + i % 28:02}/2024" for i in range(200)]
+    swapped = driftbell.check({"when": first}, {"when": months}).columns[0].reason
+    assert "in current, dates such as 03/04/2026 are read day first" in swapped
+    assert "such as" not in driftbell.check({"when": days}, {"when": days}).columns[0].reason
 
 
 def test_settings_of_the_decision() -> None:
@@ -169,6 +211,25 @@ def test_a_column_of_nulls_on_both_sides_is_not_compared_and_named() -> None:
 def test_only_columns_of_nulls_are_never_ok(now: dict[str, Any]) -> None:
     verdict = driftbell.check({"none": [None] * 150}, now).verdict
     assert verdict is (Verdict.UNKNOWN if now["none"][0] is None else Verdict.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ("größe ", "spaces at the ends"),
+        ("GRÖßE", "upper and lower case"),
+        ("gro\u0308\u00dfe", "how Unicode writes accents (NFC and NFD)"),
+    ],
+)
+def test_names_that_hardly_differ_are_named_together(other: str, difference: str) -> None:
+    before, now = {"größe": [1.0, 2.0] * 50}, {other: [1.0, 2.0] * 50}
+    for reference in before, driftbell.profile(before):
+        old, new = driftbell.check(reference, now).columns
+        assert old.reason == (
+            f"Not compared: the current data has no such column, but '{other}', which differs only in "
+            f"{difference}: rename one of both."
+        )
+        assert "the reference has no such column, but 'größe', which" in new.reason
 
 
 def test_an_additional_column_is_a_note_everywhere() -> None:

@@ -124,6 +124,14 @@ def test_kinds_nulls_and_dates_of_the_profile_apply_to_the_current_table(tmp_pat
     assert result.columns[2].comparison.null_shares == pytest.approx((1 / 3, 1 / 3))
 
 
+def test_a_profile_counts_null_words_and_keeps_the_option(tmp_path: Path) -> None:
+    before = {"region": ["NA", "EU"] * 50, "plan": ["None", "a"] * 50}
+    driftbell.profile(before, keep_null_words=["region"]).save(tmp_path / "ref.json")
+    region, plan = driftbell.check(tmp_path / "ref.json", before).columns
+    assert region.comparison.null_shares == (0, 0)
+    assert "read as missing: 50 cells 'None' in the reference and 50 cells 'None' in current" in plan.reason
+
+
 def test_options_select_columns_of_the_profile() -> None:
     profile = driftbell.profile({"a": [1, 2, 3] * 20, "b": [1, 2, 3] * 20})
     now = {"a": [1, 2, 3] * 20, "b": [7, 8, 9] * 20}

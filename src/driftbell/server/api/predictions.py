@@ -27,6 +27,7 @@ from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import row_schema
 from driftbell.tabular.logged_rows import FIELDS, LoggedRow, LoggedRowReader
+from driftbell.tabular.logged_values import LoggedValues
 
 MAX_ROWS = 10_000
 """Predictions in one request."""
@@ -86,6 +87,7 @@ class PredictionLogger:
         refusals: counts refused rows.
         metrics: counts predictions.
         clock: returns the time (UTC).
+        logged: what is logged of each row; None for everything.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class PredictionLogger:
         metrics: Metrics,
         *,
         clock: Callable[[], datetime],
+        logged: LoggedValues | None = None,
     ) -> None:
         self._model = model
         self._recorder = recorder
@@ -103,7 +106,7 @@ class PredictionLogger:
         self._metrics = metrics
         self._class_labels = class_labels(model.classes)
         self._clock = clock
-        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
+        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)
 
     def read(self, body: Any) -> tuple[list[LoggedRow], list[FieldProblem], Counter[str]]:
         """Validate the rows of a body.
