@@ -3,7 +3,11 @@
 It is looked at after each label. Beside it, on the same labels: a test of two shares at 1 % (pooled normal
 approximation), once at a number of labels that was fixed before, and looked at after each label.
 
-    python bench/versions.py [--tiny] [--pairs 10000] [--worse 300] [--seed 0]
+Then the same for the rollback of a challenger, which must be certainly worse by more than the smallest loss:
+wrong rollbacks of challengers that are equal, or worse by just the smallest loss, and the labels until a
+worse one is rolled back.
+
+    python bench/versions.py [--tiny] [--rollback] [--pairs 10000] [--worse 300] [--seed 0]
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ Right = NDArray[np.float64]
 Side = NDArray[np.bool_]
 NORMAL_995 = 2.5758293035489004
 MIN_LABELS = 30
+SMALLEST_LOSS = 0.02
 
 
 def main() -> None:
@@ -30,12 +35,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
+    parser.add_argument("--rollback", action="store_true", help="only the rollback of a challenger")
     parser.add_argument("--pairs", type=int, default=10_000)
     parser.add_argument("--worse", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     pairs, worse = (4, 2) if options.tiny else (options.pairs, options.worse)
-    rng = np.random.default_rng(options.seed)
+    if not options.rollback:
+        print_comparisons(np.random.default_rng(options.seed), pairs, worse, 2000 if options.tiny else 30_000)
+    rng = np.random.default_rng(options.seed + 1)
+    print_wrong_rollbacks(rng, pairs)
+    print_rollbacks(rng, worse)
+
+
+def print_comparisons(rng: np.random.Generator, pairs: int, worse: int, rows: int) -> None:
+    """Print how often a comparison of equal versions is wrong, and how soon one of others is certain."""
     tests: dict[str, Callable[[Right, Side], int | None]] = {
         "driftbell": ours,
         "test of two shares after each label": looked_at_always,
@@ -53,7 +67,6 @@ def main() -> None:
             wrong = wilson(sum(test(*pair) is not None for pair in drawn), pairs)
             cells.append(f"{wrong.value:.2%} ({wrong.low:.2%} to {wrong.high:.2%})")
         print(f"| {share:.0%} |", " | ".join(cells), "|")
-    rows = 2000 if options.tiny else 30_000
     print(
         f"\na worse version, accuracy 0.8 before: median labels until certain, of {worse} comparisons "
         f"(at most {rows:,})\n"
@@ -69,6 +82,57 @@ def main() -> None:
                 f"| {100 * loss:.0f} | {share:.0%} | {np.median([end or rows for end in ends]):,.0f} | "
                 f"{len(certain) / worse:.0%} | {fixed_labels(loss, share, min(power, 0.99)):,.0f} |"
             )
+
+
+def print_wrong_rollbacks(rng: np.random.Generator, pairs: int) -> None:
+    """Print how often a challenger that is not worse by the smallest loss is rolled back."""
+    print(
+        f"\nrollbacks of a challenger that is not worse by the smallest loss, 2 points: accuracy 0.8 of the "
+        f"champion, 2,000 labels, looked at after each, {pairs:,} challenges\n"
+    )
+    print("| challenger | share | rollbacks | 90 % interval |")
+    print("| --- | --- | --- | --- |")
+    for name, loss in (("equal", 0.0), ("worse by 2 points", SMALLEST_LOSS)):
+        for share in (0.5, 0.1):
+            drawn = (draw(rng, 2000, share, (0.8, 0.8 - loss)) for _ in range(pairs))
+            count = sum(rolled_back(*pair, SMALLEST_LOSS) is not None for pair in drawn)
+            rate = wilson(count, pairs)
+            print(f"| {name} | {share:.0%} | {count} | {rate.low:.2%} to {rate.high:.2%} |", flush=True)
+
+
+def print_rollbacks(rng: np.random.Generator, challenges: int) -> None:
+    """Print how many labels arrive until a worse challenger is rolled back."""
+    print(
+        "\na worse challenger, accuracy 0.8 of the champion: labels of both until the rollback, of "
+        f"{challenges} challenges\n"
+    )
+    print(
+        "| loss, points | smallest loss | share | median | 90 % | rolled back | fixed number of labels, "
+        "power 50 % / 90 % |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for loss, smallest in ((0.03, 0.01), (0.05, 0.02), (0.1, 0.02), (0.2, 0.02)):
+        for share in (0.5, 0.1):
+            fixed = [fixed_labels(loss, share, power, smallest) for power in (0.5, 0.9)]
+            rows = round(3 * fixed[1])
+            ends = []
+            for _ in range(challenges):
+                end = rolled_back(*draw(rng, rows, share, (0.8, 0.8 - loss)), smallest)
+                ends.append(np.inf if end is None else end)
+            median, most = np.quantile(ends, [0.5, 0.9], method="inverted_cdf")
+            texts = [f"{end:,.0f}" if end <= rows else f"over {rows:,}" for end in (median, most)]
+            print(
+                f"| {100 * loss:.0f} | {100 * smallest:.0f} | {share:.0%} | {' | '.join(texts)} | "
+                f"{np.isfinite(ends).mean():.0%} | {fixed[0]:,.0f} / {fixed[1]:,.0f} |",
+                flush=True,
+            )
+
+
+def rolled_back(right: Right, other: Side, smallest: float) -> int | None:
+    """Return the number of labels until a challenger is rolled back; see `is_rollback_due`."""
+    differences = block_differences(right, other)
+    exclusion = first_exclusion(differences, -smallest, level=LEVEL) if len(differences) else None
+    return blocks(other)[exclusion[0] - 1].closed if exclusion and exclusion[1] < 0 else None
 
 
 def draw(
@@ -107,12 +171,15 @@ def z_scores(right: Right, other: Side) -> Right:
     return np.asarray(np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def fixed_labels(loss: float, share: float, power: float) -> float:
-    """Return the labels that a test of two shares at 1 % needs, if their number is fixed before."""
+def fixed_labels(loss: float, share: float, power: float, smallest: float = 0.0) -> float:
+    """Return the labels that a test of two shares at 1 % needs, if their number is fixed before.
+
+    The test is of a difference of `smallest`, in both directions.
+    """
     from scipy.special import ndtri
 
     variance = 0.16 / (1 - share) + (0.8 - loss) * (0.2 + loss) / share
-    return float((NORMAL_995 + ndtri(power)) ** 2 * variance / loss**2)
+    return float((NORMAL_995 + ndtri(power)) ** 2 * variance / (loss - smallest) ** 2)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 
 MAX_NAMES = 8
 MAX_NAME_LENGTH = 80
+MAX_COMPARED = 1000
+"""Longer names are not compared."""
+
+SPACES, CASE = "spaces at the ends", "upper and lower case"
+NORMAL_FORM = "how Unicode writes accents (NFC and NFD)"
+INVISIBLE = (SPACES, NORMAL_FORM)
+"""Differences of names that cannot be seen."""
 
 
 def join_names(names: Iterable[str], *, max_names: int = MAX_NAMES) -> str:
@@ -87,19 +95,54 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
 
     >>> suggest_name("agee", ["age", "income"])
     "did you mean 'age'?"
+    >>> suggest_name("age ", ["age", "income"])
+    "did you mean 'age' (they differ only in spaces at the ends)?"
     >>> suggest_name("height", ["age", "income"])
     ''
     """
     similar = similar_name(name, candidates)
-    return "" if similar is None else f"did you mean '{similar}'?"
+    if similar is None:
+        return ""
+    difference = name_difference(name, similar)
+    note = f" (they differ only in {difference})" if difference in INVISIBLE else ""
+    return f"did you mean '{similar}'{note}?"
 
 
 def similar_name(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate most similar to a name; None if none is similar."""
     import difflib  # used in messages of errors only: every command would pay for it at its start
 
-    matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], list(candidates), n=1)
+    candidates = list(candidates)
+    equal = next((c for c in candidates if name_difference(name, c)), None)
+    if equal is not None:
+        return equal
+    matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], candidates, n=1)
     return matches[0] if matches else None
+
+
+def name_difference(name: str, other: str) -> str:
+    """Return what two names differ in that people hardly see; "" if they differ in more, or are equal.
+
+    >>> name_difference("age ", "age"), name_difference("Age", "age"), name_difference("age", "wage")
+    ('spaces at the ends', 'upper and lower case', '')
+    """
+    if name == other or len(name) > MAX_COMPARED or len(other) > MAX_COMPARED:
+        return ""
+    if name.strip() == other.strip():
+        return SPACES
+    if folded_name(name) != folded_name(other):
+        return ""
+    texts = [unicodedata.normalize("NFC", text.strip()) for text in (name, other)]
+    return NORMAL_FORM if texts[0] == texts[1] else CASE
+
+
+def folded_name(name: str) -> str:
+    """Return what names have in common that differ only in spaces at the ends, case, or normal form.
+
+    >>> folded_name(" Age ")
+    'age'
+    """
+    return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 def network_address(host: str, port: int) -> str:

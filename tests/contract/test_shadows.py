@@ -12,7 +12,7 @@ from driftbell.records import Label, Lease, ShadowPrediction
 from driftbell.records.comparison import ShadowPair
 from driftbell.store.sql import SqlStore
 
-BOTH = {"model": "iris", "champion": "v1", "shadow": "v2"}
+BOTH: dict[str, Any] = {"model": "iris", "champion": "v1", "shadow": "v2"}
 
 
 def shadow(number: int, output: str = "größe \"'", **changes: Any) -> ShadowPrediction:

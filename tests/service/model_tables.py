@@ -54,7 +54,22 @@ def table(seed: int) -> pd.DataFrame:
     )
 
 
+def number_categories(seed: int) -> pd.DataFrame:
+    """Return 1,000 rows of categories that are integers with nulls, floats and booleans."""
+    rng = np.random.default_rng(seed)
+    shop: list[Any] = [None if rng.random() < 0.1 else int(v) for v in rng.choice([1, 2, 5, 9], ROWS)]
+    return pd.DataFrame(
+        {
+            "shop": pd.Categorical(shop, categories=[9, 1, 2, 5]),
+            "size": pd.Categorical(rng.choice([0.5, 1.0, 2.25], ROWS)),
+            "gift": pd.Categorical(rng.random(ROWS) < 0.4),
+        }
+    )
+
+
 REFERENCE, NEW = table(0), table(1)
+COLUMNS = list(REFERENCE.columns)
+REFERENCE, NEW = REFERENCE.join(number_categories(2)), NEW.join(number_categories(3))
 NUMBERS = ["count", "rate", "amount"]
 TREES = ["count", "late", "store", "rate", "amount"]
 SCORE = (
@@ -64,6 +79,9 @@ SCORE = (
     + (REFERENCE["store"] == "a")
     + (REFERENCE["plan"] == "pro")
     + (REFERENCE["big"] - 2**53) / 9
+    + (REFERENCE["shop"] == 5)
+    + REFERENCE["size"].astype(float) / 2
+    + REFERENCE["gift"].astype(int)
     + np.random.default_rng(2).normal(0, 0.3, ROWS)
 )
 LABEL = pd.cut(SCORE, 3, labels=["high", "low", "middle"]).astype(str)
@@ -137,7 +155,7 @@ def sklearn_file(folder: Path, kind: str, *, regression: bool = False) -> Served
         else HistGradientBoostingClassifier(max_iter=10)
     )
     model = pipeline(last, own_module(folder).split_times if own_code else None)
-    columns = list(REFERENCE.columns) if own_code else [c for c in REFERENCE.columns if c != "since"]
+    columns = COLUMNS if own_code else [c for c in COLUMNS if c != "since"]
     model.fit(REFERENCE[columns], SCORE if regression else LABEL)
     path = folder / f"model.{'pkl' if kind in ('pickle', 'cloudpickle') else kind}"
     if kind == "joblib":
@@ -171,9 +189,27 @@ def text_series(folder: Path) -> Served:
     return Served(str(path), ["plan"], answers[kept], list(model.classes_), pinned(path))
 
 
-def lightgbm_file(folder: Path, *, regression: bool = False) -> Served:
+def category_encoders(folder: Path) -> Served:
+    columns = ["shop", "size", "gift"]
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression())
+    model.fit(REFERENCE[columns], LABEL)
+    path = folder / "model.joblib"
+    joblib.dump(model, path)
+    return of_estimator(model, str(path), columns, regression=False, settings=pinned(path))
+
+
+def categories_by_type(folder: Path) -> Served:
+    columns = ["shop", "size", "gift", "rate"]
+    model = HistGradientBoostingClassifier(max_iter=10, categorical_features="from_dtype")
+    model.fit(REFERENCE[columns], LABEL)
+    path = folder / "model.joblib"
+    joblib.dump(model, path)
+    return of_estimator(model, str(path), columns, regression=False, settings=pinned(path))
+
+
+def lightgbm_file(folder: Path, *, regression: bool = False, more: tuple[str, ...] = ("big",)) -> Served:
     lightgbm = pytest.importorskip("lightgbm")
-    columns = [*TREES, "big"]
+    columns = [*TREES, *more]
     kind = lightgbm.LGBMRegressor if regression else lightgbm.LGBMClassifier
     model = kind(n_estimators=10, verbose=-1).fit(REFERENCE[columns], SCORE if regression else CODES)
     path = folder / "model.txt"
@@ -181,14 +217,17 @@ def lightgbm_file(folder: Path, *, regression: bool = False) -> Served:
     return of_estimator(model, str(path), columns, regression=regression, settings={})
 
 
-def xgboost_file(folder: Path, suffix: str, *, regression: bool = False) -> Served:
+def xgboost_file(
+    folder: Path, suffix: str, *, regression: bool = False, more: tuple[str, ...] = ()
+) -> Served:
     xgboost = pytest.importorskip("xgboost")
     kind = xgboost.XGBRegressor if regression else xgboost.XGBClassifier
     model = kind(n_estimators=10, enable_categorical=True, n_jobs=1)
-    model.fit(REFERENCE[TREES], SCORE if regression else CODES)
+    columns = [*TREES, *more]
+    model.fit(REFERENCE[columns], SCORE if regression else CODES)
     path = folder / f"model.{suffix}"
     model.save_model(path)
-    return of_estimator(model, str(path), TREES, regression=regression, settings={})
+    return of_estimator(model, str(path), columns, regression=regression, settings={})
 
 
 def catboost_file(folder: Path, *, regression: bool = False) -> Served:
@@ -248,7 +287,7 @@ def mlflow_folder(folder: Path, *, pyfunc: bool) -> Served:
     path = folder / "model"
     if not pyfunc:
         flavor = pytest.importorskip("mlflow.sklearn")
-        columns = [c for c in REFERENCE.columns if c != "since"]
+        columns = [c for c in COLUMNS if c != "since"]
         model = pipeline(HistGradientBoostingClassifier(max_iter=10), None)
         model.fit(REFERENCE[columns], LABEL)
         flavor.save_model(model, str(path), serialization_format="cloudpickle")
@@ -280,7 +319,7 @@ def own_score(frame: Any) -> Any:
 
 def function(folder: Path) -> Served:
     own_module(folder)
-    columns = [c for c in REFERENCE.columns if c != "store"]
+    columns = [c for c in COLUMNS if c != "store"]
     return Served(f"{OWN}:own_score", columns, own_score(NEW))
 
 
@@ -305,7 +344,7 @@ def server(folder: Path) -> Served:
     """Start a server, which ends with the process of the tests."""
     scoring = ThreadingHTTPServer(("127.0.0.1", 0), Scoring)
     threading.Thread(target=scoring.serve_forever, daemon=True).start()
-    columns = [c for c in REFERENCE.columns if c != "store"]
+    columns = [c for c in COLUMNS if c != "store"]
     return Served(f"http://127.0.0.1:{scoring.server_port}/predict", columns, own_score(NEW))
 
 
@@ -316,6 +355,10 @@ FORMATS: dict[str, Callable[[Path], Served]] = {
     "scikit-learn cloudpickle regressor": partial(sklearn_file, kind="cloudpickle", regression=True),
     "scikit-learn skops regressor": partial(sklearn_file, kind="skops", regression=True),
     "text series": text_series,
+    "encoders of categories of numbers": category_encoders,
+    "categories of numbers by type": categories_by_type,
+    "LightGBM txt, categories of numbers": partial(lightgbm_file, more=("shop", "size", "gift")),
+    "XGBoost json, categories of numbers": partial(xgboost_file, suffix="json", more=("shop",)),
     "LightGBM txt classifier": lightgbm_file,
     "LightGBM txt regressor": partial(lightgbm_file, regression=True),
     "XGBoost json classifier": partial(xgboost_file, suffix="json"),

@@ -13,6 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from skops import io as skops_io
+from tests.command_line import driftbell
 from tests.conftest import EXAMPLE, Running, descendants, running, wait_until
 from tests.conftest import command as command_of
 from tests.failing import Load
@@ -180,6 +184,55 @@ def test_a_feature_decides_and_impossible_challenges_are_refused(files: Path, tm
         assert "challenger" in challenge(url, narrow, share=0.5).json()["detail"]
         back = httpx.post(f"{url}/models/rollback", json=WHY, timeout=60)
         assert back.status_code == 409  # there was no other champion
+
+
+def write_bad_model(folder: Path) -> None:
+    """Write a model that answers another class than the right one."""
+    data: Any = load_iris(as_frame=True)
+    wrong = data.target.map({0: "versicolor", 1: "virginica", 2: "setosa"})
+    skops_io.dump(LogisticRegression(max_iter=1000).fit(data.data, wrong), folder / "bad.skops")
+
+
+def list_text(data_dir: Path) -> str:
+    return driftbell("models", "list", cwd=data_dir, DATA_DIR=str(data_dir)).stdout
+
+
+def test_a_bad_challenger_is_rolled_back_while_requests_run(files: Path, tmp_path: Path) -> None:
+    write_bad_model(files)
+    with running("up", tmp_path, **QUIET, SERVER__WORKERS="2") as service:
+        url, first, second = service.url, served(service.url), add(tmp_path, files, "bad.skops")
+        began = started(url, second, share=0.5, rollback=True)
+        assert "until it performs worse" in list_text(tmp_path)
+        with Load(url, clients=16, pause=0.02) as load:
+            wait_until(lambda: len(load.answered) > 2000, 60, "answers of both versions")
+            httpx.post(f"{url}/monitor/trigger_now", timeout=60).raise_for_status()
+            assert httpx.get(f"{url}/models", timeout=20).json()["challenger"]["version"] == second
+            labels = [{"prediction_id": name, "label": "setosa"} for name in load.answered]
+            wait_until(lambda: set(load.answered[: len(labels)]) <= set(service.logged_ids()), 30, "the log")
+            for part in range(0, len(labels), 1000):
+                answer = httpx.post(f"{url}/labels", json=labels[part : part + 1000], timeout=30)
+                assert answer.status_code == 200, answer.text
+            httpx.post(f"{url}/monitor/trigger_now", timeout=60).raise_for_status()
+            end = service.line("challenger rolled back", version=second, champion=first)
+            time.sleep(SETTLING.total_seconds())
+            count = len(load.answered)
+            wait_until(lambda: len(load.answered) > count + 500, 60, "answers of the champion")
+        assert set(load.statuses) == {200}
+        listed = httpx.get(f"{url}/models", timeout=20).json()
+        ended, start = listed["challenges"][:2]
+        assert listed["challenger"] is None
+        assert (ended["author"], ended["is_rollback"], ended["version"]) == ("monitor", True, None)
+        assert (ended["reason"], start["version"]) == (end["reason"], second)
+        assert f"{second} performs worse than {first}, by " in ended["reason"]
+        wait_until(lambda: set(load.answered) <= set(service.logged_ids()), 60, "all that was answered")
+        stop = datetime.fromisoformat(ended["active_from"])
+        for text, version in service.sql("SELECT time, version FROM predictions"):
+            when = datetime.fromisoformat(text + "+00:00")
+            if when > stop + SETTLING or when < began - WRITING:
+                assert version == first
+        assert service.metric("driftbell_rollbacks_total") == 1
+        assert "rolled back at " in list_text(tmp_path)
+        assert len(service.events("challenger compared")) == 1
 
 
 def test_a_shadow_predicts_copies_and_answers_nobody(files: Path, tmp_path: Path) -> None:

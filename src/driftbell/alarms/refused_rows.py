@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from driftbell.phrases import printable
+from driftbell.phrases import count_of, printable
 from driftbell.records import Judgement, Verdict
 from driftbell.records.refusals import (
     DROPPED,
@@ -105,7 +105,7 @@ def refused_sentence(refused: RefusedRows, *, values: bool = True) -> str:
     were = "was" if refused.rows == 1 else "were"
     causes = [_cause(cause, values=values) for cause in refused.causes[:MAX_CAUSES]]
     more = len(refused.causes) - len(causes)
-    listed = "; ".join([*causes, *([f"and {more} more causes"] if more else [])])
+    listed = "; ".join([*causes, *([f"and {count_of(more, 'more cause')}"] if more else [])])
     return f"{of} since the last check {were} refused and not logged: {listed}."
 
 
@@ -117,7 +117,8 @@ def _cause(cause: RefusalCause, *, values: bool) -> str:
     name = f"'{printable(cause.field)}'"
     rows = f"in {cause.rows:,} of them"
     if cause.reason == MODEL_ERROR:
-        message = f" ({printable(cause.value, MAX_ERROR)}{also})" if values and cause.value else ""
+        error = printable(cause.value_text, MAX_ERROR)
+        message = f" ({error}{also})" if values and cause.value else ""
         return f"the model itself failed{message} {rows}"
     if not cause.field:
         what = "several causes" if cause.reason == OTHER_CAUSES else _NO_FIELD.get(cause.reason, cause.reason)
@@ -136,10 +137,11 @@ def _cause(cause: RefusalCause, *, values: bool) -> str:
             return f"{name} has values of another type{such_as} {rows}"
         case "null" | "missing":
             return f"{name} is {cause.reason} {rows}"
-        case "not_finite":
-            return f"{name} is infinite, too large or NaN {rows}"
-    return f"{name}: {cause.reason}{such_as} {rows}"
+    return f"{name}: {cause.reason_text}{such_as if cause.reason in _WITH_VALUE else ''} {rows}"
 
+
+_WITH_VALUE = ("unknown_class", "future", "past", "range")
+"""Reasons with the refused value in the sentence."""
 
 _NO_FIELD = {
     "extra": "unknown fields",

@@ -15,7 +15,13 @@ import click
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
 from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, config_option, settings
-from driftbell.cli.table_options import READING_OPTIONS, TableCommand, read_options, table_options
+from driftbell.cli.table_options import (
+    READING_OPTIONS,
+    TableCommand,
+    print_settings,
+    read_options,
+    table_options,
+)
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of, format_value
 
@@ -162,6 +168,7 @@ def backtest(
     roles = [options["prediction"], options["label"], options["timestamp"]]
     check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
+    print_settings(config_file, pair.left_out)
     reference_table, stream_table = pair.reference, pair.current
     for name, column in reference_table.items():
         if column.kind in ("identifier", "nested") and name not in roles:

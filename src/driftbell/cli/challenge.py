@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--shadow", is_flag=True, help="Predict copies of requests; the champion answers all of them.")
 @click.option("--sticky", metavar="FEATURE", help="Answer equal values of a feature by one version.")
 @click.option("--sticky-header", metavar="NAME", help="Answer equal values of a header by one version.")
+@click.option("--rollback", is_flag=True, help="Let the monitor end the challenge if it performs worse.")
 @click.option("--stop", is_flag=True, help="End the challenge.")
 @author_option
 @reason_option
@@ -39,6 +40,7 @@ def challenge_version(
     shadow: bool,
     sticky: str | None,
     sticky_header: str | None,
+    rollback: bool,
     stop: bool,
     author: str | None,
     reason: str,
@@ -51,17 +53,21 @@ def challenge_version(
     change the share. A challenge ends with --stop, or when the champion changes: by a promotion, also of the
     challenger, by a rollback, or by other settings. VERSION may be the beginning of a version.
 
+    With --rollback the monitor ends it as soon as the labels show with certainty that the challenger is worse
+    than the champion by more than alarms.smallest_loss.
+
     \b
     Examples:
       driftbell models challenge 3f2a --share 0.1 --reason "more trees"
       driftbell models challenge 3f2a --share 0.1 --sticky customer_id
       driftbell models challenge 3f2a --share 0.1 --sticky-header X-User
       driftbell models challenge 3f2a --shadow
+      driftbell models challenge 3f2a --share 0.1 --rollback
       driftbell models challenge --stop --reason "no better"
     """
     if stop:
-        if version or share is not None or shadow or sticky or sticky_header:
-            raise click.UsageError("--stop takes no version, --share, --shadow or sticky key")
+        if version or share is not None or shadow or sticky or sticky_header or rollback:
+            raise click.UsageError("--stop takes no version, --share, --shadow, --rollback or sticky key")
         with opened_registry(config_file, data_dir) as registry:
             _stop(registry, author or login_name(), reason, as_json=as_json)
         return
@@ -71,7 +77,7 @@ def challenge_version(
         raise click.UsageError("give the share of the requests, such as --share 0.1, or --shadow")
     from driftbell.models.challenge import Traffic, challenge, sticky_key
 
-    traffic = Traffic(1.0 if share is None else share, shadow, sticky_key(sticky, sticky_header))
+    traffic = Traffic(1.0 if share is None else share, shadow, sticky_key(sticky, sticky_header), rollback)
     with opened_registry(config_file, data_dir) as registry:
         change = version_change(registry, author, reason, wait)
         _print(challenge(change, registry.find(version), traffic), as_json=as_json)

@@ -13,7 +13,7 @@ import click
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
-from driftbell.cli.table_options import TableCommand, read_options, table_options
+from driftbell.cli.table_options import TableCommand, print_settings, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of, printable
 
@@ -106,7 +106,7 @@ def check(
     configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
-    result = _check(files, configured, options, verbose=verbose, hidden=as_json)
+    result = _check(files, configured, options, config_file, verbose=verbose, hidden=as_json)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
@@ -118,7 +118,13 @@ def check(
 
 
 def _check(
-    files: tuple[str, ...], configured: Settings, options: Mapping[str, Any], *, verbose: bool, hidden: bool
+    files: tuple[str, ...],
+    configured: Settings,
+    options: Mapping[str, Any],
+    config_file: Path | None,
+    *,
+    verbose: bool,
+    hidden: bool,
 ) -> TableCheck:
     """Check two tables, or the current window.
 
@@ -126,6 +132,7 @@ def _check(
         files: both tables; empty for the current window.
         configured: the settings.
         options: values of the options of reading tables, and of the columns of the model.
+        config_file: the configuration file; None is that of the environment or the working folder.
         verbose: whether to print what was detected in the files.
         hidden: whether to show no progress bar.
     """
@@ -153,6 +160,7 @@ def _check(
                 roles = read_roles(options, profile.decided, configured)
                 with progress_bar(hidden=hidden):
                     result = check_with_profile(profile, (reference, current), reading, configured, roles)
+                print_settings(config_file)
                 _print_detected(result.detected, verbose=verbose)
                 return result
             from driftbell.wiring.tables import judge_pair, read_pair
@@ -161,6 +169,7 @@ def _check(
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)
                 judgement, performance = judge_pair(pair, configured, roles)
+            print_settings(config_file, pair.left_out)
             _print_detected(pair.detected, verbose=verbose)
             return TableCheck(judgement, pair.rows, pair.names, pair.detected, performance=performance)
     raise click.UsageError(

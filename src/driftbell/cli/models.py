@@ -115,6 +115,8 @@ def _print(comparison: VersionComparison) -> None:
         click.echo(f"  certain since {comparison.decided:,} labels")
     if comparison.pairs:
         click.echo(f"  both predicted the same {comparison.pairs:,} labelled rows")
+    if comparison.rollback:
+        click.echo(f"  rollback: {comparison.rollback}")
     for text in _agreement_lines(comparison):
         click.echo(text)
 

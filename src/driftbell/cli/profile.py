@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from driftbell.cli.root import cli, common, settings
-from driftbell.cli.table_options import TableCommand, read_options, table_options
+from driftbell.cli.table_options import TableCommand, print_settings, read_options, table_options
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of, printable
 
@@ -58,6 +58,8 @@ def profile(
         result.save(output)
     except ConfigError as error:
         raise ConfigError(f"--output: {error}") from error
+    read = {column.name for column in result.columns}
+    print_settings(config_file, [name for name in raw.columns if name not in read])
     kinds = [str(column.kind or "null") for column in result.columns]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     click.echo(f"{output}: {count_of(result.rows, 'row')} of {public_name(table)}, columns: {counts}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from driftbell.errors import ConfigError
+from driftbell.phrases import join_names, printable
 
 if TYPE_CHECKING:
     from driftbell.config.columns import ColumnSettings
@@ -108,6 +110,22 @@ def table_options(command: F) -> F:
     for option in reversed(OPTIONS):
         command = option(command)
     return command
+
+
+def print_settings(file: Path | None, left_out: Sequence[str] = ()) -> None:
+    """Print which settings of a file or the environment apply to tables, and which columns are not read.
+
+    Args:
+        file: the configuration file; None is that of the environment or the working folder.
+        left_out: columns of the reference that settings or options leave out.
+    """
+    from driftbell.config.defaults import table_settings
+
+    for source, names in table_settings(file).items():
+        text = f"{printable(source, 200)} sets {join_names(names)}"
+        if left_out and not {"columns.exclude", "columns.include"}.isdisjoint(names):
+            text += f"; not read: {join_names(printable(name) for name in left_out)}"
+        click.echo(text, err=True)
 
 
 def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = None) -> TableOptions:

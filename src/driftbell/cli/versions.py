@@ -88,16 +88,23 @@ def list_versions(config_file: Path | None, data_dir: str | None, parent: int | 
     Example:
       driftbell models list --json
     """
+    from driftbell.models.challenge import last_rollback
     from driftbell.publish.version_views import aliases_by_version, change_view, traffic_text, version_view
 
     with opened_registry(config_file, data_dir) as registry:
         versions = registry.versions.newest(model=registry.model)
         state = registry.state()
+        ended = last_rollback(registry.versions, model=registry.model)
     aliases = aliases_by_version(state)
     if as_json:
         views = [version_view(v, aliases) for v in versions]
         challenger = change_view(state.challenger) if state.challenger else None
-        view = {"model": registry.model, "challenger": challenger, "versions": views}
+        view = {
+            "model": registry.model,
+            "challenger": challenger,
+            "rollback": change_view(ended) if ended else None,
+            "versions": views,
+        }
         click.echo(json.dumps(view, indent=1))
         return
     for v in versions:
@@ -108,6 +115,8 @@ def list_versions(config_file: Path | None, data_dir: str | None, parent: int | 
         note = f" ({printable(v.note)})" if v.note else ""
         features, source = count_of(len(v.features), "feature"), printable(v.source or "default model")
         click.echo(f"  {v.task}, {features}, {source}{note}")
+    if ended:
+        click.echo(f"rolled back at {ended.active_from:%Y-%m-%d %H:%M} UTC: {printable(ended.reason)}")
     if not versions:
         click.echo(f"no versions of {registry.model}: a service registers its model when it starts")
 

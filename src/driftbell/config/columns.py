@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from driftbell.config.section import Section
 from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
 from driftbell.tabular.dtypes import parse_dtypes
+from driftbell.tabular.logged_values import parse_forms
 
 Kinds = Annotated[dict[str, str], BeforeValidator(parse_kinds)]
 Dtypes = Annotated[dict[str, str], BeforeValidator(parse_dtypes)]
+LoggedForms = Annotated[dict[str, str], BeforeValidator(parse_forms)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
 
 
@@ -30,6 +33,15 @@ class ColumnSettings(Section):
     """Columns in which NA, None and the like are texts and not null: names, or patterns such as 'region*'."""
     dtypes: Dtypes = Field(default_factory=dict)
     """Types of columns that the model is given, as pandas names them, such as {zip = "str"}."""
+    log: LoggedForms = Field(default_factory=dict)
+    """Form in which features are logged: 'full', 'hash', 'bucket' or 'drop', such as {email = "hash"}."""
+    log_key_file: Path | None = None
+    """A file with the secret key of `columns.log`, the same for all replicas; else one in `data_dir`."""
+
+    @property
+    def of_the_model(self) -> dict[str, Any]:
+        """The settings that decide what a model is given, as JSON values."""
+        return self.model_dump(mode="json", exclude={"log", "log_key_file"})
 
     @property
     def options(self) -> ColumnOptions:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from driftbell.config.settings import Settings
 
 
+TABLE_SECTIONS = ("columns", "check", "limits")
+"""Sections of the settings that apply to a check of two tables."""
+
+MODEL_SETTINGS = ("columns.dtypes", "check.every", "check.refused_share")
+"""Settings in these sections that only apply to a service."""
+
+
 @dataclass(frozen=True, slots=True)
 class DefaultCheck:
     """Defaults of `[check]` for tables; see `CheckSettings`."""
@@ -53,3 +60,19 @@ def load_for_tables(file: Path | None = None) -> Settings:
 
         return load(file).settings
     return cast("Settings", _Defaults())
+
+
+def table_settings(file: Path | None = None) -> dict[str, list[str]]:
+    """Return the names of the settings that apply to a check of two tables, by their source.
+
+    Args:
+        file: the TOML file; see `load`.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    names: dict[str, list[str]] = {}
+    for name, _, source in (*values_of_file(file, os.environ), *values_of_environment(os.environ)):
+        if name.partition(".")[0] in TABLE_SECTIONS and name not in MODEL_SETTINGS:
+            names.setdefault(source.removeprefix("environment, "), []).append(name)
+    return names

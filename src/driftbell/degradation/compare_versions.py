@@ -180,6 +180,40 @@ def _finished(comparison: VersionComparison, *, decided: int | None) -> VersionC
     return replace(complete, sentence=_sentence(complete))
 
 
+def is_rollback_due(comparison: VersionComparison) -> bool:
+    """Return whether the other version is certainly worse by more than the smallest loss.
+
+    That is the case if the whole interval of the difference lies beyond it. Let each difference, given those
+    before it, be at most as bad on average as the smallest loss. Then the capital of the gambler who bets on
+    worse ones (see `confidence_sequence`) is a nonnegative supermartingale that starts at 1, and by Ville's
+    inequality it ever exceeds 2 / α with probability α / 2 at most. With `LEVEL` that is 0.5 %, over all
+    looks together, if each look has the labels of the one before and more.
+
+    Source: J. Ville, Étude critique de la notion de collectif (1939); S. R. Howard, A. Ramdas, J. McAuliffe,
+    J. Sekhon, "Time-uniform Chernoff bounds via nonnegative supermartingales", Probability Surveys 17 (2020).
+    """
+    if comparison.difference is None:
+        return False
+    if comparison.metric == ERROR:
+        return comparison.difference.low > comparison.smallest_loss
+    return -comparison.difference.high > comparison.smallest_loss
+
+
+def rollback_sentence(comparison: VersionComparison) -> str:
+    """Describe whether a challenge is to end, with its numbers."""
+    name = "accuracy" if comparison.metric == ACCURACY else "mae"
+    limit = amount_text(name, comparison.smallest_loss)
+    counts = (comparison.before.labels, comparison.after.labels)
+    labels = "{:,} labels of the champion and {:,} of the challenger".format(*counts)
+    if comparison.pairs:
+        labels = f"{comparison.pairs:,} labels of both"
+    if is_rollback_due(comparison):
+        return f"{comparison.sentence} That is more than the smallest loss of {limit}, on {labels}."
+    if comparison.difference is None:
+        return f"Cannot tell yet whether the challenger is worse by more than {limit}: {labels}."
+    return f"It is not certain that the challenger is worse by more than {limit}, on {labels}."
+
+
 def mean_error(outcomes: Sequence[LabelledOutcome]) -> float:
     """Return the mean absolute error of a regression; 0 without labels."""
     return float(_scores(outcomes, is_regression=True).mean()) if outcomes else 0.0

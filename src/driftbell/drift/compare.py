@@ -25,7 +25,7 @@ from driftbell.drift.prepared import (
     prepare_column,
 )
 from driftbell.drift.time_tests import add_times, why_not_compared
-from driftbell.phrases import join_names, printable
+from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.precision import coarser, rounded
@@ -137,13 +137,12 @@ def compare(
     else:
         prepared = prepare(reference, roles=roles, columns=columns)
     cells = _typed(window, prepared.decided, prepared.user_kinds)
-    comparisons = [_compare_column(c, cells.get(c.name), newest) for c in track(prepared.columns)]
-    names = {column.name for column in prepared.columns}
-    extra = [
-        _not_compared(name, "extra", column.kind, "the reference has no such column")
-        for name, column in cells.items()
-        if name not in names
+    comparisons = [
+        _compare_column(c, cells[c.name], newest) if c.name in cells else missing_column(c, cells)
+        for c in track(prepared.columns)
     ]
+    names = {column.name for column in prepared.columns}
+    extra = [extra_column(n, column, names) for n, column in cells.items() if n not in names]
     return (*comparisons, *extra)
 
 
@@ -153,10 +152,28 @@ def _not_compared(
     return ColumnComparison(name, role, kind or Kind.CATEGORICAL, None, (), None, note, scope)
 
 
-def _compare_column(before: PreparedColumn, typed: TypedColumn | None, newest: int) -> ColumnComparison:
+def extra_column(name: str, column: TypedColumn, names: Iterable[str]) -> ColumnComparison:
+    """Return the comparison of a column that the reference, with these names, does not have."""
+    return _not_compared(name, "extra", column.kind, _no_such_column("the reference", name, names))
+
+
+def missing_column(before: PreparedColumn, names: Iterable[str]) -> ColumnComparison:
+    """Return the comparison of a column that the current data, with these names, do not have."""
+    note = _no_such_column("the current data", before.name, names)
+    return _not_compared(before.name, before.role, before.kind, note)
+
+
+def _no_such_column(table: str, name: str, names: Iterable[str]) -> str:
+    """Return that a table has no column of a name, and which other one it has that looks like it."""
+    text = f"{table} has no such column"
+    for other in names:
+        if difference := name_difference(name, other):
+            return f"{text}, but '{printable(other)}', which differs only in {difference}: rename one of both"
+    return text
+
+
+def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> ColumnComparison:
     name, role, kind = before.name, before.role, before.kind
-    if typed is None:
-        return _not_compared(name, role, kind, "the current data has no such column")
     rows = len(typed.values)
     if not rows or not before.cells.rows:
         return _not_compared(name, role, kind, "there are no rows to compare")

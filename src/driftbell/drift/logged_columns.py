@@ -10,7 +10,7 @@ import numpy as np
 
 from driftbell.drift.compare import prepare
 from driftbell.drift.prepared import PreparedReference
-from driftbell.records import Column, Columns, Kind, Reference
+from driftbell.records import Column, ColumnComparison, Columns, Kind, Reference, Scope
 from driftbell.tabular.cells import objects
 from driftbell.tabular.column_kind import MAX_CATEGORIES
 from driftbell.tabular.columns import is_null, kind_of
@@ -51,6 +51,12 @@ def typed_columns(
     if decided is None:
         return {name: _decide(cells, (kinds or {}).get(name)) for name, cells in columns.items()}
     return {name: _typed(cells, decided.get(name)) for name, cells in columns.items()}
+
+
+def not_logged(name: str) -> ColumnComparison:
+    """Return the comparison of a feature that is not logged."""
+    note = "not logged, by columns.log"
+    return ColumnComparison(name, "feature", Kind.CATEGORICAL, None, (), None, note, Scope.NULLS)
 
 
 def _decide(cells: Column, given: Kind | None) -> TypedColumn:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.drift.compare import compare
+from driftbell.drift.compare import compare, extra_column, missing_column
 from driftbell.drift.prepared import (
     NO_NUMBERS,
     ColumnRows,
@@ -274,8 +274,10 @@ def _compare_columns(
     columns: Sequence[ProfiledColumn], current: Mapping[str, TypedColumn]
 ) -> Iterator[ColumnComparison]:
     for column in columns:
-        same = {name: cells for name, cells in current.items() if name == column.name}
+        if column.name not in current:
+            yield missing_column(outline(column), current)
+            continue
+        same = {column.name: current[column.name]}
         yield from compare(PreparedReference((prepare_profiled(column),)), same)
-    names = {column.name for column in columns}
-    extra = {name: cells for name, cells in current.items() if name not in names}
-    yield from compare(PreparedReference(()), extra)
+    names = [column.name for column in columns]
+    yield from (extra_column(n, cells, names) for n, cells in current.items() if n not in set(names))

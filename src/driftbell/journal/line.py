@@ -12,6 +12,7 @@ import numpy as np
 
 from driftbell.errors import StoreError
 from driftbell.records import Prediction, Value
+from driftbell.tabular.logged_values import LoggedValues
 
 
 class Line(msgspec.Struct, gc=False, omit_defaults=True):
@@ -36,14 +37,25 @@ class LineEncoder:
         version: its version.
         feature_names: in the order of the values passed to `line`.
         classes: in the order of the probabilities passed to `line`.
+        logged: what is logged of the values and of the metadata; None for everything.
     """
 
     def __init__(
-        self, model: str, version: str, feature_names: Sequence[str], classes: Sequence[str]
+        self,
+        model: str,
+        version: str,
+        feature_names: Sequence[str],
+        classes: Sequence[str],
+        logged: LoggedValues | None = None,
     ) -> None:
         self._model = model
         self._version = version
         self._features = object_builder(feature_names)
+        self._keep_metadata: Callable[[Mapping[str, Value]], Mapping[str, Value] | None] = _keep_all
+        if logged is not None:
+            build, keep = object_builder(logged.names), logged.row
+            self._features = lambda *values: build(*keep(values))
+            self._keep_metadata = logged.metadata
         self._probabilities = object_builder(classes)
 
     def line(
@@ -72,9 +84,15 @@ class LineEncoder:
         """
         features = self._features(*values)
         shares = self._probabilities(*probabilities) if probabilities else {}
+        if metadata:
+            metadata = self._keep_metadata(metadata)
         return _encode(
             Line(id, time, self._model, self._version, features, output, shares, latency_ms, metadata)
         )
+
+
+def _keep_all(metadata: Mapping[str, Value]) -> Mapping[str, Value] | None:
+    return metadata
 
 
 def encode_line(prediction: Prediction) -> bytes:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,6 +23,8 @@ MAX_SECONDS = 120.0
 
 BUSY_SECONDS = 5.0
 
+_TAG_BYTES = 16
+
 REQUEST, ANSWER = "request", "answer"
 
 
@@ -35,6 +40,34 @@ class Half(NamedTuple):
     time: str
 
 
+def encrypt(body: bytes, key: bytes) -> bytes:
+    """Encrypt a body: a nonce, a keyed hash, and the body XOR a SHAKE-256 stream.
+
+    Source: FIPS 202 (SHAKE-256 as an extendable-output function), RFC 7693 (keyed BLAKE2).
+
+    >>> decrypt(encrypt(b"[1, 2]", b"secret"), b"secret"), decrypt(encrypt(b"[1, 2]", b"secret"), b"other")
+    (b'[1, 2]', None)
+    """
+    head = secrets.token_bytes(_TAG_BYTES)
+    hidden = _with_stream(body, head, key)
+    return head + _tag(head + hidden, key) + hidden
+
+
+def decrypt(stored: bytes, key: bytes) -> bytes | None:
+    """Decrypt a body; None if it was encrypted with another key, or not at all."""
+    head, tag, hidden = stored[:_TAG_BYTES], stored[_TAG_BYTES : 2 * _TAG_BYTES], stored[2 * _TAG_BYTES :]
+    return _with_stream(hidden, head, key) if hmac.compare_digest(tag, _tag(head + hidden, key)) else None
+
+
+def _with_stream(body: bytes, head: bytes, key: bytes) -> bytes:
+    stream = hashlib.shake_256(hashlib.blake2b(head, key=key[:64]).digest()).digest(len(body))
+    return (int.from_bytes(body) ^ int.from_bytes(stream)).to_bytes(len(body))
+
+
+def _tag(content: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(content, key=key[:64], digest_size=_TAG_BYTES, person=b"waiting room").digest()
+
+
 class WaitingRoom:
     """Joins requests and answers by id. Bounded; several processes may use one file.
 
@@ -42,10 +75,12 @@ class WaitingRoom:
 
     Args:
         path: the file; created at the first use.
+        key: a secret that bodies are encrypted with in the file; b"" leaves them as they are.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes = b"") -> None:
         self._path = path
+        self._key = key
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -73,11 +108,16 @@ class WaitingRoom:
             rows = connection.execute("SELECT kind, body, time FROM halves WHERE id = ?", (name,)).fetchall()
             if any(body is None for _, body, _ in rows):
                 return None
+            stored = encrypt(half.body, self._key) if self._key else half.body
             connection.execute(
                 "INSERT OR REPLACE INTO halves VALUES (?, ?, ?, ?, ?)",
-                (name, kind, half.body, half.time, now),
+                (name, kind, stored, half.time, now),
             )
-            return next((Half(body, time) for other, body, time in rows if other != kind), None)
+            for other, stored_body, time in rows:
+                body = decrypt(stored_body, self._key) if self._key else stored_body
+                if other != kind and body is not None:
+                    return Half(body, time)
+            return None
 
     def finish(self, name: str, now: float) -> bool:
         """Remove the bodies of an exchange, and remember its id for a while.

@@ -29,11 +29,13 @@ class Traffic:
         share: share of the requests, above 0; below 1 unless it is a shadow.
         is_shadow: the challenger predicts copies of requests, and the champion answers all.
         sticky: see `AliasChange.sticky`.
+        is_rollback: whether the monitor ends the challenge if the challenger performs worse.
     """
 
     share: float
     is_shadow: bool = False
     sticky: str = ""
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def challenge(change: VersionChange, version: ModelVersion, traffic: Traffic) ->
             traffic.share,
             traffic.is_shadow,
             traffic.sticky,
+            traffic.is_rollback,
         )
 
     written, workers = change.make(version, build)
@@ -136,6 +139,16 @@ def stop_challenge(
         raise ConfigError(f"{model} has no challenger")
     versions.set_alias(AliasChange(model, CHALLENGER, None, now, author, reason, running.configured))
     return running
+
+
+def last_rollback(versions: VersionStore, *, model: str) -> AliasChange | None:
+    """Return the end of the last challenge, if the monitor ended it and no other one has begun since.
+
+    Raises:
+        StoreError: the registry cannot be read.
+    """
+    newest = next(iter(versions.history(1, model=model, alias=CHALLENGER)), None)
+    return newest if newest and newest.version is None and newest.is_rollback else None
 
 
 def _check_traffic(version: ModelVersion, traffic: Traffic) -> None:

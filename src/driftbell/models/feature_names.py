@@ -13,7 +13,10 @@ from driftbell.records import Outputs
 
 
 def with_names_of(loaded: LoadedModel, names: Sequence[str]) -> LoadedModel:
-    """Return a model with the feature names of its reference; LightGBM writes `_` for each space.
+    """Return a model with the feature names of its reference.
+
+    LightGBM writes `_` for each space. The names in text files are read without spaces at their ends, which
+    pandas keeps.
 
     Args:
         loaded: the model.
@@ -33,15 +36,18 @@ def with_names_of(loaded: LoadedModel, names: Sequence[str]) -> LoadedModel:
 
 
 def changed_names(own: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return the model's name of each column of the reference that the model knows with `_` for spaces.
+    """Return the model's name of each column that it knows with `_` for spaces, or with spaces at the ends.
 
     A name that fits two columns is not in the result.
 
     >>> changed_names(["customer_age", "plan"], ["customer age", "plan"])
     {'customer age': 'customer_age'}
+    >>> changed_names(["age", " income"], ["age", "income"])
+    {'income': ' income'}
     """
     own_names, columns = set(own), set(names)
-    matches = {name: name.replace(" ", "_") for name in names if name not in own_names}
+    padded = {name.strip(): name for name in own}
+    matches = {name: padded.get(name, name.replace(" ", "_")) for name in names if name not in own_names}
     counts = Counter(matches.values())
     return {
         name: changed

@@ -119,7 +119,7 @@ def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str,
     readers = {
         **{name: getattr(pd, reader) for name, reader in ARROW_SUFFIXES.items()},
         **dict.fromkeys(
-            TEXT_SUFFIXES, partial(pd.read_csv, dtype=dtypes, **_null_options(features), **options)
+            TEXT_SUFFIXES, partial(_read_csv, dtype=dtypes, **_null_options(features), **options)
         ),
         ".xlsx": partial(pd.read_excel, dtype=dtypes, **_null_options(features)),
         ".jsonl": partial(pd.read_json, lines=True),
@@ -139,6 +139,17 @@ def library_frame(path: Path, features: Sequence[Feature], options: Mapping[str,
         return frame
     except (ImportError, OSError, ValueError, KeyError):
         return None
+
+
+def _read_csv(path: Path, *, dtype: Mapping[str, str], **options: Any) -> Any:
+    """Return a text file as pandas reads it, and the names of its columns without spaces at their ends."""
+    pd = _pandas()
+    layout = {name: value for name, value in options.items() if name not in ("keep_default_na", "na_values")}
+    names = {name: name.strip() for name in pd.read_csv(path, nrows=0, **layout).columns}
+    by_name = {"dtype": dtype, "na_values": options.get("na_values", {})}
+    for option, values in by_name.items():
+        options[option] = {own: values[name] for own, name in names.items() if name in values}
+    return pd.read_csv(path, **options).rename(columns=names)
 
 
 def _null_options(features: Sequence[Feature]) -> dict[str, Any]:

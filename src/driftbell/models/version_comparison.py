@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.compare_versions import (
@@ -16,9 +17,13 @@ from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, suggest_name
 from driftbell.ports import Store
 from driftbell.records.comparison import LabelledOutcome, ShadowPair, VersionComparison
+from driftbell.records.versions import CHALLENGER, AliasChange
 
 MAX_LABELS = 200_000
 """Newest labelled predictions of a version that are compared."""
+
+MAX_CHANGES = 100
+"""Changes of the share of a challenger that do not begin the comparison anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,42 @@ class VersionComparer:
         if not newest:
             return comparison
         return replace(comparison, agreement=agreement_of(newest, is_regression=self.is_regression))
+
+    def compare_challenge(self, champion: AliasChange, challenger: AliasChange) -> VersionComparison:
+        """Compare a challenger with the champion by the labels of predictions since the challenge began.
+
+        A change of the share does not begin it anew, one between a share and a shadow does. At most
+        `max_rows` labels of a version count, the oldest ones: a look has the labels of the one before.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        since = self._begin(champion, challenger)
+        before, after = champion.version or "", challenger.version or ""
+        if challenger.is_shadow:
+            names = {"model": self.model, "champion": before, "shadow": after}
+            pairs = self.store.shadows.labelled_pairs(self.max_rows, **names, since=since)
+            smallest = self._smallest([], pairs)
+            options: dict[str, Any] = {"is_regression": self.is_regression, "smallest_loss": smallest}
+            return compare_pairs(self.model, before, after, pairs, **options)
+        old, new = (
+            self.store.labels.outcomes(self.max_rows, model=self.model, version=version, since=since)
+            for version in (before, after)
+        )
+        options = {"is_regression": self.is_regression, "smallest_loss": self._smallest(old, [])}
+        return compare_versions(self.model, (before, old), (after, new), **options)
+
+    def _begin(self, champion: AliasChange, challenger: AliasChange) -> datetime:
+        """Return when a version became the challenger, before changes of its share."""
+        begin = challenger.active_from
+        for change in self.store.versions.history(MAX_CHANGES, model=self.model, alias=CHALLENGER):
+            if change.active_from > challenger.active_from:
+                continue  # not in force yet
+            is_same = (change.version, change.is_shadow) == (challenger.version, challenger.is_shadow)
+            if not is_same or change.active_from < champion.active_from:
+                break
+            begin = change.active_from
+        return begin
 
     def _smallest(self, outcomes: list[LabelledOutcome], pairs: list[ShadowPair]) -> float:
         if not self.is_regression:

@@ -18,7 +18,7 @@ from driftbell.alarms.verdict import combine, without_alarm
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
-from driftbell.drift.logged_columns import prepare_reference, typed_columns
+from driftbell.drift.logged_columns import not_logged, prepare_reference, typed_columns
 from driftbell.drift.prepared import PreparedReference
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
@@ -33,8 +33,10 @@ from driftbell.monitor.state import (
     CarriedState,
     apply_annotations,
     baseline_reference,
+    for_logged_values,
     for_reference,
     settle_baseline,
+    with_warnings,
 )
 from driftbell.monitor.target_drift import target_drift
 from driftbell.monitor.window import window_columns
@@ -123,6 +125,8 @@ class Checker:
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
         warnings: problems of the model or its reference.
         refused_share: a larger share of refused rows since the last check is a warning.
+        logged: what the log keeps of features, see `LoggedValues.id`; "" for everything.
+        dropped: features that are not logged.
     """
 
     store: Store
@@ -142,6 +146,8 @@ class Checker:
     detector_settings: str = ""
     warnings: tuple[str, ...] = ()
     refused_share: float = MAX_SHARE
+    logged: str = ""
+    dropped: tuple[str, ...] = ()
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -176,7 +182,7 @@ class Checker:
         with ErrorCapture(StoreError) as captured:  # any data may cause an error
             carried = self._carried()
             findings = replace(findings, state=carried.state)
-            window = self._window()
+            window = self._window(carried.state.since)
             refused, counted = self._refused_rows(carried, window, now)
             findings = replace(findings, state=msgspec.structs.replace(carried.state, counted=counted))
             findings = self._examine(replace(carried, state=findings.state), window, occasion)
@@ -213,8 +219,8 @@ class Checker:
         Raises:
             StoreError: the store cannot be read.
         """
-        carried, window = self._carried(), self._window()
-        now = self.clock()
+        carried, now = self._carried(), self.clock()
+        window = self._window(carried.state.since)
         refused, _ = self._refused_rows(carried, window, now)
         findings = self._examine(carried, window, "")
         findings = replace(findings, judgement=with_refused(findings.judgement, refused))
@@ -229,13 +235,16 @@ class Checker:
     def _baseline_rows(self) -> int:
         return max(self.minimum_rows, min(MIN_BASELINE_ROWS, self.window_rows))
 
-    def _window(self) -> Window:
-        return self.store.predictions.window(self.window_rows, **self._served)
+    def _window(self, since: int) -> Window:
+        window = self.store.predictions.window(self.window_rows, **self._served)
+        return self._after(since, self.window_rows) if window.first <= since else window
 
     def _carried(self) -> CarriedState:
         """Read the state of the newest check, and apply the annotations since."""
         newest = next(iter(self.store.checks.newest(1, version=self.model.version)), None)
-        carried = CarriedState(newest.state, newest.baseline) if newest else CarriedState()
+        carried = CarriedState(newest.state if newest else CheckState(logged=self.logged))
+        carried = replace(carried, baseline=newest.baseline if newest else None)
+        carried = for_logged_values(carried, self.logged, lambda: self._window(0).last)
         carried = for_reference(carried, self.reference.version)
         decided = self.store.alarms.annotated_after(carried.state.annotated, **self._served)
         carried = apply_annotations(carried, decided)
@@ -243,7 +252,7 @@ class Checker:
             window = self._after(carried.baseline.first - 1)
             if len(window.predictions) >= self._baseline_rows:
                 carried = settle_baseline(carried, window)
-        return replace(carried, state=msgspec.structs.replace(carried.state, warnings=self.warnings))
+        return with_warnings(carried, self.warnings, self._window, self.window_rows)
 
     def _after(self, seq: int, limit: int = MAX_ROWS, last: int | None = None) -> Window:
         return self.store.predictions.after(seq, limit, last=last, **self._served)
@@ -317,7 +326,8 @@ class Checker:
         newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
         prepared = self._prepared[reference.version]
         typed = typed_columns(columns, prepared.decided)
-        return compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
+        compared = compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
+        return (*compared, *map(not_logged, self.dropped))
 
     def _active(self, baseline: Baseline | None) -> ActiveBaseline:
         if baseline is None:
@@ -381,6 +391,7 @@ class Checker:
             [window.first, window.last, len(window.predictions)],
             [self.window_rows, self.minimum_rows, self.false_discovery_rate, self.detector_settings],
             self.smallest_effect,
+            *([self.logged] if self.logged else []),
             *map(asdict, self.limits),
             occasion,
         ]

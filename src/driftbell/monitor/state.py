@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
+import structlog
 
 from driftbell.ports import DegradationDetector
 from driftbell.records import Alarm, Baseline, CheckState, Columns, Reference, Window
@@ -14,6 +15,8 @@ from driftbell.records.alarms import EXPECTED
 
 MIN_BASELINE_ROWS = 100
 """Smallest number of rows of a baseline of logged predictions, unless a window is smaller."""
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,49 @@ def for_reference(carried: CarriedState, version: str) -> CarriedState:
             annotated=state.annotated,
             evidence=state.evidence.restarted(),
             counted=state.counted,
+            logged=state.logged,
+            since=state.since,
         )
     )
+
+
+def for_logged_values(carried: CarriedState, logged: str, last: Callable[[], int]) -> CarriedState:
+    """Restart after a change of what the log keeps of features: earlier predictions cannot be compared.
+
+    Args:
+        carried: from the newest check.
+        logged: what the log keeps now, see `LoggedValues.id`.
+        last: returns the sequence number of the newest prediction.
+
+    >>> carried = CarriedState(CheckState(logged="hashed"))
+    >>> for_logged_values(carried, "hashed", lambda: 7) is carried
+    True
+    """
+    state = carried.state
+    if state.logged == logged:
+        return carried
+    since = last()
+    logger.warning("columns.log or its key was changed: drift detection starts anew", after=since)
+    evidence = msgspec.structs.replace(state.evidence.restarted(), seq=max(state.evidence.seq, since))
+    restarted = msgspec.structs.replace(state, logged=logged, since=since, evidence=evidence, drift={})
+    return CarriedState(restarted)
+
+
+def with_warnings(
+    carried: CarriedState, warnings: tuple[str, ...], window: Callable[[int], Window], rows: int
+) -> CarriedState:
+    """Set the warnings of a check, with one while the window lacks rows after a change of the logged values.
+
+    Args:
+        carried: from the newest check.
+        warnings: problems of the model or its reference.
+        window: returns the window after a sequence number.
+        rows: predictions in a full window.
+    """
+    since = carried.state.since
+    if since and len(window(since).predictions) < rows:
+        warnings = (*warnings, "columns.log was changed: predictions before the change are not judged")
+    return replace(carried, state=msgspec.structs.replace(carried.state, warnings=warnings))
 
 
 def apply_annotations(carried: CarriedState, alarms: Iterable[Alarm]) -> CarriedState:

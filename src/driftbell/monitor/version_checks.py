@@ -11,6 +11,7 @@ from driftbell.errors import StoreError
 from driftbell.models.versions_in_use import versions_in_use
 from driftbell.monitor.check import Checker
 from driftbell.monitor.check_reports import describe_error
+from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.ports import Store
 from driftbell.records import Check, CheckKind, Lease
 from driftbell.records.versions import VersionInUse, VersionRole, VersionState
@@ -32,6 +33,7 @@ class VersionChecks:
         checker: the checker of the version that is the champion now.
         state: reads the aliases of the model.
         open_checker: opens the checker of a registered version.
+        guard: ends challenges after the checks; None ends none.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class VersionChecks:
         checker: Checker,
         state: Callable[[], VersionState],
         open_checker: Callable[[str], Checker],
+        guard: ChallengeGuard | None = None,
     ) -> None:
         self._current = checker
         self._checkers = {checker.model.version: checker}
         self._state = state
         self._open_checker = open_checker
+        self._guard = guard
         self._errors: dict[str, str] = {}
 
     def __call__(self, kind: CheckKind, occasion: str, lease: Lease) -> Check:
@@ -69,6 +73,8 @@ class VersionChecks:
         served = {current, *(item.version for item in versions if item.serves)}
         reason = f"Closed: {versions[0].version} answers requests instead of this version."
         store.alarms.close_replaced(served, reason, now, lease, model=model)
+        if self._guard and kind is not CheckKind.MANUAL:
+            self._guard.look(self._state(), self._current.model, self._current.clock(), lease)
         return check
 
     def _follow(self, state: VersionState) -> None:

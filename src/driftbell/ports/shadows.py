@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from driftbell.records import ShadowPrediction
@@ -21,8 +22,13 @@ class ShadowStore(Protocol):
         They have no label, and are in the order in which the shadow's were written.
         """
 
-    def labelled_pairs(self, limit: int, *, model: str, champion: str, shadow: str) -> list[ShadowPair]:
-        """Read the labelled pairs with the newest first labels, at most `limit`, in arrival order."""
+    def labelled_pairs(
+        self, limit: int, *, model: str, champion: str, shadow: str, since: datetime | None = None
+    ) -> list[ShadowPair]:
+        """Read the labelled pairs with the newest first labels, at most `limit`, in arrival order.
+
+        `since` is that of `driftbell.ports.LabelStore.outcomes`.
+        """
 
     def versions(self, model: str) -> list[str]:
         """Read the versions of a model that have predicted as shadows, in order of their names."""

@@ -134,8 +134,14 @@ class LabelStore(Protocol):
     def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
         """Read the newest label of the predictions of a period (without its end), by prediction id."""
 
-    def outcomes(self, limit: int, *, model: str, version: str) -> list[LabelledOutcome]:
-        """Read the labelled predictions with the newest first labels, at most `limit`, in arrival order."""
+    def outcomes(
+        self, limit: int, *, model: str, version: str, since: datetime | None = None
+    ) -> list[LabelledOutcome]:
+        """Read the labelled predictions with the newest first labels, at most `limit`, in arrival order.
+
+        With `since`, only predictions from that time on count, and those with the oldest first labels are
+        read: a later call reads the same ones and more.
+        """
 
     def counts(self, first: int, last: int, *, model: str, version: str) -> dict[str, int]:
         """Count the newest labels of the predictions with these sequence numbers, by class."""

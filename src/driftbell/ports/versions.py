@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Protocol
 
+from driftbell.records import Lease, Notification
 from driftbell.records.versions import AliasChange, ModelVersion, Promotion, ServerWorker, VersionState
 
 
@@ -50,6 +51,21 @@ class VersionStore(Protocol):
 
     def set_alias(self, change: AliasChange) -> None:
         """Append a change of an alias."""
+
+    def end_challenge(
+        self, change: AliasChange, running: AliasChange, notification: Notification | None, lease: Lease
+    ) -> bool:
+        """Append the end of a challenge with its notification, and return whether it was still running.
+
+        Nothing is written if the challenge has ended or changed meanwhile, or a change of the champion is
+        scheduled, which ends it.
+
+        Raises:
+            LeaseLostError: another monitor has taken over.
+        """
+
+    def rollbacks(self, *, model: str) -> int:
+        """Count the challenges of a model that the monitor ended."""
 
     def start_promotion(self, promotion: Promotion, *, stale: datetime) -> Promotion | None:
         """Start a promotion; return the one in progress instead, if it started after `stale`."""

@@ -29,6 +29,7 @@ from driftbell.phrases import join_names, printable
 from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
+from driftbell.records.operation import ROLLBACK
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
@@ -66,7 +67,8 @@ def format_message(
         reports: names of the reports of the notification's check.
     """
     states = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
-    title = f"driftbell: {notification.model} {states.get(notification.verdict, 'resolved')}"
+    state = states.get(notification.verdict, "resolved")
+    title = f"driftbell: {notification.model} {'rollback' if notification.event == ROLLBACK else state}"
     degradation = judgement.degradation if judgement else None
     since = f"{notification.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if degradation and notification.verdict is Verdict.ALARM:

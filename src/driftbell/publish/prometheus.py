@@ -129,6 +129,11 @@ class CheckCollector(Collector):
         yield from _retention(self._store.retention.totals())
         if versions:
             yield from version_families(versions)
+            yield CounterMetricFamily(
+                "driftbell_rollbacks",
+                "Challenges that the monitor ended because the challenger performed worse.",
+                self._store.versions.rollbacks(model=self._model),
+            )
         if last:
             yield from _last_check(last)
             yield from performance_families(last.judgement)

@@ -58,7 +58,7 @@ def change_view(change: AliasChange) -> dict[str, Any]:
     """Return a change of an alias as JSON; that of a challenger with its traffic."""
     view = {**asdict(change), "active_from": change.active_from.isoformat()}
     if change.alias != CHALLENGER:
-        for name in ("share", "is_shadow", "sticky"):
+        for name in ("share", "is_shadow", "sticky", "is_rollback"):
             del view[name]
     return view
 
@@ -72,10 +72,11 @@ def traffic_text(change: AliasChange) -> str:
     'answers 10 % of the requests, by the header x-user'
     """
     share = f"{100 * (change.share or 0):.4g} % of the requests"
+    end = ", until it performs worse" if change.is_rollback else ""
     if change.is_shadow:
-        return f"predicts copies of {share} and answers none"
+        return f"predicts copies of {share} and answers none{end}"
     source, _, name = change.sticky.partition(":")
-    return f"answers {share}{f', by the {source} {name}' if name else ''}"
+    return f"answers {share}{f', by the {source} {name}' if name else ''}{end}"
 
 
 def aliases_by_version(state: VersionState) -> dict[str, list[str]]:

@@ -142,6 +142,8 @@ class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         annotated: time of the newest annotation that was applied (UTC).
         warnings: problems of the model or its reference.
         counted: position of the count of refused rows; None before the first check.
+        logged: what the log keeps of features, see `LoggedValues.id`; "" for everything.
+        since: sequence number of the last prediction before that changed; 0 if it never did.
     """
 
     reference: str = ""
@@ -150,3 +152,5 @@ class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     annotated: datetime | None = None
     warnings: tuple[str, ...] = ()
     counted: RefusedCount | None = None
+    logged: str = ""
+    since: int = 0

@@ -123,6 +123,8 @@ class VersionComparison:
         decided: number of labels until the difference was certain; None if it is not.
         pairs: number of rows that both predicted and that have a label; 0 if each answered other rows.
         agreement: of the newest rows that both predicted, with and without labels; None if there are none.
+        rollback: whether the labels since the challenge began are enough to end it, in one sentence; None if
+            the monitor does not end it.
     """
 
     model: str
@@ -138,3 +140,4 @@ class VersionComparison:
     decided: int | None
     pairs: int = 0
     agreement: Agreement | None = None
+    rollback: str | None = None

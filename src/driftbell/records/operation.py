@@ -10,18 +10,22 @@ from driftbell.records.checks import CheckKind
 from driftbell.records.predictions import Prediction
 from driftbell.records.verdict import Verdict
 
+ROLLBACK = "rollback"
+"""The event of `Notification` that is the end of a challenge by the monitor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A message about a change of state; a check has at most one.
+    """A message about a change of state, of which a check has at most one, or about another event.
 
     Attributes:
         check_id: the check that caused it; `time`, `model`, `version`, `verdict` and `sentence` are the
-            check's.
+            check's. Of another event, an id of its own.
         before: the verdict of the last notification; None if there was none.
         since: time of the first check in this state (UTC).
         columns: the suspect columns of an alarm, otherwise the columns that drifted.
         report: the file name of the main report.
+        event: "" for a change of state; `ROLLBACK` for the end of a challenge by the monitor.
     """
 
     check_id: str
@@ -34,6 +38,7 @@ class Notification:
     sentence: str
     columns: tuple[str, ...] = ()
     report: str = ""
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,32 @@ OTHER_CAUSES = "other"
 """Reason under which rows are counted once a day has too many different causes."""
 
 
+MASK = "***"
+"""Mark in the place of a value of a feature, in the message of a model's own error."""
+
+
+REASONS = {
+    "extra": "unknown field",
+    "not_an_object": "no object of features",
+    "type": "value of another type",
+    "null": "null",
+    "missing": "missing",
+    "not_finite": "infinite, too large or NaN",
+    "unknown_class": "no class of the model",
+    "future": "more than a day in the future",
+    "past": "too far in the past",
+    "own_id": "no valid id",
+    UNKNOWN_CATEGORY: "unknown value",
+    UNUSABLE_VALUE: "value that the model fails on",
+    MODEL_ERROR: "the model itself failed",
+    UNREADABLE: "unreadable request or answer",
+    UNJOINED: "request without an answer, or answer without a request",
+    DROPPED: "answered and not recorded",
+    OTHER_CAUSES: "several causes",
+}
+"""Plain words of reasons; of others, the reason itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Refused rows with one cause.
@@ -87,6 +113,16 @@ class RefusalCause:
     value: str
     values: int
     rows: int
+
+    @property
+    def reason_text(self) -> str:
+        """The reason in plain words."""
+        return REASONS.get(self.reason, self.reason.replace("_", " "))
+
+    @property
+    def value_text(self) -> str:
+        """The value for people, without marks."""
+        return self.value.replace(MASK, "(a value)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ STICKY_FEATURE, STICKY_HEADER = "feature", "header"
 SETTINGS_AUTHOR = "settings"
 """The author of what the settings file did: a registration, or a change of the champion."""
 
+MONITOR_AUTHOR = "monitor"
+"""The author of what the monitor did: the end of a challenge."""
+
 MODEL_FILE, REFERENCE_FILE, GOLDEN_FILE = "model", "reference", "golden"
 """Roles of the files of a version."""
 
@@ -107,6 +110,8 @@ class AliasChange:
         is_shadow: whether the challenger only predicts copies of requests, after the champion has answered.
         sticky: what decides which version answers: "" for chance, "feature:NAME" for the value of a feature,
             "header:NAME" for the value of a request header. Equal values are answered by one version.
+        is_rollback: of a challenger, whether the monitor ends the challenge if it performs worse than the
+            champion; of the end of a challenge, whether the monitor ended it for that.
     """
 
     model: str
@@ -119,6 +124,7 @@ class AliasChange:
     share: float | None = None
     is_shadow: bool = False
     sticky: str = ""
+    is_rollback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

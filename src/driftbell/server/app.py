@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from driftbell import jsonlog
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.errors import StoreError
 from driftbell.journal.waiting_room import WaitingRoom
+from driftbell.models.logged_model import public_model
 from driftbell.ports import EXTERNAL, Model, Store
 from driftbell.process.supervised_thread import on_failure
 from driftbell.publish.prometheus import CheckCollector
@@ -39,6 +41,7 @@ from driftbell.server.api.inference_protocols import (
 from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
+from driftbell.server.api.logged_prediction import logged_prediction_router
 from driftbell.server.api.models import models_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
@@ -75,6 +78,7 @@ from driftbell.server.predict.refusal_counter import RefusalCounter
 from driftbell.server.predict.route import add_predict_route, describe_predict
 from driftbell.server.predict.shadow import ShadowWorker
 from driftbell.server.version_follower import VersionFollower, VersionSource
+from driftbell.tabular.logged_values import LoggedValues
 
 STATIC = Path(__file__).parent / "static"
 
@@ -111,6 +115,7 @@ class Service:
         prefix: finds the path below which a proxy publishes the service.
         cors_origins: origins of other sites with pages that may use the service; `*` for every site.
         access: checks the API key of each request; the default lets every request pass.
+        logged: returns what is logged of the rows of a version; None for everything.
     """
 
     model: Model
@@ -133,6 +138,7 @@ class Service:
     prefix: PathPrefix = field(default_factory=PathPrefix)
     cors_origins: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
+    logged: Callable[[Model], LoggedValues | None] = lambda _: None
 
 
 def create_app(service: Service) -> FastAPI:
@@ -151,9 +157,17 @@ def create_app(service: Service) -> FastAPI:
     deployment = Deployment(
         *(source.models if source else (service.model,)),
         predictor=lambda model: Predictor(
-            model, recorder, metrics, tracing, queue_limit=service.queue_limit, clock=service.clock
+            model,
+            recorder,
+            metrics,
+            tracing,
+            queue_limit=service.queue_limit,
+            clock=service.clock,
+            logged=service.logged(model),
         ),
-        refusals=lambda model: RefusalCounter(store, model, metrics, clock=service.clock),
+        refusals=lambda model: RefusalCounter(
+            store, model, metrics, clock=service.clock, logged=service.logged(model)
+        ),
         shadow=shadows.shadow,
         clock=service.clock,
     )
@@ -162,7 +176,7 @@ def create_app(service: Service) -> FastAPI:
     view = MonitorView(
         store,
         service.reports,
-        served=lambda: deployment.model,
+        served=lambda: public_model(deployment.model, service.logged(deployment.model)),
         window_rows=service.window_rows,
         clock=service.clock,
     )
@@ -211,18 +225,22 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(HeadRequests)
     app.add_middleware(AuthenticatedRequests, access=service.access, errors=errors, login=redirect_to_login)
     app.add_middleware(GuardedSite, guard=service.site_guard, errors=errors)
-    app.deployment = deployment
+    app.deployment, app.logged = deployment, service.logged
     events: InferenceEvents | None = None
     guards: Any = {"site_guard": service.site_guard, "access": service.access}
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
-        rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=service.clock)
+        logged = service.logged(service.model)
+        known = partial(service.store.predictions.versions_by_id, model=service.model.name)
+        options: Any = {"clock": service.clock, "known": known, "logged": logged}
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, **options)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
-        predicting = predictions_router(rows, service.model, body_limit=service.body_limit)
-        room = WaitingRoom(service.journals.parent / "exchanges.sqlite")
+        described = public_model(service.model, logged)
+        predicting = predictions_router(rows, described, body_limit=service.body_limit)
+        room = WaitingRoom(service.journals.parent / "exchanges.sqlite", logged.key if logged else b"")
         exchanges = ExchangeLogger(service.model, rows)
         events = InferenceEvents(room, exchanges, clock=service.clock)
-        app.include_router(cloud_events_router(events, service.model, body_limit=service.body_limit))
+        app.include_router(cloud_events_router(events, described, body_limit=service.body_limit))
     else:
         endpoint = PredictEndpoint(deployment, errors, **guards, body_limit=service.body_limit)
         _add_predict(app, endpoint, service, metrics)
@@ -239,6 +257,7 @@ def create_app(service: Service) -> FastAPI:
             labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
         ),
         monitor_router(view),
+        logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
@@ -275,6 +294,7 @@ class _Application(FastAPI):
     prefix: PathPrefix
     declares_keys = False
     described: Model | None = None
+    logged: Callable[[Model], LoggedValues | None]
 
     def openapi(self) -> dict[str, Any]:
         """Return the specification of the API, for the served version."""
@@ -283,7 +303,7 @@ class _Application(FastAPI):
         if is_new and self.declares_keys:
             add_security(document)
         if self.described is not model:
-            describe_routes(document, DESCRIPTIONS, model)
+            describe_routes(document, DESCRIPTIONS, public_model(model, self.logged(model)))
             self.described = model
         return document
 

@@ -15,6 +15,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 import driftbell
 from driftbell.errors import StoreError
+from driftbell.models.challenge import last_rollback
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.column_cards import ColumnCards, column_cards
@@ -185,6 +186,7 @@ def _home(
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
         last = view.last_check(version, versions)
         alarm = view.store.alarms.current(model=status["model"], version=version or status["version"])
+        rolled_back = last_rollback(view.store.versions, model=status["model"])
     cards = column_cards(last.judgement, column, start) if last else ColumnCards()
     histograms = {
         c.column: histogram_svg(c.comparison.histogram, width=CARD_WIDTH, height=CARD_HEIGHT, compact=True)
@@ -198,6 +200,7 @@ def _home(
         "last": last,
         "alarm": alarm,
         "chosen": chosen,
+        "rolled_back": rolled_back,
         "versions": list(zip(versions, status["versions"], strict=True)),
         "checks": checks,
         "histograms": histograms,

@@ -95,10 +95,17 @@ class SqlLabels:
         with self._connections.read() as connection:
             return {row.prediction_id: row.value for row in connection.execute(query)}
 
-    def outcomes(self, limit: int, *, model: str, version: str) -> list[LabelledOutcome]:
+    def outcomes(
+        self, limit: int, *, model: str, version: str, since: datetime | None = None
+    ) -> list[LabelledOutcome]:
         first, newest = sa.func.min(labels.c.seq).label("first"), sa.func.max(labels.c.seq).label("newest")
         labelled = _served(sa.select(first, newest), model, version).group_by(labels.c.prediction_seq)
-        arrived = labelled.order_by(first.desc()).limit(limit).subquery()
+        if since is not None:
+            begin = sa.select(predictions.c.seq).where(predictions.c.time >= since)
+            begin = begin.where(predictions.c.model == model, predictions.c.version == version)
+            begin = begin.order_by(predictions.c.time, predictions.c.seq).limit(1)
+            labelled = labelled.where(labels.c.prediction_seq >= begin.scalar_subquery())
+        arrived = labelled.order_by(first.desc() if since is None else first).limit(limit).subquery()
         query = (
             sa.select(
                 arrived.c.first,

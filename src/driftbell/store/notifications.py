@@ -27,6 +27,7 @@ class SqlNotifications:
         query = (
             sa.select(notifications)
             .where(notifications.c.model == model, notifications.c.version == version)
+            .where(notifications.c.event == "")
             .order_by(notifications.c.seq.desc())
             .limit(1)
         )
@@ -91,4 +92,5 @@ def _notification(row: Any) -> Notification:
         sentence=row.sentence,
         columns=tuple(row.columns),
         report=row.report,
+        event=row.event,
     )

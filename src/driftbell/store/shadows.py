@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -63,7 +64,9 @@ class SqlShadows:
         )
         return self._read(query)
 
-    def labelled_pairs(self, limit: int, *, model: str, champion: str, shadow: str) -> list[ShadowPair]:
+    def labelled_pairs(
+        self, limit: int, *, model: str, champion: str, shadow: str, since: datetime | None = None
+    ) -> list[ShadowPair]:
         first, newest = sa.func.min(labels.c.seq).label("first"), sa.func.max(labels.c.seq).label("newest")
         own = shadow_predictions
         arrived = (
@@ -71,24 +74,24 @@ class SqlShadows:
             .join(labels, labels.c.prediction_id == own.c.prediction_id)
             .where(labels.c.model == model, labels.c.version == champion)
             .group_by(own.c.prediction_id, own.c.output, own.c.latency_ms)
-            .order_by(first.desc())
-            .limit(limit)
-            .subquery()
         )
+        if since is not None:
+            arrived = arrived.where(own.c.time >= since)
+        chosen = arrived.order_by(first.desc() if since is None else first).limit(limit).subquery()
         query = (
             sa.select(
-                arrived.c.first,
+                chosen.c.first,
                 predictions.c.time,
                 predictions.c.output,
-                arrived.c.output,
+                chosen.c.output,
                 labels.c.value,
                 predictions.c.latency_ms,
-                arrived.c.latency_ms,
+                chosen.c.latency_ms,
             )
-            .select_from(arrived)
-            .join(labels, labels.c.seq == arrived.c.newest)
-            .join(predictions, predictions.c.id == arrived.c.prediction_id)
-            .order_by(arrived.c.first)
+            .select_from(chosen)
+            .join(labels, labels.c.seq == chosen.c.newest)
+            .join(predictions, predictions.c.id == chosen.c.prediction_id)
+            .order_by(chosen.c.first)
         )
         return self._read(query)
 

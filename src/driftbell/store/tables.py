@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0013"
+HEAD = "0014"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -121,6 +121,7 @@ notifications = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("next_try", Utc, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
+    sa.Column("event", sa.String(20), nullable=False, server_default=""),
 )
 
 labels = sa.Table(
@@ -309,6 +310,7 @@ model_aliases = sa.Table(
     sa.Column("share", sa.Float),
     sa.Column("is_shadow", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("sticky", sa.Text, nullable=False, server_default=""),
+    sa.Column("is_rollback", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("model_aliases_newest", "model", "alias", "seq"),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from driftbell.records import Lease, Notification
 from driftbell.records.versions import (
     CHALLENGER,
     CHAMPION,
@@ -21,6 +22,7 @@ from driftbell.records.versions import (
     VersionFile,
     VersionState,
 )
+from driftbell.store import leases, notifications
 from driftbell.store.connections import Connections
 from driftbell.store.tables import model_aliases, model_files, model_versions, promotions, server_workers
 
@@ -120,6 +122,28 @@ class SqlVersions:
     def set_alias(self, change: AliasChange) -> None:
         with self._connections.write() as connection:
             connection.execute(model_aliases.insert(), asdict(change))
+
+    def end_challenge(
+        self, change: AliasChange, running: AliasChange, notification: Notification | None, lease: Lease
+    ) -> bool:
+        with self._connections.write() as connection:
+            leases.fence(connection, lease)
+            newest = connection.execute(_select_alias(change.model, CHALLENGER).limit(1)).one_or_none()
+            champion, upcoming, after = _in_force(connection, change.model, CHAMPION, change.active_from)
+            is_over = newest is None or newest.seq < after or upcoming is not None
+            if champion is None or is_over or _change(newest) != running:
+                return False
+            connection.execute(model_aliases.insert(), asdict(change))
+            if notification:
+                notifications.insert(connection, notification)
+        return True
+
+    def rollbacks(self, *, model: str) -> int:
+        query = sa.select(sa.func.count()).where(
+            model_aliases.c.model == model, model_aliases.c.version.is_(None), model_aliases.c.is_rollback
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query).scalar() or 0
 
     def start_promotion(self, promotion: Promotion, *, stale: datetime) -> Promotion | None:
         own = promotions.c.model == promotion.model

@@ -266,9 +266,11 @@ def _layout(split: _Split, skipped: int, source: str, options: FileOptions) -> L
     duplicates = [name for name, count in Counter(names).items() if count > 1]
     if duplicates:
         texts = join_names(f"'{name}'" for name in duplicates)
+        padded = [name for name in first if name != name.strip() and name.strip() in duplicates]
+        spaces = f" (spaces at the ends of a name do not count, as of '{padded[0]}')" if padded else ""
         raise ConfigError(
-            f"cannot read {source}: duplicate column name {texts}: the first line must name every column, "
-            "each once; if it has no names, pass --no-header"
+            f"cannot read {source}: duplicate column name {texts}{spaces}: the first line must name every "
+            "column, each once; if it has no names, pass --no-header"
         )
     return Layout(split.separator, names, True, skipped + line, skipped + start, unnamed)
 

@@ -204,7 +204,13 @@ def classes_advice(loaded: LoadedModel, values: Collection[object]) -> str:
         loaded: the model.
         values: different values of the label.
     """
-    if loaded.task is not Task.REGRESSION or not loaded.classes_decide or len(values) != 2:
+    decides = loaded.task is Task.REGRESSION and loaded.classes_decide
+    return two_classes_advice(values) if decides else ""
+
+
+def two_classes_advice(values: Collection[object]) -> str:
+    """Return how to make a regression a classifier of the two values of the label; "" if they are not two."""
+    if len(values) != 2:
         return ""
     names = ",".join(sorted(map(label_text, values)))
     return f"if its numbers are scores of the second of two classes, name both with --classes '{names}'"
@@ -245,13 +251,12 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str], target: s
         f"the model was fitted on {join_names(planner.loaded.feature_names, max_names=40)}; "
         f"the file has {join_names(planner.names, max_names=40)}"
     )
-    by_lower_case = {name.strip().casefold(): name for name in extras}
     renamed = {}
     for name in missing[:5]:
-        similar = by_lower_case.get(name.strip().casefold()) or similar_name(name, extras)
+        similar = similar_name(name, extras)
         if similar:
             renamed[name] = similar
-            message += f"; for '{printable(name)}', did you mean '{printable(similar)}'?"
+            message += f"; for '{printable(name)}', {suggest_name(name, [similar])}"
     others = [name for name in extras if name not in renamed.values()]
     if target is None and len(others) > len(missing) - len(renamed):  # otherwise all may be features
         label, _ = planner.guess(others)

@@ -178,7 +178,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "classes": options.classes,
             "suffix": model.suffix,
             "engine": options.engine,
-            "columns": settings.columns.model_dump(mode="json"),
+            "columns": settings.columns.of_the_model,
             "files": hashes,
         }
     )

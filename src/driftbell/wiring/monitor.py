@@ -22,6 +22,7 @@ from driftbell.models.reference import memorization_warning, reference_outputs, 
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
 from driftbell.monitor.retention import Archiver
+from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.monitor.scheduler import Monitor
 from driftbell.monitor.version_checks import VersionChecks
 from driftbell.ports import Model, NotificationTarget, Sink
@@ -36,6 +37,7 @@ from driftbell.store.sql import SqlStore
 from driftbell.tabular.cells import objects
 from driftbell.tabular.profile import texts
 from driftbell.wiring.champion import open_champion, open_registered
+from driftbell.wiring.logged_values import as_logged
 from driftbell.wiring.model import OpenedModel
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.tables import configured_effects
@@ -75,7 +77,8 @@ def checker(
     Raises:
         ConfigError: see `open_model`, Evidently is required and not installed, or a setting names no column.
     """
-    opened = opened or open_champion(settings, store)
+    opened, logged = as_logged(settings, opened or open_champion(settings, store))
+    dropped = logged.dropped if logged else ()
     model, reference = opened.model, opened.reference
     limits = parse_limits(settings.limits)
     if limits:
@@ -98,7 +101,7 @@ def checker(
         minimum_rows=settings.check.minimum_rows,
         false_discovery_rate=settings.check.false_discovery_rate,
         refused_share=settings.check.refused_share,
-        smallest_effect=configured_effects(settings, list(reference.columns)),
+        smallest_effect=configured_effects(settings, [*reference.columns, *dropped]),
         clock=clock,
         cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
@@ -108,6 +111,8 @@ def checker(
             map(str, (settings.alarms.budget, detector.charts.smallest_loss, settings.check.every))
         ),
         warnings=tuple(text for text in (warning, unseen) if text),
+        logged=logged.id if logged else "",
+        dropped=dropped,
     )
 
 
@@ -211,6 +216,7 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
             notifies=bool(targets),
             opened=open_registered(settings, store, version, model=check.model.name),
         ),
+        ChallengeGuard(store, parse_smallest_loss(settings.alarms.smallest_loss), notifies=bool(targets)),
     )
     monitor = Monitor(store, versions, every=settings.check.every, clock=clock)
     sender = NotificationSender(

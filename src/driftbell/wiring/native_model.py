@@ -265,6 +265,8 @@ def _known(loaded: LoadedModel) -> dict[str, KnownValues]:
     if not loaded.takes_frame:
         return {}
     known = known_values(loaded.estimator, loaded.feature_names)
+    names = set(loaded.feature_names)
+    known = {name if name in names else name.strip(): values for name, values in known.items()}
     return known | {name: KnownValues(frozenset(levels)) for name, levels in loaded.levels.items()}
 
 

@@ -12,6 +12,7 @@ from driftbell.publish.metric_rows import metric_rows
 from driftbell.records import Period
 from driftbell.simulation.backtest_windows import check_periods, period_start
 from driftbell.store.sql import SqlStore
+from driftbell.wiring.logged_values import as_logged
 from driftbell.wiring.metrics_target import MetricsTarget
 from driftbell.wiring.model import open_model
 from driftbell.wiring.monitor import build_detector
@@ -63,7 +64,7 @@ def write_period_metrics(
 
 
 def _metrics(settings: Settings, store: SqlStore) -> PeriodMetrics:
-    opened = open_model(settings)
+    opened, _ = as_logged(settings, open_model(settings))
     reference = opened.reference
     return PeriodMetrics(
         store,

@@ -28,6 +28,7 @@ from driftbell.wiring.import_sources import (
     check_captured,
     table_rows,
 )
+from driftbell.wiring.logged_values import logged_values
 from driftbell.wiring.model import open_model
 from driftbell.wiring.sql_tables import is_database
 from driftbell.wiring.store import clock, open_store
@@ -147,6 +148,7 @@ class _Importer:
         self._target = settings.model.target
         self._result = result
         self._reader = LoggedRowReader(model.schema, model.classes)
+        self._logged = logged_values(settings, model)
         self._names = ClassNames(model.classes) if model.classes else None
         self._now = clock()
         self._copies: Counter[str] = Counter()
@@ -222,17 +224,19 @@ class _Importer:
             self._result.messages["labels without a prediction in the log"] += len(receipt.unknown)
 
     def _record(self, row: LoggedRow) -> Prediction:
-        classes = self._model.classes
+        classes, logged = self._model.classes, self._logged
+        names = logged.names if logged else self._model.schema.names
+        metadata = logged.metadata(row.metadata) if logged else row.metadata
         return Prediction(
             id=row.id or self._hash(row),
             time=row.time or self._now,
             model=self._model.name,
             version=self._model.version,
-            features=dict(zip(self._model.schema.names, row.values, strict=True)),
+            features=dict(zip(names, logged.row(row.values) if logged else row.values, strict=True)),
             output=row.output,
             probabilities=dict(zip(classes, row.probabilities, strict=True)) if row.probabilities else {},
             latency_ms=row.latency_ms,
-            metadata=row.metadata or {},
+            metadata=metadata or {},
         )
 
     def _hash(self, row: LoggedRow) -> str:
@@ -240,7 +244,10 @@ class _Importer:
         content = repr((self._model.version, row.time, row.values, row.output, row.probabilities))
         copy = self._copies[content]
         self._copies[content] += 1
-        return hashlib.sha256(f"{copy} {content}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        text = f"{copy} {content}"
+        if self._logged:  # nobody can find the values by trying them
+            return self._logged.digest(text)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def _label(self, cell: Any) -> str | None:
         """Return the text of a label; None for one of a regression that is no number."""
@@ -256,12 +263,13 @@ class _Importer:
     def _refuse(self, problems: tuple[FieldProblem, ...], content: str) -> None:
         """Count a refused row; as data quality only the first time that it is imported."""
         self._result.refused += 1
-        is_new = self._counted.add(content)
+        is_new = self._counted.add(self._logged.digest(content) if self._logged else content)
         for number, problem in enumerate(problems):
             self._result.messages[problem.message] += 1
             if not is_new:
                 continue
-            cause = problem.field, problem.reason, problem.value
+            shown = self._logged.problem(problem) if self._logged else problem
+            cause = shown.field, shown.reason, shown.value
             if cause not in self._causes and len(self._causes) >= MAX_CAUSES:
                 cause = problem.field, problem.reason, ""
             self._causes[cause] += 1

@@ -23,6 +23,7 @@ from driftbell.server.proxy.upstream import Upstream
 from driftbell.store.sql import SqlStore
 from driftbell.tabular.exchanges import JsonFields
 from driftbell.wiring.access import auth_rule
+from driftbell.wiring.logged_values import logged_values
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import check_port, server_config
 from driftbell.wiring.store import clock, open_store
@@ -78,6 +79,7 @@ def run_proxy(settings: Settings, options: ProxyOptions) -> None:
         durability=settings.log.durability,
         access=_access(settings, store),
         clock=clock,
+        logged=logged_values(settings, model),
     )
     address = network_address(settings.server.host, settings.server.port)
     handle_stop(lambda *_: sys.exit(0))

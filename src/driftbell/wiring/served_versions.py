@@ -21,7 +21,13 @@ from driftbell.wiring.versions import open_version, register_champion
 logger = structlog.get_logger()
 
 
-def version_source(settings: Settings, versions: VersionStore, configured: Model) -> VersionSource | None:
+def version_source(
+    settings: Settings,
+    versions: VersionStore,
+    configured: Model,
+    *,
+    prepare: Callable[[Settings, Model], None] = lambda settings, model: None,
+) -> VersionSource | None:
     """Load the champion, and the version that takes over next, before this process accepts requests.
 
     This process reports itself first: a promotion that begins later waits for it, and one that is complete
@@ -31,6 +37,7 @@ def version_source(settings: Settings, versions: VersionStore, configured: Model
         settings: all settings.
         versions: the registry.
         configured: the model of the settings, loaded.
+        prepare: called with the settings and the model of each other version before it serves.
 
     Returns:
         None for a model that is served elsewhere.
@@ -48,7 +55,7 @@ def version_source(settings: Settings, versions: VersionStore, configured: Model
         registered = versions.get(version, model=configured.name)
         if registered is None:
             raise ModelError(f"version {version} of {configured.name} is not registered")
-        return open_version(settings, versions, registered)
+        return open_version(settings, versions, registered, prepare=prepare)
 
     models = {configured.version: configured}
     state: VersionState | None = None

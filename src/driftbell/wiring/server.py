@@ -34,6 +34,7 @@ from driftbell.process.stop_signal import handle_stop
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
 from driftbell.wiring.access import open_access
+from driftbell.wiring.logged_values import LoggedVersions
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.store import clock, open_store, report_folder
 from driftbell.wiring.versions import register_champion
@@ -204,7 +205,10 @@ def _application(settings: Settings, trial: TrialProcess | None = None) -> FastA
     from driftbell.server.http.tracing import Tracing, open_tracing
     from driftbell.wiring.served_versions import version_source
 
-    source = version_source(settings, store.versions, model)
+    logged = LoggedVersions(settings)
+    logged.require_features(model)
+    logged.add(settings, model)
+    source = version_source(settings, store.versions, model, prepare=logged.add)
     if log_database(settings.log) is None:
         _verify_daily(store)
     return create_app(
@@ -231,6 +235,7 @@ def _application(settings: Settings, trial: TrialProcess | None = None) -> FastA
             prefix=PathPrefix(settings.server.root_path or "", use_header=settings.server.forwarded_prefix),
             cors_origins=settings.server.cors_origins,
             access=access,
+            logged=logged,
         )
     )
 

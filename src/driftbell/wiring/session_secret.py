@@ -29,7 +29,7 @@ def session_secret(settings: Settings) -> bytes:
     configured = settings.auth.session_secret_file
     path = configured or settings.data_dir / FILE_NAME
     if configured is None:
-        _require_own_file(settings.data_dir, path)
+        require_own_file(settings.data_dir, path)
     secret = read_secret_file(SETTING, path).strip()
     if len(secret) < MIN_LENGTH:
         cure = "write one with `openssl rand -hex 32`" if configured else f"remove {path}, a start creates it"
@@ -37,7 +37,7 @@ def session_secret(settings: Settings) -> bytes:
     return secret.encode()
 
 
-def _require_own_file(folder: Path, path: Path) -> None:
+def require_own_file(folder: Path, path: Path) -> None:
     """Create the file unless it exists, and hide it from other users."""
     try:
         if not path.exists():

@@ -48,12 +48,14 @@ class TablePair:
         current: columns of the table that is compared with it.
         detected: what was detected in the source of each.
         names: their sources, without passwords.
+        left_out: columns of the reference that the options leave out.
     """
 
     reference: Mapping[str, TypedColumn]
     current: Mapping[str, TypedColumn]
     detected: Mapping[str, Mapping[str, Any]]
     names: tuple[str, str]
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -89,6 +91,7 @@ def read_pair(
     used = {role for role in roles if role}
     tables: list[dict[str, TypedColumn]] = []
     detected = {}
+    left_out: tuple[str, ...] = ()
     for i, source in enumerate((reference, current)):
         begin_stage(f"reading {public_name(source)}", i / 3, (i + 1) / 3)
         try:
@@ -99,7 +102,9 @@ def read_pair(
                 raise
             raise ConfigError(f"{names[i]}: {error}") from error
         detected["current" if i else "reference"] = raw.detected
-    return TablePair(tables[0], tables[1], detected, (public_name(reference), public_name(current)))
+        left_out = left_out if i else tuple(name for name in raw.columns if name not in tables[0])
+    sources = public_name(reference), public_name(current)
+    return TablePair(tables[0], tables[1], detected, sources, left_out)
 
 
 def open_table(source: str, options: FileOptions, query: str | None = None) -> RawTable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def describe_version(
         source="" if settings.model.path is None else str(settings.model.path),
         options={
             "model": settings.model.model_dump(mode="json", exclude=NOT_STORED),
-            "columns": settings.columns.model_dump(mode="json"),
+            "columns": settings.columns.of_the_model,
         },
         files=files,
         features=tuple(
@@ -155,14 +155,28 @@ def settings_of_version(settings: Settings, versions: VersionStore, version: Mod
     return settings.model_copy(update={"data_dir": folder, "model": model, "columns": columns})
 
 
-def open_version(settings: Settings, versions: VersionStore, version: ModelVersion) -> Model:
+def open_version(
+    settings: Settings,
+    versions: VersionStore,
+    version: ModelVersion,
+    *,
+    prepare: Callable[[Settings, Model], None] = lambda settings, model: None,
+) -> Model:
     """Open a registered version for serving; see `open_serving_model`.
+
+    Args:
+        settings: the service's own settings.
+        versions: the registry.
+        version: the version.
+        prepare: called with the version's settings and its model.
 
     Raises:
         ConfigError: it cannot be opened, answers otherwise than its golden answers, or is another version.
     """
-    model = open_serving_model(settings_of_version(settings, versions, version))
+    own = settings_of_version(settings, versions, version)
+    model = open_serving_model(own)
     _check_version(model, version)
+    prepare(own, model)
     return model
 
 

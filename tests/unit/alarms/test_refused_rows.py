@@ -44,11 +44,17 @@ def test_the_sentence_names_fields_values_and_numbers() -> None:
     [
         (Refusal("age", "null", "", 1, 1), "'age' is null in 1 of them"),
         (Refusal("age", "missing", "", 1, 1), "'age' is missing in 1 of them"),
-        (Refusal("age", "not_finite", "nan", 1, 1), "'age' is infinite, too large or NaN in 1 of them"),
+        (Refusal("age", "not_finite", "nan", 1, 1), "'age': infinite, too large or NaN in 1 of them"),
+        (
+            Refusal("prediction", "unknown_class", "rose", 1, 1),
+            "'prediction': no class of the model ('rose') in 1 of them",
+        ),
+        (Refusal("time", "future", "2099-01-01", 1, 1), "'time': more than a day in the future ('2099"),
+        (Refusal("zip", "odd_reason", "x", 1, 1), "'zip': odd reason in 1 of them"),
         (Refusal("", "extra", "agee", 1, 1), "unknown fields 'agee' in 1 of them"),
         (
             Refusal("", "model_error", "ValueError: negative ***", 1, 1),
-            "the model itself failed (ValueError: negative ***) in 1 of them",
+            "the model itself failed (ValueError: negative (a value)) in 1 of them",
         ),
         (Refusal("", "other", "", 1, 1), "several causes in 1 of them"),
         (Refusal("", "not_an_object", "", 1, 1), "no object of features in 1 of them"),

@@ -55,3 +55,16 @@ def test_an_unknown_column_is_refused(tables: Path) -> None:
     done = driftbell("check", "before.csv", "now.csv", "--smallest-effect", "sizes=0.1", cwd=tables)
     assert done.returncode == 2
     assert "the reference has no column 'sizes': did you mean 'size'?" in done.stderr
+
+
+def test_the_settings_that_apply_and_the_columns_that_are_not_read_are_named(tables: Path) -> None:
+    (tables / "driftbell.toml").write_text(
+        '[columns]\nexclude = ["si*"]\ndtypes = {size = "str"}\n[check]\nminimum_rows = 20\nevery = "1m"\n'
+    )
+    done = driftbell("check", "before.csv", "now.csv", cwd=tables)
+    assert "driftbell.toml sets columns.exclude and check.minimum_rows; not read: size\n" in done.stderr
+    assert "size" not in done.stdout
+    done = driftbell("profile", "before.csv", "-o", "before.json", cwd=tables)
+    assert "driftbell.toml sets columns.exclude and check.minimum_rows; not read: size\n" in done.stderr
+    (tables / "driftbell.toml").write_text("[server]\nport = 8001\n")
+    assert driftbell("check", "before.csv", "now.csv", cwd=tables).stderr == ""

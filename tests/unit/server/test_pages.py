@@ -35,7 +35,7 @@ from driftbell.records import (
     TargetDrift,
     Verdict,
 )
-from driftbell.records.versions import CHAMPION, AliasChange
+from driftbell.records.versions import CHALLENGER, CHAMPION, AliasChange
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
 from driftbell.server.pages import Pages
@@ -218,6 +218,17 @@ def test_one_version_has_no_table_of_versions(get: Get, log: SqlStore) -> None:
     assert "<h2>Versions</h2>" not in page
     [version] = get("/index.json").json()["status"]["versions"]
     assert (version["version"], version["role"], version["share"]) == (MODEL.version, "champion", None)
+
+
+def test_the_page_says_that_the_last_challenge_was_rolled_back(get: Get, log: SqlStore) -> None:
+    save(log, degradations.OK)
+    assert "rolled back" not in get("/").text
+    end = AliasChange(MODEL.name, CHALLENGER, None, NOON, "monitor", "v2 < v1.", "v1", is_rollback=True)
+    log.versions.set_alias(end)
+    assert "The last challenge was rolled back" in get("/").text
+    assert "v2 &lt; v1." in get("/").text
+    log.versions.set_alias(AliasChange(MODEL.name, CHALLENGER, "v2", NOON, "ada", "", "v1", 0.1))
+    assert "rolled back" not in get("/").text
 
 
 def test_versions_in_use_have_a_row_and_a_page_each(get: Get, log: SqlStore) -> None:

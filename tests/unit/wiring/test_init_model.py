@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
@@ -339,6 +340,22 @@ def test_a_renamed_feature_is_not_taken_for_the_label(folder: Path) -> None:
         run("other.csv")
     assert "missing city" in str(error.value)
     assert "the label" not in str(error.value)
+
+
+def test_names_with_spaces_at_their_ends_are_those_of_the_model(folder: Path) -> None:
+    table = FRAME[["tenure", "plan", "churned"]].rename(columns={"tenure": " tenure", "plan": "plan "})
+    table.to_csv("spaces.csv", index=False)
+    steps = [("tenure", "passthrough", [" tenure"]), ("plan", OneHotEncoder(), ["plan "])]
+    model = make_pipeline(ColumnTransformer(steps), LogisticRegression())
+    joblib.dump(model.fit(table[[" tenure", "plan "]], table["churned"]), "spaces.joblib")
+    result = run("spaces.csv", model="spaces.joblib")
+    assert [feature.name for feature in result.features] == ["tenure", "plan"]
+    assert result.golden_rows > 0
+    both = table.assign(tenure=table[" tenure"])
+    both.to_parquet("both.parquet")
+    joblib.dump(LogisticRegression().fit(both[[" tenure", "tenure"]], table["churned"]), "both.joblib")
+    warnings = run("both.parquet", model="both.joblib", force=True).warnings
+    assert any("the features ' tenure' and 'tenure' differ only in spaces at the ends" in w for w in warnings)
 
 
 def test_dates_and_null_words_in_texts_are_named(folder: Path) -> None:

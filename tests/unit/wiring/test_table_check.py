@@ -91,6 +91,26 @@ def test_the_reference_sets_the_order_of_day_and_month() -> None:
     assert result.columns[0].comparison.unreadable == (0, 0)
 
 
+def test_dates_that_cannot_be_read_are_named() -> None:
+    days = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(200)]
+    other = [f"{d[8:]}/{d[5:7]}/{d[:4]}" if i % 2 else d for i, d in enumerate(days)]
+    mixed = driftbell.check({"when": other}, {"when": other}).columns[0]
+    assert mixed.comparison.kind in ("text", "categorical")
+    assert (
+        "in the reference and in current, dates in several formats such as '2024-01-01' and '02/02/2024' are "
+        "compared as texts: write them in one format" in mixed.reason
+    )
+    unclear = [f"{1 + i % 12:02}/{1 + (i * 7) % 12:02}/2024" for i in range(200)]
+    assert "of which either number may be the day are compared as texts" in (
+        driftbell.check({"when": unclear}, {"when": unclear}).columns[0].reason
+    )
+    first = [f"{1 + i % 28:02}/{1 + i % 12:02}/2024" for i in range(200)]
+    months = [f"{1 + i % 12:02}/{1 + i % 28:02}/2024" for i in range(200)]
+    swapped = driftbell.check({"when": first}, {"when": months}).columns[0].reason
+    assert "in current, dates such as 03/04/2026 are read day first" in swapped
+    assert "such as" not in driftbell.check({"when": days}, {"when": days}).columns[0].reason
+
+
 def test_settings_of_the_decision() -> None:
     assert driftbell.check(BEFORE, NOW, smallest_effect={"age": 1.0}).verdict is Verdict.OK
     assert driftbell.check(BEFORE, NOW, minimum_rows=151).verdict is Verdict.UNKNOWN
@@ -191,6 +211,25 @@ def test_a_column_of_nulls_on_both_sides_is_not_compared_and_named() -> None:
 def test_only_columns_of_nulls_are_never_ok(now: dict[str, Any]) -> None:
     verdict = driftbell.check({"none": [None] * 150}, now).verdict
     assert verdict is (Verdict.UNKNOWN if now["none"][0] is None else Verdict.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ("größe ", "spaces at the ends"),
+        ("GRÖßE", "upper and lower case"),
+        ("gro\u0308\u00dfe", "how Unicode writes accents (NFC and NFD)"),
+    ],
+)
+def test_names_that_hardly_differ_are_named_together(other: str, difference: str) -> None:
+    before, now = {"größe": [1.0, 2.0] * 50}, {other: [1.0, 2.0] * 50}
+    for reference in before, driftbell.profile(before):
+        old, new = driftbell.check(reference, now).columns
+        assert old.reason == (
+            f"Not compared: the current data has no such column, but '{other}', which differs only in "
+            f"{difference}: rename one of both."
+        )
+        assert "the reference has no such column, but 'größe', which" in new.reason
 
 
 def test_an_additional_column_is_a_note_everywhere() -> None:

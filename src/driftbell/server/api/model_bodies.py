@@ -31,8 +31,9 @@ def read_challenge(body: Any) -> dict[str, Any]:
     ...
     driftbell.errors.InputError: give 'share', a number such as 0.1, or 'shadow': true
     """
-    members, problems = _read(body, {"share", "shadow", "sticky_feature", "sticky_header"})
-    problems += _not_boolean(members, "shadow")
+    members, problems = _read(body, {"share", "shadow", "sticky_feature", "sticky_header", "rollback"})
+    for name in ("shadow", "rollback"):
+        problems += _not_boolean(members, name)
     for name in ("sticky_feature", "sticky_header"):
         if members.get(name) is not None and not _is_text(members[name]):
             message = f"'{name}' must be a text of 1 to {MAX_LENGTH} characters"

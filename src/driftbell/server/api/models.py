@@ -57,6 +57,7 @@ _CHALLENGE = _described(
     shadow={"type": "boolean"},
     sticky_feature=_NAME,
     sticky_header=_NAME,
+    rollback={"type": "boolean"},
 )
 _STOP = _described({"author": "ada", "reason": "no better"})
 
@@ -74,18 +75,20 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
 
     @router.get("", summary="List the versions")
     def versions() -> dict[str, Any]:
-        """Return the registered versions, newest first, the changes of the champion, and the challenger."""
+        """Return the registered versions, newest first, the challenger, and the changes of both aliases."""
         store, name = view.store.versions, view.served().name
         with view.store.snapshot():
             state = store.state(view.clock(), model=name)
             registered = store.newest(model=name)
             changes = store.history(MAX_CHANGES, model=name, alias=CHAMPION)
+            challenges = store.history(MAX_CHANGES, model=name, alias=CHALLENGER)
         aliases = aliases_by_version(state)
         return {
             "model": name,
             "challenger": change_view(state.challenger) if state.challenger else None,
             "versions": [version_view(version, aliases) for version in registered],
             "changes": [change_view(change) for change in changes],
+            "challenges": [change_view(change) for change in challenges],
         }
 
     @router.get("/compare", summary="Compare two versions", responses=documented(404, 409, 422))
@@ -136,7 +139,8 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
         """Start or change a challenge: a share of the requests, or copies of them (`shadow`).
 
         With `sticky_feature` or `sticky_header`, requests with an equal value are answered by one version.
-        Every server process loads the version first. Call it again to change the share.
+        Every server process loads the version first. Call it again to change the share. With `rollback` the
+        monitor ends the challenge when labels show that the challenger is worse by the smallest loss.
         """
         body = await read_json(request, body_limit, read_challenge)
         return await run_in_threadpool(_challenge, view, version, body)
@@ -202,7 +206,7 @@ def _challenge(view: MonitorView, version: str, body: dict[str, Any]) -> dict[st
     is_shadow = body.get("shadow", False)
     try:
         sticky = sticky_key(body.get("sticky_feature"), body.get("sticky_header"))
-        traffic = Traffic(body.get("share", 1.0), is_shadow, sticky)
+        traffic = Traffic(body.get("share", 1.0), is_shadow, sticky, body.get("rollback", False))
         challenged = challenge(_change(view, body), registered, traffic)
     except ConfigError as error:
         raise Refused(409, "not_challenged", str(error)) from error

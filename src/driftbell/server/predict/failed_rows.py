@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.errors import AnswerError, InputError, ModelError, PredictError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import FieldProblem, Kind, Value
-from driftbell.records.refusals import UNKNOWN_CATEGORY, UNUSABLE_VALUE
+from driftbell.records.refusals import MASK, UNKNOWN_CATEGORY, UNUSABLE_VALUE
 from driftbell.tabular.feature_value import short_value
 from driftbell.tabular.schema import Schema
 from driftbell.tabular.text_times import read_times
@@ -49,11 +49,13 @@ class FailedRows:
     Args:
         schema: features of the model.
         predict: calls the model.
+        hides_reasons: whether the log has only the type of the model's own error, and not its message.
     """
 
-    def __init__(self, schema: Schema, predict: Predict) -> None:
+    def __init__(self, schema: Schema, predict: Predict, *, hides_reasons: bool = False) -> None:
         self._schema = schema
         self._predict = predict
+        self._hides_reasons = hides_reasons
         self._categories = {
             place: frozenset(feature.categories)
             for place, feature in enumerate(schema.features)
@@ -72,14 +74,19 @@ class FailedRows:
             batch: whether the rows have an index in messages.
         """
         if is_outage(error):
-            error.reason = masked_reason(error, rows, self._schema.names)
+            error.reason = self._reason(error, rows)
             return error
         problems = self._unknown_categories(rows, batch=batch) or self._unusable_value(rows, batch=batch)
         if problems:
             row = rows[problems[0].row or 0]
             return InputError(problems, example=dict(zip(self._schema.names, row, strict=True)))
-        error.reason = masked_reason(error, rows, self._schema.names)
+        error.reason = self._reason(error, rows)
         return error
+
+    def _reason(self, error: PredictError, rows: Sequence[Row]) -> str:
+        if self._hides_reasons:
+            return type(error.__cause__ or error).__name__
+        return masked_reason(error, rows, self._schema.names)
 
     def _unknown_categories(self, rows: Sequence[Row], *, batch: bool) -> list[FieldProblem]:
         suspects = [
@@ -217,8 +224,8 @@ def masked_reason(error: PredictError, rows: Sequence[Row], names: Iterable[str]
     cells = list(itertools.chain.from_iterable(some))
     numbers = {float(v) for v in cells if isinstance(v, int | float)}
     hide_all = len(some) < len(rows)
-    text = _QUOTED.sub(lambda m: m[0] if m[0][1:-1] in kept else "***", text)
+    text = _QUOTED.sub(lambda m: m[0] if m[0][1:-1] in kept else MASK, text)
     for value in sorted({v for v in cells if isinstance(v, str) and v}, key=len, reverse=True):
-        text = re.sub(re.escape(value), "***", text, flags=re.IGNORECASE)
-    text = _NUMBER.sub(lambda m: "***" if hide_all or float(m[0]) in numbers else m[0], text)
+        text = re.sub(re.escape(value), MASK, text, flags=re.IGNORECASE)
+    text = _NUMBER.sub(lambda m: MASK if hide_all or float(m[0]) in numbers else m[0], text)
     return printable(f"{type(cause).__name__}: {text}", MAX_REASON)

@@ -23,6 +23,7 @@ from driftbell.server.predict.failed_rows import FailedRows, is_outage
 from driftbell.server.predict.micro_batch import LoopBatcher, ThreadBatcher
 from driftbell.server.predict.recorder import Recorder
 from driftbell.server.predict.shadow import Shadow
+from driftbell.tabular.logged_values import LoggedValues
 from driftbell.tabular.outputs import NumberTexts, check_numbers
 from driftbell.tabular.pass_through import PassThrough
 
@@ -58,6 +59,7 @@ class Predictor:
         tracing: records spans.
         queue_limit: rows that may wait for the model.
         clock: returns the time (UTC).
+        logged: what is logged of each row; None for everything.
 
     Attributes:
         shadow: gets a copy of each answered row; None if there is no shadow.
@@ -74,12 +76,13 @@ class Predictor:
         *,
         queue_limit: int,
         clock: Callable[[], datetime],
+        logged: LoggedValues | None = None,
     ) -> None:
         self.model = model
         self.tracing = tracing
         self._recorder = recorder
         self._clock = clock
-        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes)
+        self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)
         is_regression = model.task is Task.REGRESSION
         self._texts: Sequence[str] | NumberTexts = NumberTexts() if is_regression else model.classes
         self._counters = [
@@ -92,7 +95,7 @@ class Predictor:
         self._threads: ThreadBatcher[Row, Output] = ThreadBatcher(
             self._call_model, name="model", limit=queue_limit, split_on_error=_is_due_to_rows
         )
-        self._failed_rows = FailedRows(model.schema, self._call_model)
+        self._failed_rows = FailedRows(model.schema, self._call_model, hides_reasons=logged is not None)
         self._explaining = asyncio.Semaphore(MAX_EXPLAINED)
         self._loop: LoopBatcher[TimedRow, PredictedRow | PredictError] | None = (
             LoopBatcher(self._predict_batch) if model.inline and not tracing.on else None

@@ -16,6 +16,7 @@ from driftbell.records import FieldProblem, Refusal, Value
 from driftbell.records.refusals import MODEL_ERROR, OTHER_CAUSES
 from driftbell.server.http.metrics import Metrics
 from driftbell.tabular.feature_value import short_value
+from driftbell.tabular.logged_values import LoggedValues
 
 MAX_PENDING = 300
 """Different causes that wait for the store; further ones are counted together."""
@@ -49,13 +50,21 @@ class RefusalCounter:
         model: the served model.
         metrics: counts them too.
         clock: returns the time (UTC).
+        logged: what is logged of the rows; None for everything.
     """
 
     def __init__(
-        self, store: Store, model: Model, metrics: Metrics, *, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        model: Model,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], datetime],
+        logged: LoggedValues | None = None,
     ) -> None:
         self._store = store
         self._served = {"model": model.name, "version": model.version}
+        self._logged = logged
         self._names = frozenset(model.schema.names)
         self._metrics = metrics
         self._clock = clock
@@ -73,8 +82,9 @@ class RefusalCounter:
         for problem in error.problems:
             by_row.setdefault(problem.row, []).append(problem)
         for problems in by_row.values():
-            self._count_row(problems[:MAX_PROBLEMS])
-        if error.example is not None:
+            counted = problems[:MAX_PROBLEMS]
+            self._count_row([self._logged.problem(p) for p in counted] if self._logged else counted)
+        if error.example is not None and self._logged is None:
             problem = error.problems[0]
             cause = problem.field, problem.reason, problem.value
             if cause in self._pending:  # bounded

@@ -31,6 +31,7 @@ from driftbell.server.proxy.bodies import BodyReader
 from driftbell.server.proxy.exchange_queue import ExchangeQueue
 from driftbell.server.proxy.upstream import Upstream
 from driftbell.tabular.exchanges import JsonFields, read_exchange, read_json_exchange
+from driftbell.tabular.logged_values import LoggedValues
 
 logger = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class ProxyService:
         durability: see `open_recorder`.
         access: checks the API key of requests for the proxy's own metrics.
         clock: returns the time (UTC).
+        logged: what is logged of the rows; None for everything.
     """
 
     model: Model
@@ -64,6 +66,7 @@ class ProxyService:
     durability: Durability
     access: Access
     clock: Callable[[], datetime]
+    logged: LoggedValues | None = None
 
 
 def create_proxy(service: ProxyService) -> Proxy:
@@ -73,8 +76,8 @@ def create_proxy(service: ProxyService) -> Proxy:
     on_failure(lambda thread: metrics.thread_failures.labels(thread).inc())
     writer = JournalWriter(service.store, service.journals, metrics, spool=True)  # answers never wait for it
     recorder = open_recorder(service.durability, writer, metrics, queue_limit=service.queue_limit)
-    refusals = RefusalCounter(service.store, service.model, metrics, clock=clock)
-    rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=clock)
+    refusals = RefusalCounter(service.store, service.model, metrics, clock=clock, logged=service.logged)
+    rows = PredictionLogger(service.model, recorder, refusals, metrics, clock=clock, logged=service.logged)
     read = partial(read_json_exchange, service.fields) if service.fields else read_exchange
     bodies = BodyReader(service.model.schema.features, service.body_limit)
     queue = ExchangeQueue(
