@@ -232,7 +232,7 @@ def test_monitors_check_at_whole_intervals_share_the_work_and_replace_each_other
         once(slots(service))
         holders = [m for m in pair if m.events("drift monitor holds the lease")]
         assert len(holders) == 1
-        wait_until(lambda: service.metric("driftbell_checks_total", verdict="unknown") >= 3, 60, "three checks")
+        wait_until(lambda: service.metric("driftbell_checks_total", verdict="unknown") >= 3, 60, "checks")
         status = service.status()
         assert status["enabled"] is True
         due = datetime.fromisoformat(status["next_run"])
