@@ -186,7 +186,8 @@ def create_app(service: Service) -> FastAPI:
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
         service.access.start()
-        gc.collect()
+        if not deployment.model.engine.startswith("onnx"):  # loading a native model leaves garbage
+            gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()

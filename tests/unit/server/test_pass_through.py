@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from driftbell.errors import InputError
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import Columns, Label, Outputs, Prediction, Task
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.batch import arrow
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
