@@ -92,10 +92,12 @@ def serve(
     )
     begin(parent, loaded.settings)
     from driftbell.data_folder import mark_in_use
-    from driftbell.wiring.server import run_server
+    from driftbell.wiring.model_trial import early_trial
 
-    with mark_in_use(loaded.settings.data_dir):
-        run_server(loaded.settings, supervised=parent is not None)
+    with mark_in_use(loaded.settings.data_dir), early_trial(loaded.settings) as trial:
+        from driftbell.wiring.server import run_server  # imports for a while, as the trial's process does
+
+        run_server(loaded.settings, supervised=parent is not None, trial=trial)
 
 
 @cli.command()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from driftbell.server.api.inference_protocols import (
 from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import PATH as LABELS_PATH
 from driftbell.server.api.labels import Labeller, describe_labels, labels_router
+from driftbell.server.api.logged_prediction import logged_prediction_router
 from driftbell.server.api.models import models_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
@@ -184,7 +186,8 @@ def create_app(service: Service) -> FastAPI:
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
         service.access.start()
-        gc.collect()
+        if not deployment.model.engine.startswith("onnx"):  # loading a native model leaves garbage
+            gc.collect()
         gc.freeze()  # the objects of the start live as long as the process: collections skip them
         gc.set_threshold(YOUNG_OBJECTS)
         pages.prepare()
@@ -228,9 +231,9 @@ def create_app(service: Service) -> FastAPI:
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
         logged = service.logged(service.model)
-        rows = PredictionLogger(
-            service.model, recorder, refusals, metrics, clock=service.clock, logged=logged
-        )
+        known = partial(service.store.predictions.versions_by_id, model=service.model.name)
+        options: Any = {"clock": service.clock, "known": known, "logged": logged}
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, **options)
         _add_predict(app, NotServed(errors, **guards), service, metrics)
         described = public_model(service.model, logged)
         predicting = predictions_router(rows, described, body_limit=service.body_limit)
@@ -254,6 +257,7 @@ def create_app(service: Service) -> FastAPI:
             labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
         ),
         monitor_router(view),
+        logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from driftbell.server.http.connections import ConnectionLimits
     from driftbell.store.sql import SqlStore
+    from driftbell.wiring.model_trial import TrialProcess
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
@@ -63,7 +64,7 @@ VERIFY_DELAY_SECONDS, VERIFY_SECONDS = 2.0, 86400.0
 logger = structlog.get_logger()
 
 
-def run_server(settings: Settings, *, supervised: bool = False) -> None:
+def run_server(settings: Settings, *, supervised: bool = False, trial: TrialProcess | None = None) -> None:
     """Serve in this process, or in `server.workers` processes below it, until a stop signal.
 
     The workers read the settings again, from the file and the environment.
@@ -71,12 +72,11 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     Args:
         settings: all settings.
         supervised: another process kills this one if it stops late, so a second signal is ignored.
+        trial: the process that loads the model for the first time, if it was started before.
 
     Raises:
         ConfigError, StoreError: the service cannot start.
     """
-    from driftbell.server.processes import run_single, run_workers
-
     _require_opentelemetry(settings)
     host, port = settings.server.host, settings.server.port
     check_port(host, port)
@@ -86,10 +86,13 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
         # migrate once, and train, convert and register once, before the workers start
         with closing(open_store(settings, lazy=_uses_spool(settings))) as store:
             open_access(settings, store)
-            register_champion(settings, store.versions, open_serving_model(settings), clock())
+            model = open_serving_model(settings, meanwhile=_import_libraries, trial=trial)
+            register_champion(settings, store.versions, model, clock())
         app = "driftbell.wiring.server:application"
     else:
-        app = _application(settings)
+        app = _application(settings, trial)
+    from driftbell.server.processes import run_single, run_workers  # here, since its imports are slow
+
     handle_stop(lambda *_: sys.exit(0))  # from here there is something to clean up; uvicorn raises it again
     logger.info(
         "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
@@ -188,15 +191,15 @@ def application() -> FastAPI:
     return _application(settings)
 
 
-def _application(settings: Settings) -> FastAPI:
+def _application(settings: Settings, trial: TrialProcess | None = None) -> FastAPI:
     limit_arenas()
     _require_opentelemetry(settings)
     endpoint = settings.tracing.endpoint
     store = open_store(settings, lazy=_uses_spool(settings) or parent_process() is not None)
     access = open_access(settings, store)  # refuses a start without keys before the model is loaded
-    model = open_serving_model(settings, meanwhile=_import_libraries)
+    model = open_serving_model(settings, meanwhile=_import_libraries, trial=trial)
 
-    from driftbell.server import Service, create_app
+    from driftbell.server.app import Service, create_app
     from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.site_guard import SiteGuard
     from driftbell.server.http.tracing import Tracing, open_tracing
@@ -241,7 +244,8 @@ def _import_libraries() -> None:
     """Import what serving needs, which takes a while."""
     with suppress(ImportError):  # optional
         import onnxruntime  # noqa: F401
-    import driftbell.server
+    import driftbell.server.app
+    import driftbell.server.processes
     import driftbell.wiring.served_versions  # noqa: F401
 
 
