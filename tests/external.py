@@ -13,7 +13,7 @@ import pandas as pd
 from driftbell.models.external import ExternalModel
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import Feature, Kind, Task
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
 from driftbell.tabular.schema import Schema

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 from tests.conftest import with_models
+
+from driftbell.config.settings import Settings
+from driftbell.wiring.store import open_store
 
 
 def python(code: str, data_dir: Path | None = None) -> str:
@@ -86,6 +90,21 @@ except errors.ConfigError as error:
 """
     expected = "tracing.endpoint needs the extra 'otel': pip install 'driftbell[otel]'"
     assert python(code) == expected
+
+
+@pytest.mark.slow
+def test_a_later_start_of_the_server_imports_no_library_of_models_and_tables(tmp_path: Path) -> None:
+    heavy = {"sklearn", "scipy", "pandas", "polars", "pyarrow", "skl2onnx", "onnx", "joblib", "alembic"}
+    code = f"""
+import sys
+from driftbell import jsonlog
+from driftbell.wiring import server
+jsonlog.configure(sys.stderr)
+server.application()
+print("onnxruntime" in sys.modules, sorted({heavy} & set(sys.modules)))
+"""
+    with closing(open_store(Settings(data_dir=tmp_path), lazy=False)):  # alembic creates it
+        assert python(code, tmp_path) == "True []"
 
 
 def test_a_small_check_imports_little(tmp_path: Path) -> None:

@@ -36,8 +36,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_predictions_are_logged_and_judged_and_labels_come_by_the_users_ids(service: Running) -> None:
     table = applicants(800, seed=1)
     rows = logged(table, 0)
-    assert send(service, rows) == {"accepted": 800, "refused": 0, "errors": [], "ignored": {}}
-    send(service, rows[:100])  # again: they are known
+    answer = {"accepted": 800, "known": 0, "refused": 0, "errors": [], "ignored": {}}
+    assert send(service, rows) == answer
+    assert httpx.get(f"{service.url}/predictions/{rows[0]['id']}").json()["id"] == rows[0]["id"]
+    again = [*rows[:100], {**rows[0], "id": "twice"}, {**rows[0], "id": "twice"}]
+    assert send(service, again) == {**answer, "accepted": 102, "known": 101}
     check = checked(service)
     assert check["rows"] == 500
     assert check["verdict"] == "ok", check

@@ -71,6 +71,7 @@ OPERATIONS = (
     "GET /v2/models/{name}",
     "GET /v2/models/{name}/ready",
     "POST /v2/models/{name}/infer",
+    "GET /predictions/{prediction_id}",
     "POST /labels",
     "GET /monitor/performance",
     "GET /monitor/status",

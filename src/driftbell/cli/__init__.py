@@ -2,7 +2,7 @@
 
 import gc
 
-gc.set_threshold(200_000)  # imports create no garbage, and collections take a fifth of the start-up time
+gc.set_threshold(1_000_000)  # imports create no garbage, and collections take a fifth of the start-up time
 
 from driftbell.cli.root import cli, main  # noqa: E402
 

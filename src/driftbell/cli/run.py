@@ -96,14 +96,17 @@ def serve(
     begin(parent, loaded.settings)
     from driftbell.config.further_models import load_models
     from driftbell.data_folder import mark_in_use, restrict_access
-    from driftbell.wiring.server import run_server
+    from driftbell.wiring.model_trial import early_trial
 
     with ExitStack() as stack:
         stack.enter_context(mark_in_use(loaded.settings.data_dir))
         for own in load_models(loaded.settings).values():
             restrict_access(own.data_dir, int(own.umask, 8))
             stack.enter_context(mark_in_use(own.data_dir))
-        run_server(loaded.settings, supervised=parent is not None)
+        trial = stack.enter_context(early_trial(loaded.settings))
+        from driftbell.wiring.server import run_server  # imports for a while, as the trial's process does
+
+        run_server(loaded.settings, supervised=parent is not None, trial=trial)
 
 
 @cli.command()

@@ -92,7 +92,7 @@ def loaded_estimator(
         raise ModelError(
             f"{source} holds not a fitted scikit-learn classifier or regressor but {type(estimator).__name__}"
         )
-    if has_classes and isinstance(estimator.classes_, list):
+    if has_classes and isinstance(estimator.classes_, list) and any(map(np.ndim, estimator.classes_)):
         raise ModelError(f"the model in {source} has several outputs: only models with one are served")
     no_classes = has_classes and estimator.classes_ is None
     if no_classes or getattr(estimator, "n_features_in_", None) == 0:  # as of CatBoost inside a pipeline

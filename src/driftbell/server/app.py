@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,7 @@ from driftbell.server.api.inference_protocols import (
 )
 from driftbell.server.api.label_readers import LabelReaders
 from driftbell.server.api.labels import Labeller, labels_router
+from driftbell.server.api.logged_prediction import logged_prediction_router
 from driftbell.server.api.models import models_router
 from driftbell.server.api.monitor import MonitorView, monitor_router
 from driftbell.server.api.performance import performance_router
@@ -67,6 +69,8 @@ YOUNG_OBJECTS = 20_000
 """New objects between two garbage collections. Python's 700 are those of some twenty requests in progress,
 and looking through them took 4 % of a prediction's time."""
 
+__all__ = ["Service", "create_app"]
+
 logger = structlog.get_logger()
 
 
@@ -96,7 +100,8 @@ def create_app(service: Service, models: Mapping[str, Service] = MappingProxyTyp
             for model_life in lives:
                 await stack.enter_async_context(model_life(app))
             service.access.start()
-            gc.collect()
+            if not all(each.deployment.model.engine.startswith("onnx") for each in (app, *further.values())):
+                gc.collect()  # loading a native model leaves garbage
             gc.freeze()  # the objects of the start live as long as the process: collections skip them
             gc.set_threshold(YOUNG_OBJECTS)
             model = app.deployment.model
@@ -202,9 +207,9 @@ def _build(
     if service.model.engine == EXTERNAL:
         refusals = deployment.served.refusals
         logged = service.logged(service.model)
-        rows = PredictionLogger(
-            service.model, recorder, refusals, metrics, clock=service.clock, logged=logged
-        )
+        known = partial(service.store.predictions.versions_by_id, model=service.model.name)
+        options: Any = {"clock": service.clock, "known": known, "logged": logged}
+        rows = PredictionLogger(service.model, recorder, refusals, metrics, **options)
         add_predict(app, NotServed(errors, **guards), service, metrics)
         described = public_model(service.model, logged)
         predicting = predictions_router(rows, described, body_limit=service.body_limit)
@@ -228,6 +233,7 @@ def _build(
             labeller, LabelReaders(store, view.served, service.clock), body_limit=service.body_limit
         ),
         monitor_router(view),
+        logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
         models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
         performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.tabular.text_numbers import MIN_SHARE
+
+MAX_SAMPLE = 1000
+"""Different texts that are looked at for the formats of dates."""
+
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 TIME = (
     r"(?:(?:\s*[T ]\s*|,\s*)(?P<hour>\d{1,2}):(?P<minute>\d{2})"
@@ -147,3 +152,36 @@ def read_durations(texts: Any) -> NDArray[np.float64]:
     sign = pl.Series(np.where((parts["sign"] == "-").fill_null(False).to_numpy(), -1.0, 1.0))
     seconds = sign * (86400 * numbers["days"].fill_null(0) + clock)
     return np.asarray(seconds.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+
+def unclear_dates(texts: Any) -> str:
+    """Return why dates in text cannot be read, with examples; "" if they can be, or most texts are no dates.
+
+    They are in several formats, or it is not clear whether the day or the month comes first.
+
+    >>> import polars as pl
+    >>> unclear_dates(pl.Series(["2024-02-01", "01/02/2024"]))
+    "dates in several formats such as '2024-02-01' and '01/02/2024'"
+    >>> unclear_dates(pl.Series(["13/02/2024", "02/13/2024"]))
+    "dates with the day first such as '13/02/2024' and the month first such as '02/13/2024'"
+    """
+    import polars as pl
+
+    clean = texts.str.strip_chars().drop_nulls().unique(maintain_order=True).head(MAX_SAMPLE)
+    by_form = {form: clean.filter(clean.str.contains(p)) for form, p in FORMS.items() if form != "digits"}
+    examples = [matches[0] for matches in by_form.values() if len(matches)]
+    if not len(clean) or sum(map(len, by_form.values())) < MIN_SHARE * len(clean):
+        return ""
+    if len(examples) > 1:
+        return f"dates in several formats such as '{examples[0]}' and '{examples[1]}'"
+    numbers = by_form["numbers"]
+    if not len(numbers):
+        return ""
+    parts = numbers.str.extract_groups(FORMS["numbers"]).struct.unnest()
+    day_first, month_first = (numbers.filter(parts[n].cast(pl.Int16) > 12) for n in ("first", "other"))
+    if len(day_first) and len(month_first):
+        examples = [day_first[0], month_first[0]]
+        return f"dates with the day first such as '{examples[0]}' and the month first such as '{examples[1]}'"
+    if len(day_first) or len(month_first) or (parts["mark"] == ".").any():
+        return ""
+    return f"dates such as '{numbers[0]}' of which either number may be the day"

@@ -21,6 +21,7 @@ from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
+from driftbell.tabular.text_times import unclear_dates
 
 AMBIGUOUS_POINTS = "numbers such as 1.234 may also be thousands, which --decimal decides"
 
@@ -50,7 +51,7 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
-        remark: what is not certain about its numbers, such as their decimal mark; "" for nothing.
+        remark: what is not certain about its numbers or dates, such as their decimal mark; "" for nothing.
         null_words: texts: cells with a word that means null by default, such as "47 cells 'NA'"; "" for none.
         unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
             of limits and approximations, such as `<5`; None if it is not known.
@@ -241,9 +242,22 @@ def _typed(
         decided,
         np.flatnonzero(unreadable) if count else NO_ROWS,
         (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
-        AMBIGUOUS_POINTS if texts and kind is Kind.NUMERIC and texts.may_be_thousands else "",
+        _remark(kind, texts, order, count),
         count_words(texts.usual_nulls()) if texts and kind in TEXT_KINDS else "",
     )
+
+
+def _remark(kind: Kind | None, texts: TextColumn | None, order: str, unreadable: int) -> str:
+    """Return what is not certain about the numbers or dates of a column of texts; "" for nothing."""
+    if texts is None:
+        return ""
+    if kind is Kind.NUMERIC:
+        return AMBIGUOUS_POINTS if texts.may_be_thousands else ""
+    if kind is Kind.DATETIME and order and unreadable:
+        return f"dates such as 03/04/2026 are read {order}"
+    if kind in TEXT_KINDS and texts.might_be_times and (dates := unclear_dates(texts.distinct[0])):
+        return f"{dates} are compared as texts: write them in one format, such as 2026-04-03"
+    return ""
 
 
 def _stored_as(cells: Cells, texts: TextColumn | None) -> str:

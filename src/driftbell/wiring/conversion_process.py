@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ def main(parent: int, reports: int) -> None:
         parent: process id of the parent process.
         reports: file descriptor to which `DONE`, or the message of an error, is written.
     """
+    gc.freeze()  # collections skip what was imported
     jsonlog.configure()
     exit_with(parent)  # where the kernel does not end this process with its parent
     limit_memory()

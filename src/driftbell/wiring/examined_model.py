@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,13 +30,13 @@ from driftbell.models.reference import (
 from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Task
+from driftbell.records import Column, Task
 from driftbell.tabular.class_names import is_empty_label
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.features import FeatureTable
 from driftbell.tabular.files import read_file
-from driftbell.wiring.init_columns import ColumnPlan, classes_advice, plan_columns
-from driftbell.wiring.init_notes import reading_notes
+from driftbell.wiring.init_columns import ColumnPlan, classes_advice, plan_columns, two_classes_advice
+from driftbell.wiring.init_notes import null_words_advice, reading_notes
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.native_model import UnknownValues
 from driftbell.wiring.offered_model import OfferedModel, OfferedReading, read_with
@@ -128,12 +128,12 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     )
     settings = _settings(options, offered, reference, plan, name)
     reading = _read(offered, settings, name, reference)
-    model, table = reading.model, reading.table.columns
+    model = reading.model
     golden, no_golden = _golden_rows(model, reading.table, options.model, reference)
     has_frame = golden and isinstance(model, NativeModel)
     golden_notes = [reading_note(reference, reading.table.detected)] if has_frame else []
     served = with_threshold(model, settings.model.threshold, ids=bool(options.classes))
-    score, warnings = _score(served, table, reading.labels, source, ids=bool(options.classes))
+    score, warnings = _score(served, reading.table, reading.labels, source, ids=bool(options.classes))
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
@@ -142,6 +142,7 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
         *offered.warnings,
         *plan.warnings,
         *filter(None, golden_notes),
+        *_two_values_note(model, reading.labels, plan.target),
         *notes,
         *unknown,
         *warnings,
@@ -163,6 +164,11 @@ def _read(offered: OfferedModel, settings: Settings, name: str, reference: Path)
         failure = error.__cause__
         if not isinstance(failure, PredictError) or isinstance(failure.__cause__, ModelError):
             raise  # no type of a column is the cause
+        if isinstance(failure.__cause__, IndexError) and not offered.loaded.takes_frame:
+            raise ModelError(
+                f"{error}. The model has no feature_names_in_, so it is given an array: fit it on a "
+                "DataFrame, or set that attribute to the names of its columns, and save it again"
+            ) from error
         raise ModelError(
             f"{error}. Its columns are read from {reference}; if it was fitted on another type of one, set "
             "that with --dtype, such as --dtype 'zip=str' or --dtype 'when=datetime64[ns]'"
@@ -250,7 +256,7 @@ def _golden_rows(
 
 
 def _score(
-    model: Model, table: Columns, column: Column | None, source: str, *, ids: bool
+    model: Model, table: FeatureTable, column: Column | None, source: str, *, ids: bool
 ) -> tuple[Score | None, list[str]]:
     """Return the score on the reference, and warnings about it.
 
@@ -263,9 +269,9 @@ def _score(
         match = _number_labels if is_regression else _class_labels
         labels = match(column, model, source, ids)
     try:
-        reference = build_reference(model, table, labels=labels)
+        reference = build_reference(model, table.columns, labels=labels)
     except PredictError as error:
-        reason = f"{failure_reason(error)}{version_note(model)}"
+        reason = f"{failure_reason(error)}{version_note(model)}{null_words_advice(table)}"
         raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []
@@ -277,12 +283,25 @@ def _score(
     return classification_score(outputs, labels, model.classes), [w for w in warnings if w]
 
 
+def _two_values_note(model: Model, labels: Column | None, target: str | None) -> Iterator[str]:
+    """Yield a note if an ONNX graph that answers one number may be a classifier of two classes."""
+    if isinstance(model, NativeModel) or model.task is not Task.REGRESSION or labels is None:
+        return
+    values = {v for v in labels.tolist() if not is_empty_label(v)}
+    if text := two_classes_advice(values):
+        yield f"'{printable(target)}' has two values, and the graph answers one number: {text}"
+
+
 def _number_labels(column: Column, model: Model, source: str, ids: bool) -> Column:
     try:
         return match_numbers(column, source)
     except ModelError as error:
         values = {v for v in column.tolist() if not is_empty_label(v)}
-        advice = classes_advice(model.loaded, values) if isinstance(model, NativeModel) else ""
+        advice = (
+            classes_advice(model.loaded, values)
+            if isinstance(model, NativeModel)
+            else two_classes_advice(values)
+        )
         if not advice:
             raise
         raise ModelError(f"{error}; {advice}") from error

@@ -204,7 +204,13 @@ def classes_advice(loaded: LoadedModel, values: Collection[object]) -> str:
         loaded: the model.
         values: different values of the label.
     """
-    if loaded.task is not Task.REGRESSION or not loaded.classes_decide or len(values) != 2:
+    decides = loaded.task is Task.REGRESSION and loaded.classes_decide
+    return two_classes_advice(values) if decides else ""
+
+
+def two_classes_advice(values: Collection[object]) -> str:
+    """Return how to make a regression a classifier of the two values of the label; "" if they are not two."""
+    if len(values) != 2:
         return ""
     names = ",".join(sorted(map(label_text, values)))
     return f"if its numbers are scores of the second of two classes, name both with --classes '{names}'"

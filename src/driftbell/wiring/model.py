@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from driftbell.config.settings import ModelSettings, Settings
@@ -22,7 +21,7 @@ from driftbell.wiring.model_files import (
     log_engine,
     read_cached_training,
 )
-from driftbell.wiring.model_trial import try_model
+from driftbell.wiring.model_trial import TrialProcess, is_tried, try_model
 from driftbell.wiring.native_model import check_golden
 
 MAX_TRIED_ROWS = 1000
@@ -91,7 +90,9 @@ def convert_model(settings: Settings) -> None:
                 model.predict({n: c[:MAX_TRIED_ROWS] for n, c in training.features.items()})
 
 
-def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> Model:
+def open_serving_model(
+    settings: Settings, meanwhile: Callable[[], None] = lambda: None, trial: TrialProcess | None = None
+) -> Model:
     """Open the model without its reference, from the conversion cache where possible.
 
     A cached model is loaded without the libraries that it was trained with. If there is none, a child process
@@ -101,15 +102,18 @@ def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambd
     Args:
         settings: all settings.
         meanwhile: called while the child process converts the model.
+        trial: the child process if it was started before.
 
     Raises:
         ConfigError: a file is missing or invalid; the message names it.
     """
     _check_paths(settings.model)
     conversion = load_cached_conversion(settings)
-    if conversion is None and _is_tried(settings.model):
-        try_model(settings, meanwhile)
+    if conversion is None and is_tried(settings.model):
+        try_model(settings, meanwhile, trial)
         conversion = load_cached_conversion(settings)
+    elif trial:  # another process has tried it since
+        trial.close()
     model: Model | None = conversion.model if conversion else None
     if model is None:
         with exclusive_setup(settings.data_dir):
@@ -122,13 +126,6 @@ def open_serving_model(settings: Settings, meanwhile: Callable[[], None] = lambd
 
 def _with_threshold(settings: Settings, model: Model) -> Model:
     return with_threshold(model, settings.model.threshold, ids=bool(settings.model.classes))
-
-
-def _is_tried(options: ModelSettings) -> bool:
-    """Return whether a child process loads the model first: a file, or the default model to convert."""
-    if options.prediction is not None or isinstance(options.path, str):
-        return False
-    return options.path is not None or (options.engine == "auto" and find_spec("onnxruntime") is not None)
 
 
 def _check_paths(options: ModelSettings) -> None:

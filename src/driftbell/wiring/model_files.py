@@ -29,6 +29,7 @@ from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.external_model import open_external
+from driftbell.wiring.model_trial import CONVERSIONS_FOLDER
 from driftbell.wiring.native_model import (
     log_null_words,
     open_native,
@@ -38,8 +39,7 @@ from driftbell.wiring.native_model import (
 )
 
 IRIS_FOLDER = Path("models") / "iris"
-CONVERSIONS_FOLDER = Path("models") / "onnx"
-"""Folders below the data folder: the default model, and one conversion cache a model."""
+"""Folder of the default model below the data folder."""
 
 NATIVE = "model.engine is 'native'"
 

@@ -13,11 +13,11 @@ from driftbell.errors import StoreError
 from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
 from driftbell.records import Task
-from driftbell.server import Service
 from driftbell.server.auth.guard import Access
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing
+from driftbell.server.service import Service
 from driftbell.store.sql import SqlStore
 from driftbell.wiring.logged_values import LoggedVersions
 from driftbell.wiring.served_versions import version_source

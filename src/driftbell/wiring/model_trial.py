@@ -10,16 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 
-from driftbell.config.settings import Settings
+from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ModelError
 from driftbell.phrases import printable
 from driftbell.process.child_end import describe_end
 
 TRIAL = """
-import sys
+import gc, sys
+gc.set_threshold(1_000_000)  # imports create no garbage, and collections take a fifth of the process's time
 from driftbell.process.parent_death import end_with_parent
 parent, reports = map(int, sys.argv[1:])
 end_with_parent(parent)  # before the libraries are imported, which takes seconds
@@ -31,46 +34,92 @@ main(parent, reports)
 Its settings are read from standard input.
 """
 
+CONVERSIONS_FOLDER = Path("models") / "onnx"
+"""Folder below the data folder with one conversion cache a model."""
+
 DONE = b"done"
 """Report of a child process that has loaded the model; any other one is an error."""
 
 MAX_REPORT = 4096
 
 
-def try_model(settings: Settings, meanwhile: Callable[[], None] = lambda: None) -> None:
+class TrialProcess:
+    """A child process that imports what a trial needs, and waits for the settings of the model."""
+
+    def __init__(self) -> None:
+        reports, writer = os.pipe()
+        self._reports = os.fdopen(reports, "rb")
+        command = [sys.executable, "-c", TRIAL, str(os.getpid()), str(writer)]
+        try:
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, pass_fds=(writer,))  # noqa: S603
+        except OSError:
+            self._reports.close()
+            raise
+        finally:
+            os.close(writer)
+
+    def load(self, settings: Settings, meanwhile: Callable[[], None]) -> None:
+        """Load the model once; see `try_model`."""
+        if self._child.stdin:
+            with suppress(BrokenPipeError), self._child.stdin as stdin:  # it has ended
+                stdin.write(_options(settings))
+        meanwhile()
+        self._child.wait()
+        os.set_blocking(self._reports.fileno(), False)  # a process that the model started may hold it too
+        report = self._reports.read(MAX_REPORT) or b""
+        if report == DONE:
+            return
+        if report:
+            raise ModelError(report.decode("utf-8", "replace"))
+        raise ModelError(describe_end(printable(settings.model.path or "iris", 200), self._child.returncode))
+
+    def close(self) -> None:
+        """Kill the process if it has not ended. Idempotent."""
+        self._child.kill()
+        if self._child.stdin:
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
+        self._child.wait()
+        self._reports.close()
+
+
+def try_model(
+    settings: Settings, meanwhile: Callable[[], None] = lambda: None, process: TrialProcess | None = None
+) -> None:
     """Load the model in a child process, which predicts rows of the reference and writes the cache.
 
     Args:
         settings: all settings.
         meanwhile: called while the child process works.
+        process: the child process if it was started before.
 
     Raises:
         ModelError: the model cannot be loaded, or has ended the process.
     """
-    reports, writer = os.pipe()
-    command = [sys.executable, "-c", TRIAL, str(os.getpid()), str(writer)]
-    with open(reports, "rb") as pipe:
-        try:
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, pass_fds=(writer,))  # noqa: S603
-        finally:
-            os.close(writer)
-        with child:
-            try:
-                if child.stdin:
-                    with suppress(BrokenPipeError), child.stdin as stdin:  # it has ended
-                        stdin.write(_options(settings))
-                meanwhile()
-                child.wait()
-            except BaseException:  # such as a stop signal's
-                child.kill()
-                raise
-        os.set_blocking(reports, False)  # a process that the model has started may hold the other end
-        report = pipe.read(MAX_REPORT) or b""
-    if report == DONE:
-        return
-    if report:
-        raise ModelError(report.decode("utf-8", "replace"))
-    raise ModelError(describe_end(printable(settings.model.path or "iris", 200), child.returncode))
+    with closing(process or TrialProcess()) as trial:  # also after a stop signal's exception
+        trial.load(settings, meanwhile)
+
+
+@contextmanager
+def early_trial(settings: Settings) -> Iterator[TrialProcess | None]:
+    """Start the process of a trial before it is needed, if no model was tried in this data folder.
+
+    It imports its libraries while this process imports its own, and loads no model before `try_model`.
+    """
+    is_first = is_tried(settings.model) and not (settings.data_dir / CONVERSIONS_FOLDER).exists()
+    process = TrialProcess() if is_first else None
+    try:
+        yield process
+    finally:
+        if process:
+            process.close()
+
+
+def is_tried(options: ModelSettings) -> bool:
+    """Return whether a child process loads the model first: a file, or the default model to convert."""
+    if options.prediction is not None or isinstance(options.path, str):
+        return False
+    return options.path is not None or (options.engine == "auto" and find_spec("onnxruntime") is not None)
 
 
 def _options(settings: Settings) -> str:

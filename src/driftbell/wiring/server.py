@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from driftbell.server.http.connections import ConnectionLimits
+    from driftbell.wiring.model_trial import TrialProcess
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "driftbell-metrics-"
@@ -55,7 +56,7 @@ START_SECONDS = 20
 logger = structlog.get_logger()
 
 
-def run_server(settings: Settings, *, supervised: bool = False) -> None:
+def run_server(settings: Settings, *, supervised: bool = False, trial: TrialProcess | None = None) -> None:
     """Serve in this process, or in `server.workers` processes below it, until a stop signal.
 
     The workers read the settings again, from the file and the environment.
@@ -63,12 +64,11 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
     Args:
         settings: all settings.
         supervised: another process kills this one if it stops late, so a second signal is ignored.
+        trial: the process that loads the model for the first time, if it was started before.
 
     Raises:
         ConfigError, StoreError: the service cannot start.
     """
-    from driftbell.server.processes import run_single, run_workers
-
     _require_opentelemetry(settings)
     models = load_models(settings)
     host, port = settings.server.host, settings.server.port
@@ -79,7 +79,7 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
         # migrate once, and train, convert and register once, before the workers start
         with closing(open_store(settings, lazy=uses_spool(settings))) as store:
             open_access(settings, store)
-            model = open_serving_model(settings)
+            model = open_serving_model(settings, meanwhile=_import_libraries, trial=trial)
             register_champion(settings, store.versions, model, clock())
             check_model_names(settings, store, model)
         for name, own in models.items():
@@ -87,7 +87,9 @@ def run_server(settings: Settings, *, supervised: bool = False) -> None:
                 register_champion(own, store.versions, open_serving_model(own), clock())
         app = "driftbell.wiring.server:application"
     else:
-        app = _application(settings, models)
+        app = _application(settings, models, trial)
+    from driftbell.server.processes import run_single, run_workers  # here, since its imports are slow
+
     handle_stop(lambda *_: sys.exit(0))  # from here there is something to clean up; uvicorn raises it again
     logger.info(
         "service starting", url=f"http://{network_address(host, port)}", workers=settings.server.workers
@@ -188,16 +190,18 @@ def application() -> FastAPI:
     return _application(settings, models)
 
 
-def _application(settings: Settings, models: Mapping[str, Settings]) -> FastAPI:
+def _application(
+    settings: Settings, models: Mapping[str, Settings], trial: TrialProcess | None = None
+) -> FastAPI:
     limit_arenas()
     _require_opentelemetry(settings)
     is_worker = parent_process() is not None
     store = open_store(settings, lazy=uses_spool(settings) or is_worker)
     access = open_access(settings, store)  # refuses a start without keys before the model is loaded
-    model = open_serving_model(settings, meanwhile=_import_libraries)
+    model = open_serving_model(settings, meanwhile=_import_libraries, trial=trial)
     check_model_names(settings, store, model)
 
-    from driftbell.server import create_app
+    from driftbell.server.app import create_app
     from driftbell.server.http.prefix import PathPrefix
     from driftbell.server.http.tracing import Tracing, open_tracing
     from driftbell.wiring.model_service import model_service
@@ -219,7 +223,8 @@ def _import_libraries() -> None:
     """Import what serving needs, which takes a while."""
     with suppress(ImportError):  # optional
         import onnxruntime  # noqa: F401
-    import driftbell.server
+    import driftbell.server.app
+    import driftbell.server.processes
     import driftbell.wiring.served_versions  # noqa: F401
 
 

@@ -66,7 +66,7 @@ def cache(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the child process, so that the conversion runs in this process and its log events are captured."""
-    monkeypatch.setattr("driftbell.wiring.model.try_model", lambda settings, meanwhile=print: None)
+    monkeypatch.setattr("driftbell.wiring.model.try_model", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

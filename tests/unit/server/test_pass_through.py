@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from driftbell.errors import InputError
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import Columns, Label, Outputs, Prediction, Task
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.batch import arrow
 from driftbell.server.http.problems import Refused
 from driftbell.server.http.site_guard import SiteGuard
@@ -197,6 +197,22 @@ def test_an_id_again_is_answered_again_and_the_log_keeps_the_first(tmp_path: Pat
         assert client.service.store.predictions.count(model="sum", version="v1") == 1
         assert "driftbell_predictions_repeated_total 2.0" in client.get("/metrics").text
         assert [e["rows"] for e in events if e["event"].startswith("predictions with ids")] == [1]
+
+
+def test_a_prediction_of_the_log_can_be_read_with_its_metadata_and_label(client: Client) -> None:
+    assert client.get("/predictions/x").status_code == 404
+    name = "order/7 ü"
+    client.post("/predict", {**ROW, "id": name, "metadata": {"shop": "Bern", "test": True, "n": 2}})
+    first = client.get("/predictions/order%2F7%20%C3%BC").json()
+    assert (first["id"], first["metadata"]) == (name, {"shop": "Bern", "test": True, "n": 2})
+    assert (first["features"], first["prediction"], first["label"]) == (ROW, "small", None)
+    assert (first["model"], first["version"]) == ("sum", "v1")
+    client.post("/labels", {"prediction_id": name, "label": "large"})
+    client.post("/labels", {"prediction_id": name, "label": "small"})
+    assert client.get("/predictions/order%2F7%20%C3%BC").json() == {**first, "label": "small"}
+    other = client.post("/predict", ROW).json()["id"]
+    assert client.get(f"/predictions/{other}").json()["metadata"] == {}
+    assert client.get("/predictions/%00").status_code == 404
 
 
 def test_the_address_names_other_fields(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from tests.init_tables import FRAME, RNG, ROWS, run, served
 
 from driftbell.errors import ConfigError
+from driftbell.tabular.column_options import ColumnOptions
 
 
 @pytest.fixture
@@ -94,6 +96,64 @@ def test_a_function_of_numbers_and_a_label_of_two_values_get_the_advice_to_name_
         run("texts.csv", "scores_of_churn:predict", target="churned", force=True)
     result = run("texts.csv", "scores_of_churn:predict", classes=("no", "yes"), force=True)
     assert (result.task, result.target, result.warnings) == ("classification", "churned", ())
+
+
+def test_a_graph_of_one_number_and_a_label_of_two_values_name_the_option(folder: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, single = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("ReduceSum", ["X"], ["s"], axes=[1], keepdims=1),
+        helper.make_node("Sigmoid", ["s"], ["p"]),
+    ]
+    rows, answers = (helper.make_tensor_value_info(n, single, [None, w]) for n, w in (("X", 2), ("p", 1)))
+    graph = helper.make_graph(nodes, "one", [rows], [answers])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8), "one.onnx")
+    table = pd.DataFrame({"a": np.linspace(-1, 1, 200), "b": np.linspace(-1, 2, 200)})
+    table.assign(y=(table["a"] > 0).astype(int)).to_csv("numbers.csv", index=False)
+    table.assign(y=np.where(table["a"] > 0, "yes", "no")).to_csv("names.csv", index=False)
+    warnings = run("numbers.csv", "one.onnx", target="y").warnings
+    assert any("'y' has two values" in w and "--classes '0,1'" in w for w in warnings)
+    with pytest.raises(ConfigError, match=r"name both with --classes 'no,yes'"):
+        run("names.csv", "one.onnx", target="y", force=True)
+
+
+class Lengths:
+    """A model of the user that fails on nulls."""
+
+    feature_names_in_ = ("plan",)
+
+    def __init__(self) -> None:
+        self.classes_ = ["no", "yes"]
+
+    def predict(self, table: Any) -> Any:
+        return np.array(["yes" if len(plan) > 3 else "no" for plan in table["plan"]])
+
+
+def test_a_model_that_fails_on_null_words_names_the_option(folder: Path) -> None:
+    plans = ["basic", *np.where(np.arange(ROWS - 1) % 5 == 0, "None", FRAME["plan"][1:])]
+    FRAME[["churned"]].assign(plan=plans).to_csv("plans.csv", index=False)
+    joblib.dump(Lengths(), "lengths.joblib")
+    with pytest.raises(ConfigError, match=r"'None' of 'plan' are read as null.* --keep-null-words 'plan'"):
+        run("plans.csv", "lengths.joblib")
+    kept = ColumnOptions(keep_null_words=("plan",))
+    assert run("plans.csv", "lengths.joblib", columns=kept, force=True).golden_rows > 0
+
+
+class Ages:
+    """A model of the user without the names of its features."""
+
+    def __init__(self) -> None:
+        self.classes_ = ["no", "yes"]
+
+    def predict(self, table: Any) -> Any:
+        return np.where(table["tenure"] > 30, "yes", "no")
+
+
+def test_a_class_without_names_of_features_is_said_to_get_an_array(folder: Path) -> None:
+    FRAME[["tenure", "churned"]].to_csv("tenure.csv", index=False)
+    joblib.dump(Ages(), "ages.joblib")
+    with pytest.raises(ConfigError, match="has no feature_names_in_, so it is given an array"):
+        run("tenure.csv", "ages.joblib")
 
 
 def test_the_golden_answers_of_an_onnx_file_are_those_of_its_runtime(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.linear_model import LogisticRegression
 
 from driftbell.config.settings import Settings
-from driftbell.errors import ModelError
+from driftbell.errors import ConfigError, ModelError
 from driftbell.wiring.model import open_model, open_serving_model
+from driftbell.wiring.model_trial import early_trial
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no limits of memory")
 
@@ -122,3 +125,46 @@ def test_a_module_has_limited_time_and_may_need_the_main_thread(
         return
     with pytest.raises(ModelError, match=problem):
         open_serving_model(chosen)
+
+
+def children() -> list[int]:
+    path = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def test_a_process_that_started_early_loads_the_model(tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression().fit(FRAME[["a", "b"]], FRAME["y"]), tmp_path / "mine.joblib")
+    chosen, before = settings(tmp_path, "mine.joblib"), children()
+    with early_trial(chosen) as trial:
+        assert len(children()) == len(before) + 1
+        assert open_serving_model(chosen, trial=trial).engine == "onnxruntime"
+        assert children() == before
+    with early_trial(chosen) as trial:  # the conversion is cached
+        assert trial is None
+        assert open_serving_model(chosen).engine == "onnxruntime"
+
+
+def test_a_process_that_started_early_loads_nothing_if_the_start_is_refused(tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression().fit(FRAME[["a", "b"]], FRAME["y"]), tmp_path / "mine.joblib")
+    chosen, before = settings(tmp_path, "mine.joblib"), children()
+    with pytest.raises(ConfigError), early_trial(chosen):
+        raise ConfigError("there is no API key")
+    assert children() == before
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_process_that_started_early_ends_if_another_one_has_tried_the_model(tmp_path: Path) -> None:
+    joblib.dump(LogisticRegression().fit(FRAME[["a", "b"]], FRAME["y"]), tmp_path / "mine.joblib")
+    chosen, before = settings(tmp_path, "mine.joblib"), children()
+    with early_trial(chosen) as trial:
+        open_serving_model(chosen)
+        open_serving_model(chosen, trial=trial)
+        assert children() == before
+
+
+@pytest.mark.parametrize(
+    "model", [{"path": "own.code:predict"}, {"engine": "native"}, {"path": "m.joblib", "prediction": "p"}]
+)
+def test_no_process_starts_early_for_a_model_that_is_not_tried(model: dict[str, str], tmp_path: Path) -> None:
+    with early_trial(Settings.model_validate({"data_dir": tmp_path, "model": model})) as trial:
+        assert trial is None

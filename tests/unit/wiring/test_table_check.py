@@ -91,6 +91,26 @@ def test_the_reference_sets_the_order_of_day_and_month() -> None:
     assert result.columns[0].comparison.unreadable == (0, 0)
 
 
+def test_dates_that_cannot_be_read_are_named() -> None:
+    days = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(200)]
+    other = [f"{d[8:]}/{d[5:7]}/{d[:4]}" if i % 2 else d for i, d in enumerate(days)]
+    mixed = driftbell.check({"when": other}, {"when": other}).columns[0]
+    assert mixed.comparison.kind in ("text", "categorical")
+    assert (
+        "in the reference and in current, dates in several formats such as '2024-01-01' and '02/02/2024' are "
+        "compared as texts: write them in one format" in mixed.reason
+    )
+    unclear = [f"{1 + i % 12:02}/{1 + (i * 7) % 12:02}/2024" for i in range(200)]
+    assert "of which either number may be the day are compared as texts" in (
+        driftbell.check({"when": unclear}, {"when": unclear}).columns[0].reason
+    )
+    first = [f"{1 + i % 28:02}/{1 + i % 12:02}/2024" for i in range(200)]
+    months = [f"{1 + i % 12:02}/{1 + i % 28:02}/2024" for i in range(200)]
+    swapped = driftbell.check({"when": first}, {"when": months}).columns[0].reason
+    assert "in current, dates such as 03/04/2026 are read day first" in swapped
+    assert "such as" not in driftbell.check({"when": days}, {"when": days}).columns[0].reason
+
+
 def test_settings_of_the_decision() -> None:
     assert driftbell.check(BEFORE, NOW, smallest_effect={"age": 1.0}).verdict is Verdict.OK
     assert driftbell.check(BEFORE, NOW, minimum_rows=151).verdict is Verdict.UNKNOWN

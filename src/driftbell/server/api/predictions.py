@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.types import Receive, Scope, Send
 
-from driftbell.errors import InputError
+from driftbell.errors import InputError, StoreError
 from driftbell.journal.line import LineEncoder, time_text
 from driftbell.ports import Model
 from driftbell.records import FieldProblem
@@ -87,7 +88,11 @@ class PredictionLogger:
         refusals: counts refused rows.
         metrics: counts predictions.
         clock: returns the time (UTC).
+        known: returns which of some ids are in the log; it blocks, and may raise `StoreError`.
         logged: what is logged of each row; None for everything.
+
+    Attributes:
+        hides_values: whether a feature is not logged in full.
     """
 
     def __init__(
@@ -98,14 +103,17 @@ class PredictionLogger:
         metrics: Metrics,
         *,
         clock: Callable[[], datetime],
+        known: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         logged: LoggedValues | None = None,
     ) -> None:
         self._model = model
         self._recorder = recorder
         self._refusals = refusals
         self._metrics = metrics
+        self.hides_values = logged is not None
         self._class_labels = class_labels(model.classes)
         self._clock = clock
+        self._known = known
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)
 
     def read(self, body: Any) -> tuple[list[LoggedRow], list[FieldProblem], Counter[str]]:
@@ -135,6 +143,21 @@ class PredictionLogger:
         if problems and not rows:
             raise InputError(problems)
         return rows, problems, reader.ignored
+
+    async def count_known(self, rows: list[LoggedRow]) -> int | None:
+        """Count the rows that are not recorded again, since their id is in the log or in an earlier row.
+
+        Returns:
+            Their number, or None if the log cannot be read now.
+        """
+        ids = [row.id for row in rows if row.id]
+        if not ids:
+            return 0
+        try:
+            known = await asyncio.to_thread(self._known, ids)
+        except StoreError:  # the rows are recorded nevertheless
+            return None
+        return len(ids) - len({*ids}.difference(known))
 
     async def log(self, rows: list[LoggedRow], problems: list[FieldProblem]) -> None:
         """Record the valid rows, and count the others.
@@ -187,21 +210,24 @@ def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: in
         """Record one prediction or a list of them; the answer is sent once they are recorded.
 
         Rows of a list that are not valid are refused one by one, and counted as data quality. A row with an
-        `id` that is recorded already counts as accepted and is skipped later, so a request can be sent again.
-        Labels come by that id.
+        `id` that is recorded already counts as accepted and is skipped later, so a request can be sent again;
+        `known` counts those of them that are in the log by now, and is null if it cannot be read. Labels come
+        by that id.
         """
         try:
             rows, problems, ignored = await read_json(request, body_limit, logger.read)
         except InputError as error:
             logger.count_refused(error)
             raise
+        known = await logger.count_known(rows)
         await logger.log(rows, problems)
         refused = len({problem.row for problem in problems})
         errors = [
             {"field": p.field, "reason": p.reason, "message": p.message, "row": p.row}
             for p in problems[:MAX_ERRORS]
         ]
-        return {"accepted": len(rows), "refused": refused, "errors": errors, "ignored": dict(ignored)}
+        counts = {"accepted": len(rows), "known": known, "refused": refused}
+        return {**counts, "errors": errors, "ignored": dict(ignored)}
 
     def refuse() -> None:
         """Answer 404."""

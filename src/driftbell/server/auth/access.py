@@ -27,6 +27,7 @@ ACCESS = {
     ("GET", "/v2/health/ready"): READ,
     ("GET", "/ping"): READ,
     ("POST", "/predictions"): PREDICT,
+    ("GET", "/predictions/{prediction_id:path}"): READ,
     ("POST", "/cloudevents"): PREDICT,
     ("POST", "/labels"): LABEL,
     ("GET", "/health"): READ,

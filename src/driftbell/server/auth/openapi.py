@@ -21,9 +21,10 @@ def add_security(spec: dict[str, Any]) -> None:
     """Add to each operation of a specification which scope its key needs."""
     spec.setdefault("components", {})["securitySchemes"] = SCHEMES
     refusals = {str(status): answer for status, answer in documented(401, 403).items()}
+    scopes = {(method, path.replace(":path}", "}")): scope for (method, path), scope in ACCESS.items()}
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            scope = ACCESS[method.upper(), path]
+            scope = scopes[method.upper(), path]
             if scope == OPEN:
                 continue
             operation["security"] = [{name: []} for name in SCHEMES]

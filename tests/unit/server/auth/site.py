@@ -14,7 +14,7 @@ from tests.unit.server.predict.test_fast_path import Model
 
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records.api_keys import ADMIN, LABEL, PREDICT, READ, ApiKey, new_api_key
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.auth.guard import Access
 from driftbell.server.auth.keyring import Keyring
 from driftbell.server.http.prefix import PathPrefix

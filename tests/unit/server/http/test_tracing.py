@@ -27,7 +27,7 @@ from driftbell import jsonlog
 from driftbell.errors import PredictError, StoreError
 from driftbell.models.iris import iris_model
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.http import tracing
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.http.tracing import Tracing

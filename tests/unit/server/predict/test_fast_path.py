@@ -27,7 +27,7 @@ from driftbell import jsonlog
 from driftbell.errors import InputError, OverloadedError, PredictError, StoreError
 from driftbell.publish.report_folder import ReportFolder
 from driftbell.records import Columns, Outputs, Refusal, Task
-from driftbell.server import Service, create_app
+from driftbell.server.app import Service, create_app
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.site_guard import SiteGuard
