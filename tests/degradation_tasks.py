@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.reference_models import Answers, fit_reference_models
-from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.degradation.update import Rows, update
 from driftbell.records import Degradation, EvidenceState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -103,6 +103,14 @@ def test_marks_are_taken_and_an_expected_alarm_makes_a_new_reference(
     wait_until(lambda: service.status()["last_check"]["id"] != before["id"], 60, "the check after the mark")
     status = service.status()
     assert status["alarm"] is None
-    assert status["last_check"]["verdict"] == "ok", status["last_check"]["sentence"]
+    last = status["last_check"]
+    assert "Cannot judge yet whether the model performs worse" in last["sentence"]
+    listed = httpx.get(f"{service.url}/monitor/checks").json()["checks"][0]
+    assert listed["id"] == last["id"]
+    assert last["verdict"] == listed["verdict"] == last["degradation"]["verdict"] == "unknown"
+    assert service.line("drift check", check_id=last["id"])["verdict"] == "unknown"
+    assert service.metric("driftbell_verdict", verdict="unknown") == 1
+    assert service.metric("driftbell_degradation_verdict", verdict="unknown") == 1
+    assert "Cannot judge yet" in httpx.get(service.url, headers={"accept": "text/html"}).text
     answer = annotate(service, alarm["id"], {**SAID, "annotation": "expected"})
     assert (answer.status_code, answer.json()["errors"][0]["reason"]) == (422, "closed")

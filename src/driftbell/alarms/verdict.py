@@ -16,8 +16,8 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
 
     Returns:
         `alarm` only if the model performs worse; else `warning` if something has changed or indicates
-        degradation; else `unknown` if one of both cannot be judged, except while degradation waits for its
-        first predictions; else `ok`. The sentence starts with degradation if there is any.
+        degradation; else `unknown` if one of both cannot be judged; else `ok`. The sentence starts with
+        degradation if there is any.
     """
     if degradation is None:
         return drift
@@ -26,9 +26,7 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
         verdict = Verdict.ALARM
     elif changed or degradation.verdict is Verdict.WARNING:
         verdict = Verdict.WARNING
-    elif drift.verdict is Verdict.UNKNOWN or (
-        degradation.verdict is Verdict.UNKNOWN and not degradation.waiting
-    ):
+    elif Verdict.UNKNOWN in (drift.verdict, degradation.verdict):
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
-from driftbell.degradation.support import NOT_OUTSIDE, OutsideRows, Support
-from driftbell.records import Columns
+from driftbell.records import BlindSpot, Columns
 from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
@@ -92,7 +92,7 @@ class Block:
         examined: their positions in the block.
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
-        outside: rows outside the reference.
+        blind: rows with a loss that the estimate cannot tell.
     """
 
     rows: int
@@ -102,7 +102,7 @@ class Block:
     examined: np.ndarray
     diagnosis: Diagnosis | None = None
     loss_without_moves: float = 0.0
-    outside: OutsideRows = NOT_OUTSIDE
+    blind: BlindSpot | None = None
 
 
 def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
@@ -155,7 +155,6 @@ class CusumCharts:
         self.checks_per_alarm = checks_per_alarm
         self.block_rows = block_rows
         self._faults = DataFaultDetector(learned)
-        self._support = Support(learned)
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
@@ -169,6 +168,11 @@ class CusumCharts:
             LABELS: error_baseline(measured, unit=unit),
         }
         self._by_features = float(by_features.mean())
+        self.blind_spots = BlindSpots(
+            learned,
+            by_features=self._by_features,
+            smallest_loss=smallest_loss,
+        )
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self.correction = 1.0
         self.false_alarm_rate: float = TARGET_RATE_SHARE
@@ -206,7 +210,6 @@ class CusumCharts:
         sample = np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(np.intp)
         with one_thread():
             matrix = self.learned.encoder(columns, n)
-            outside = self._support.outside(matrix)
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             if n > MAX_ROWS:
@@ -214,8 +217,16 @@ class CusumCharts:
                 matrix, errors = matrix[sample], errors[sample]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
-        if shift_loss is not None:  # label shift explains all features at once, a fault only one
-            return Block(n, shift_loss, "label shift", errors, sample, loss_without_moves=shift_loss)
+            if shift_loss is not None:  # label shift explains all features at once, a fault only one
+                return Block(n, shift_loss, "label shift", errors, sample, loss_without_moves=shift_loss)
+            block = self._estimate(n, loss, errors, sample, diagnosis)
+            blind = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
+        return replace(block, blind=blind)
+
+    def _estimate(
+        self, rows: int, loss: float, errors: Vector, sample: np.ndarray, diagnosis: Diagnosis | None
+    ) -> Block:
+        """Return a block with the estimate by its data faults, where that is worse than by confidence."""
         if diagnosis:
             fault_loss = float(diagnosis.errors.mean()) - self._by_features
             unrepaired = diagnosis.unrepaired
@@ -223,17 +234,9 @@ class CusumCharts:
                 loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
             )
             if fault_loss > loss:
-                return Block(
-                    n,
-                    fault_loss,
-                    "fault",
-                    diagnosis.errors,
-                    sample,
-                    diagnosis,
-                    min(loss_without_moves, fault_loss),
-                    outside,
-                )
-        return Block(n, loss, "confidence", errors, sample, diagnosis, loss, outside)
+                without_moves = min(loss_without_moves, fault_loss)
+                return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
+        return Block(rows, loss, "confidence", errors, sample, diagnosis, loss)
 
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""

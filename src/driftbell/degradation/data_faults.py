@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,10 @@ from driftbell.phrases import format_value
 from driftbell.records import Columns
 
 LEVEL = 1e-6
-"""A fault is reported if its probability on unchanged data is below this."""
+"""A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
+the level is shared among them (Bonferroni)."""
+
+FEATURES = 6
 
 MIN_EXCESS = 0.03
 """Minimum share of broken rows of a broken feature, in addition to the reference's share."""
@@ -36,6 +40,10 @@ MAX_DISTANCE = 1.0
 MAX_REMAINING = 0.5
 """Repairs are accepted if at most this share of all features' squared distances remains."""
 
+MIN_RELATED = 0.2
+"""A repair is tried if the other features explain this share of the feature's variance: where nothing else
+depends on it, a wrong value looks like a right one."""
+
 MIN_ROWS = 40
 MAX_REPAIRS = 3
 MAX_CATEGORY_LENGTH = 40
@@ -53,6 +61,10 @@ class DataFault:
         offset: additive part of the repair.
         excess: for broken values, their share of the rows minus the usual share.
         chance: probability of as many such rows by chance.
+        kind: of the affected rows; see `ColumnCondition`.
+        low: see `kind`.
+        high: see `kind`.
+        novelty: `unseen` categories or values `outside` the range, which the reference says nothing about.
         outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
     """
 
@@ -64,6 +76,10 @@ class DataFault:
     excess: float = 0.0
     chance: float = 1.0
     outliers: bool = False
+    novelty: str = ""
+    kind: str = "any"
+    low: float = 0.0
+    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +136,17 @@ class DataFaultDetector:
             j: overdispersion(learned.usual[:, j] - expected) for j, expected in learned.expected.items()
         }
         self._sorted = {j: np.sort(_present(learned.usual[:, j])) for j in self._residuals}
+        self._related = {
+            j: self._spread[j] ** 2 < (1 - MIN_RELATED) * _spread(_present(learned.usual[:, j])) ** 2
+            for j in self._residuals
+        }
         self._rows = n
+        names = learned.encoder.names
+        self._numeric = np.array(learned.encoder.numeric, dtype=bool)
+        self._level = LEVEL * FEATURES / max(FEATURES, len(names))
+        present = [_present(learned.usual[:, j]) for j in range(len(names))]
+        self._lows = np.array([values.min() if len(values) else np.nan for values in present])
+        self._highs = np.array([values.max() if len(values) else np.nan for values in present])
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
         """Return the data faults of a block.
@@ -135,7 +161,7 @@ class DataFaultDetector:
         """
         repairs = self._repairs(matrix)
         repaired = {f.place for f in repairs}
-        candidates = [fault for j in self._learned.top for fault in self._broken(columns, matrix, j)]
+        candidates = [fault for j in self._suspicious(matrix) for fault in self._broken(columns, matrix, j)]
         broken = [f for f in candidates if not (f.outliers and f.place in repaired)]
         faults = (*repairs, *broken)
         if not faults:
@@ -159,6 +185,17 @@ class DataFaultDetector:
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
         return errors
 
+    def _suspicious(self, matrix: Matrix) -> list[int]:
+        """Return the features, of all, that may have enough broken values for a fault, at a low cost."""
+        margin = RANGE_MARGIN * (self._highs - self._lows)
+        nulls = np.isnan(matrix)
+        out = (matrix < self._lows - margin) | (matrix > self._highs + margin)
+        step = max(1, math.ceil(MIN_FROZEN * len(matrix)) - 1)
+        ordered = np.sort(matrix, axis=0)
+        repeated = (ordered[step:] == ordered[:-step]).any(axis=0)
+        many = (nulls.mean(axis=0) >= MIN_EXCESS) | (out.mean(axis=0) >= MIN_EXCESS)
+        return [int(j) for j in np.flatnonzero(many | (repeated & self._numeric))]
+
     def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[DataFault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
         unseen = self._learned.encoder.unseen(columns, j)
@@ -171,10 +208,11 @@ class DataFaultDetector:
             words = ""
             for category, count in counts.most_common(1):
                 words = f"new category '{_printable(category)}' {count / len(now):.0%}"
-            faults += self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
+            unseen_faults = self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
+            faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
-        faults += self._excess_faults(j, nulls, usual, words)
+        faults += [replace(f, kind="null") for f in self._excess_faults(j, nulls, usual, words)]
         if self._learned.encoder.numeric[j]:
             faults += [replace(f, outliers=True) for f in self._outliers(before, now, j)]
         return faults
@@ -189,13 +227,16 @@ class DataFaultDetector:
         out = (now < low - margin) | (now > high + margin)
         outside = ((now < low) | (now > high)).mean()
         words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
-        faults = self._excess_faults(j, out, 0, words)
+        faults = [
+            replace(fault, novelty="outside", kind="outside", low=low - margin, high=high + margin)
+            for fault in self._excess_faults(j, out, 0, words)
+        ]
         value = values[counts.argmax()]
         frozen = now == value
         words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
-        return faults + self._excess_faults(
-            j, frozen, int((before == value).sum()), words, min_excess=MIN_FROZEN
-        )
+        usual_rows = int((before == value).sum())
+        stuck = self._excess_faults(j, frozen, usual_rows, words, min_excess=MIN_FROZEN)
+        return faults + [replace(f, kind="frozen", low=float(value)) for f in stuck]
 
     def _excess_faults(
         self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
@@ -207,7 +248,7 @@ class DataFaultDetector:
             return []
         rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
         chance = float(scipy.stats.binom.sf(count - 1, n, rate))
-        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < LEVEL else []
+        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < self._level else []
 
     def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""
@@ -231,7 +272,7 @@ class DataFaultDetector:
         """Return the repair with the smallest remaining distances, and the block after it."""
         best: tuple[DataFault, _Repaired] | None = None
         for j in self._candidate_features(current.residuals):
-            if j in done or not self._moved(current.matrix, j):
+            if j in done or not self._related[j] or not self._moved(current.matrix, j):
                 continue
             values, residuals = current.matrix[:, j], current.residuals[j]
             for fault in self._candidates(current.matrix, j, residuals):

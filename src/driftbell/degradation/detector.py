@@ -9,6 +9,7 @@ import numpy as np
 
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
 from driftbell.degradation.reference_models import (
     FOLDS,
@@ -18,7 +19,7 @@ from driftbell.degradation.reference_models import (
     one_thread,
 )
 from driftbell.degradation.relevant_loss import relevant_loss
-from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.degradation.update import Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
 from driftbell.tabular.columns import as_column
@@ -100,7 +101,14 @@ class CusumDetector:
             for label in labels
             if label.before is not None
         )
-        return LabelRows(np.array(errors), [label.prediction.time for label in first], corrected)
+        times = [label.prediction.time for label in first]
+
+        def features(rows: Sequence[int]) -> Columns:
+            names = self.charts.learned.encoder.names
+            cells = [first[i].prediction.features for i in rows]
+            return {name: as_column([row.get(name) for row in cells]) for name in names}
+
+        return LabelRows(np.array(errors), times, corrected, features)
 
     def _error(self, label: str, output: str) -> float:
         """Return the error of an output: 1 if it is another class, or the absolute error of a regression."""

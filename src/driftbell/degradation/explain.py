@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, error_change_text
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
-from driftbell.phrases import format_points, format_value
-from driftbell.records import BlockExplanation, BlockSummary, ChangePoint, Columns, Interval, Suspect, Verdict
+from driftbell.phrases import count_of, format_points, format_value, join_names
+from driftbell.records import (
+    BlockExplanation,
+    BlockSummary,
+    ChangePoint,
+    Columns,
+    Interval,
+    Suspect,
+    Suspicion,
+    Verdict,
+)
 
 MAX_SUSPECTS = 5
 MAX_TO_LABEL = 50
@@ -45,6 +56,23 @@ class UnprovenLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class UncoveredSuspicion:
+    """Suspected rows without enough labels, beside what labels of other rows say.
+
+    Attributes:
+        suspicion: the suspected rows.
+        labels: number of the newest labels.
+        until: time of the newest of their predictions (UTC).
+        loss: increase of the error that they measure; None if it may be zero.
+    """
+
+    suspicion: Suspicion
+    labels: int
+    until: datetime
+    loss: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class DegradationEstimate:
     """Combined result of the CUSUM charts.
 
@@ -58,7 +86,8 @@ class DegradationEstimate:
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no loss while the alarm is open.
-        outside: the block with rows outside the reference, of which the estimate cannot tell the loss.
+        blind: the block with rows with a loss that the estimate cannot tell.
+        uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
     """
 
@@ -70,8 +99,14 @@ class DegradationEstimate:
     contradicted: bool = False
     recovered: bool = False
     closing: bool = False
-    outside: BlockSummary | None = None
+    blind: BlockSummary | None = None
     unproven: UnprovenLoss | None = None
+    uncovered: UncoveredSuspicion | None = None
+
+    @property
+    def explained(self) -> bool:
+        """True if suspect columns and rows to label are needed."""
+        return self.notable or self.blind is not None
 
     @property
     def notable(self) -> bool:
@@ -80,6 +115,33 @@ class DegradationEstimate:
 
 
 def sentence(
+    estimate: DegradationEstimate,
+    suspects: Sequence[Suspect],
+    segment: str,
+    classes: int,
+    error: float | None = None,
+) -> str:
+    """Return the answer in words, with what labels of other rows say."""
+    uncovered = estimate.uncovered
+    if uncovered is None:
+        return _sentence(estimate, suspects, segment, classes, error)
+    columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
+    shown = f"a loss: {_format_loss(uncovered.loss, classes, error)}" if uncovered.loss else "no loss"
+    missing = (
+        f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
+        f"{shown}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
+        f"({columns}, since {_minute(since)})."
+    )
+    if estimate.verdict is Verdict.WARNING:
+        return f"Cannot tell whether the model performs worse. {missing}"
+    return f"{_sentence(estimate, suspects, segment, classes, error)} {missing}"
+
+
+def _minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _sentence(
     estimate: DegradationEstimate,
     suspects: Sequence[Suspect],
     segment: str,
@@ -95,8 +157,9 @@ def sentence(
         classes: number of classes; 0 for a regression.
         error: mean absolute error of a regression before the change; None if it is unknown.
     """
-    if estimate.verdict is Verdict.UNKNOWN and estimate.outside:
-        return f"Cannot tell whether the model performs worse: {_outside(estimate.outside)}."
+    if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
+        reason = blind_clause(estimate.blind, classes, error)
+        return f"Cannot tell whether the model performs worse: {reason}."
     if estimate.unproven:
         loss = _format_loss(estimate.unproven.loss, classes, error)
         return (
@@ -116,10 +179,10 @@ def sentence(
     if estimate.contradicted:
         but = f"the estimated loss is {loss} {since}, but " if loss else ""
         return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
-    if estimate.verdict is Verdict.WARNING and estimate.outside:
+    if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
             "Evidence of a loss has accumulated, and the estimate cannot tell whether it goes on: "
-            f"{_outside(estimate.outside)}{which}."
+            f"{blind_clause(estimate.blind, classes, error)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
@@ -129,10 +192,10 @@ def sentence(
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
-    if estimate.outside:
+    if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
-            f"much: {_outside(estimate.outside)}{which}{where}."
+            f"much: {blind_clause(estimate.blind, classes, error)}{which}{where}."
         )
     if not loss:
         return (
@@ -141,15 +204,6 @@ def sentence(
         )
     worse = f"The model loses {loss}" if classes else f"The model performs worse: {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
-
-
-def _outside(block: BlockSummary) -> str:
-    """Return the clause about rows outside the reference."""
-    until = f"{block.last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return (
-        f"{block.outside:.0%} of the {block.rows:,} rows until {until} are outside the reference's range, "
-        f"most in {block.outside_column}, and only labels show the error there"
-    )
 
 
 def _lost(loss: str, classes: int) -> str:

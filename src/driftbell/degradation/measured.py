@@ -153,7 +153,7 @@ def _judge(performance: TablePerformance, names: tuple[str, str]) -> Degradation
             deciding.current,
             performance.labelled[1],
         ),
-        estimated_loss=loss if loss is not None and loss.is_positive else None,
+        estimated_loss=loss,
     )
 
 

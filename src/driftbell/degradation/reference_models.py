@@ -33,6 +33,9 @@ SHUFFLED_ROWS, WIDE_SHUFFLED_ROWS = 2000, 500
 
 MAX_SHUFFLED = 2000
 
+MAX_SUBSETS = 32
+"""Sets of ignored features of which the models of the label are remembered."""
+
 Vector = NDArray[np.float64]
 
 
@@ -113,9 +116,13 @@ class ReferenceModels:
     unseen: dict[int, int] = field(default_factory=dict)
     expected: dict[int, Vector] = field(default_factory=dict)
     _confidence: list[Any] = field(default_factory=list)
-    _truths: dict[frozenset[int], list[Any]] = field(default_factory=dict)
+    _truths: dict[frozenset[int], tuple[list[Any], Vector]] = field(default_factory=dict)
     _others: dict[int, list[Any]] = field(default_factory=dict)
-    _spread: Vector = field(init=False)
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        """Indices of all features that the model's answers depend on."""
+        return tuple(int(j) for j in np.flatnonzero(self.importance >= MIN_IMPORTANCE))
 
     def error_by_confidence(self, matrix: Matrix, answers: Answers) -> Vector:
         """Estimate the error of each row from the model's confidence; without one, from all features."""
@@ -132,10 +139,10 @@ class ReferenceModels:
             answers: n of them.
             without: indices of features to ignore.
         """
-        models = self._truth_models(without)
+        models, spread = self._truth_models(without)
         features = np.delete(matrix, sorted(without), axis=1)
         return self._halves(
-            lambda f, rows: self._error(models[f], features[rows], answers.values[rows]), len(answers)
+            lambda f, rows: self._error(models[f], spread, features[rows], answers.values[rows]), len(answers)
         )
 
     def expect(self, place: int, matrix: Matrix) -> Vector:
@@ -147,7 +154,7 @@ class ReferenceModels:
         """Return the same models with the rows of an accepted baseline as the usual ones."""
         accepted = copy.copy(self)
         matrix = self.encoder(columns, len(answers))
-        unseen = {j: self.encoder.unseen(columns, j) for j in self.top}
+        unseen = {j: self.encoder.unseen(columns, j) for j in range(len(self.encoder.names))}
         accepted.usual, accepted.usual_answers = matrix, answers
         accepted.unseen = {j: int(rows[0].sum()) for j, rows in unseen.items() if rows is not None}
         accepted.expected = {j: self.expect(j, matrix) for j in self.expected}
@@ -170,20 +177,31 @@ class ReferenceModels:
             out[rows] = predict(f, rows)
         return out
 
-    def _truth_models(self, without: frozenset[int]) -> list[Any]:
-        """Return models of the label without some features, fitted at first use."""
+    def _truth_models(self, without: frozenset[int]) -> tuple[list[Any], Vector]:
+        """Return models of the label without some features, fitted at first use.
+
+        With them, the quantiles of their residuals on the reference, out of fold; of a classifier a zero.
+        """
         if without not in self._truths:
             features = np.delete(self.matrix, sorted(without), axis=1)
             with one_thread():
-                self._truths[without] = [
+                models = [
                     _truth_model(
                         features[self.fold != f], self.truth[self.fold != f], self.classes, self.seed
                     )
                     for f in range(FOLDS)
                 ]
+                spread = np.zeros(1)
+                if not self.classes:
+                    predicted = self._out_of_fold(lambda f, rows: models[f].predict(features[rows]))
+                    spread = np.quantile(self.truth - predicted, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+            others = [subset for subset in self._truths if subset]
+            for oldest in others[: max(0, len(others) - MAX_SUBSETS + 1)]:
+                del self._truths[oldest]
+            self._truths[without] = models, spread
         return self._truths[without]
 
-    def _error(self, model: Any, matrix: Matrix, answers: Vector) -> Vector:
+    def _error(self, model: Any, spread: Vector, matrix: Matrix, answers: Vector) -> Vector:
         if not len(matrix):
             return np.empty(0)
         if self.classes:
@@ -192,7 +210,7 @@ class ReferenceModels:
             correct = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(is_class, places, 0)]
             return np.asarray(1 - np.where(is_class, correct, 0.0))
         difference = model.predict(matrix) - answers
-        return np.asarray(np.abs(difference[:, None] + self._spread[None, :]).mean(axis=1))
+        return np.asarray(np.abs(difference[:, None] + spread[None, :]).mean(axis=1))
 
     def _confidence_input(self, matrix: Matrix, answers: Answers) -> Any:
         if answers.probabilities is not None:
@@ -238,13 +256,9 @@ def fit_reference_models(
 
 
 def _fit_truth(learned: ReferenceModels) -> None:
-    models = learned._truth_models(frozenset())
-    learned._spread = np.zeros(1)
-    if not learned.classes:
-        predicted = learned._out_of_fold(lambda f, rows: models[f].predict(learned.matrix[rows]))
-        learned._spread = np.quantile(learned.truth - predicted, (np.arange(QUANTILES) + 0.5) / QUANTILES)
+    models, spread = learned._truth_models(frozenset())
     learned.by_features = learned._out_of_fold(
-        lambda f, rows: learned._error(models[f], learned.matrix[rows], learned.answers.values[rows])
+        lambda f, rows: learned._error(models[f], spread, learned.matrix[rows], learned.answers.values[rows])
     )
 
 

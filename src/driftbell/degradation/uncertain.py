@@ -1,41 +1,44 @@
-"""Estimates without labels, and their limit: rows of a regression outside the reference."""
+"""Estimates without labels, and their limit: rows with a loss that they cannot tell."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from driftbell.degradation.cusum import ESTIMATE
 from driftbell.degradation.explain import DegradationEstimate
+from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.records import BlockSummary, EvidenceState, Verdict
 
 
 def is_outside(state: EvidenceState) -> bool:
-    """Return whether many of the newest rows are outside the reference."""
-    return any(block.outside for block in state.estimate.blocks[-1:])
+    """Return whether the loss of many of the newest rows has no bound."""
+    return any(block.blind is not None and block.blind.loss is None for block in state.estimate.blocks[-1:])
 
 
-def with_support(state: EvidenceState, estimate: DegradationEstimate) -> DegradationEstimate:
-    """Return an estimate that states no loss, and no lack of one, for rows outside the reference.
+def with_blind_spots(state: EvidenceState, estimate: DegradationEstimate) -> DegradationEstimate:
+    """Return an estimate that states no loss, and no lack of one, where it cannot tell.
 
-    Labels of the newest rows say more than the estimate, which then stays as it is. Without them, an alarm
-    has an unknown loss and does not close, and the verdict is unknown instead of `ok`.
+    Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
+    alarm has an unknown loss and does not close if the loss has no bound, and the verdict is unknown instead
+    of `ok`.
     """
-    blocks, labels = state.estimate.blocks, state.labels.blocks
-    if not blocks or (labels and labels[-1].last >= blocks[-1].first):
+    blocks, suspicion = state.estimate.blocks, state.suspicion
+    if not blocks or (suspicion and suspicion.labels >= MIN_COVERING):
         return estimate
     if estimate.verdict is Verdict.ALARM and estimate.source == ESTIMATE:
         since = estimate.change_point
-        affected = [block for block in blocks if since is None or block.last >= since.time]
-        most = _most_outside(affected)
-        return replace(estimate, loss=None, closing=False, outside=most) if most else estimate
-    most = _most_outside(blocks[-1:])
-    if estimate.verdict is Verdict.OK and most:
-        return replace(estimate, verdict=Verdict.UNKNOWN, outside=most)
-    if estimate.verdict is Verdict.WARNING and not estimate.contradicted and most:
-        return replace(estimate, outside=most)
+        affected = [b for b in blocks if since is None or b.last >= since.time]
+        unbounded = _newest_blind([b for b in affected if b.blind and b.blind.loss is None])
+        return replace(estimate, loss=None, closing=False, blind=unbounded) if unbounded else estimate
+    newest = _newest_blind(blocks[-1:])
+    if estimate.verdict is Verdict.OK and newest:
+        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest)
+    if estimate.verdict is Verdict.WARNING and not estimate.contradicted and newest:
+        return replace(estimate, blind=newest)
     return estimate
 
 
-def _most_outside(blocks: list[BlockSummary] | tuple[BlockSummary, ...]) -> BlockSummary | None:
-    """Return the newest block with many rows outside the reference."""
-    return next((block for block in reversed(blocks) if block.outside), None)
+def _newest_blind(blocks: Sequence[BlockSummary]) -> BlockSummary | None:
+    """Return the newest block with a blind spot."""
+    return next((block for block in reversed(blocks) if block.blind), None)

@@ -20,7 +20,7 @@ def log_check(check: Check) -> None:
         or judgement.refused
         or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
     )
-    loss = degradation.estimated_loss if degradation else None
+    loss = degradation.stated_loss if degradation else None
     sentence, refused = judgement.sentence, judgement.refused
     if refused:
         sentence = sentence.replace(refused.sentence, refused_sentence(refused, values=False))

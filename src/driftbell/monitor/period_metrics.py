@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.detector import CusumDetector
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
-from driftbell.degradation.update import LabelRows, update
+from driftbell.degradation.update import update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge

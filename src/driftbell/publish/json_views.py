@@ -92,9 +92,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     if degradation is None:
         return None
     loss, change_point, performance = (
-        degradation.estimated_loss
-        if degradation.estimated_loss and degradation.estimated_loss.is_positive
-        else None,
+        degradation.stated_loss,
         degradation.change_point,
         degradation.performance,
     )

@@ -69,13 +69,13 @@ def degradation_families(degradation: Degradation) -> Iterable[Metric]:
         "Number of pieces of evidence without a series of their own.",
         max(0, len(degradation.evidence) - MAX_EVIDENCE),
     )
-    if degradation.estimated_loss and degradation.estimated_loss.is_positive:
+    if degradation.stated_loss:
         metric = degradation.performance.metric if degradation.performance else "accuracy"
         description = f"Estimated loss of {metric} against the reference"
         if metric != "accuracy":
             description = f"Estimated increase of the {metric} over the reference"
         name = f"driftbell_{metric.replace(' ', '_')}_loss"
-        yield from _with_bounds(name, description, {(): degradation.estimated_loss}, labels=[])
+        yield from _with_bounds(name, description, {(): degradation.stated_loss}, labels=[])
 
 
 def _with_bounds(

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from driftbell.records.alarms import Alarm
     from driftbell.records.check_state import (
+        BlindSpot,
         BlockExplanation,
         BlockSummary,
         CheckState,
+        ColumnCondition,
         EvidenceState,
         PendingLabels,
         RefusedCount,
         SourceState,
+        Suspicion,
     )
     from driftbell.records.checks import Baseline, Check, CheckKind
     from driftbell.records.data import (
@@ -72,7 +75,8 @@ _MODULES = {
     for module, names in {
         "alarms": "Alarm",
         "check_state": (
-            "BlockExplanation BlockSummary CheckState EvidenceState PendingLabels RefusedCount SourceState"
+            "BlindSpot BlockExplanation BlockSummary CheckState ColumnCondition EvidenceState PendingLabels "
+            "RefusedCount SourceState Suspicion"
         ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
@@ -102,6 +106,7 @@ __all__ = [
     "ArchiveTotals",
     "ArchivedPrediction",
     "Baseline",
+    "BlindSpot",
     "BlockExplanation",
     "BlockSummary",
     "ChangePoint",
@@ -112,6 +117,7 @@ __all__ = [
     "CheckTotals",
     "Column",
     "ColumnComparison",
+    "ColumnCondition",
     "ColumnStats",
     "ColumnVerdict",
     "Columns",
@@ -156,6 +162,7 @@ __all__ = [
     "SourceState",
     "StoredRefusal",
     "Suspect",
+    "Suspicion",
     "TablePerformance",
     "TargetDrift",
     "Task",

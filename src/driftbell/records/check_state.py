@@ -10,6 +10,42 @@ from msgspec import field
 from driftbell.records.degradation import Suspect
 
 
+class ColumnCondition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Values of one column that are suspected.
+
+    Attributes:
+        column: its name.
+        kind: `null`, `unseen` category, `outside` the range from `low` to `high`, `frozen` at `low`, or `any`
+            value.
+        low: see `kind`.
+        high: see `kind`.
+    """
+
+    column: str
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+
+
+class BlindSpot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rows of a block with a loss that an estimate without labels cannot tell.
+
+    Attributes:
+        share: their share of the rows.
+        column: names of the features, as words of a sentence.
+        reason: `outside` the range of the reference, `unseen` categories, `moved` values, `broken` values, or
+            `unrelated` to the other features.
+        loss: the largest loss of the block that fits; None without a bound.
+        conditions: the rows, which labels must cover to decide.
+    """
+
+    share: float
+    column: str
+    reason: str
+    loss: float | None = None
+    conditions: tuple[ColumnCondition, ...] = ()
+
+
 class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """One block of rows on a CUSUM chart.
 
@@ -18,17 +54,35 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
         loss: mean error of its rows above the baseline.
         first: time of its first row (UTC).
         last: time of its last row (UTC).
-        outside: share of its rows outside the reference, if it is so large that an estimate cannot tell the
-            error; else 0.
-        outside_column: the feature with most of these rows; "" for 0.
+        blind: rows with a loss that the estimate cannot tell; None if it explains the block.
     """
 
     rows: int
     loss: float
     first: datetime
     last: datetime
-    outside: float = 0.0
-    outside_column: str = ""
+    blind: BlindSpot | None = None
+
+
+class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Suspected rows, and the labels that cover them.
+
+    Attributes:
+        since: time of the first row of the first block with this suspicion (UTC).
+        conditions: rows that fit any of them are suspected.
+        labels: number of labels of suspected rows.
+        errors: the sum of their errors.
+    """
+
+    since: datetime
+    conditions: tuple[ColumnCondition, ...]
+    labels: int = 0
+    errors: float = 0.0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the suspected columns."""
+        return tuple(dict.fromkeys(condition.column for condition in self.conditions))
 
 
 class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +151,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         moved: features that seemed to have moved in the newest block, by place.
         unconfirmed: errors that count once the next block confirms that these features have moved.
         explanation: of the newest block.
+        suspicion: suspected rows of the newest block; None if no column is suspected.
     """
 
     seq: int = 0
@@ -112,6 +167,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     moved: tuple[int, ...] = ()
     unconfirmed: float = 0.0
     explanation: BlockExplanation = field(default_factory=BlockExplanation)
+    suspicion: Suspicion | None = None
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store."""

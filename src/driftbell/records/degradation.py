@@ -135,8 +135,8 @@ class Degradation:
         evidence: one entry for each source.
         rows: number of predictions in the evidence, each counted once.
         performance: performance of the model.
-        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error; its
-            whole interval is above zero. None without evidence, or if the loss may be zero.
+        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error, since
+            the change, or else on the newest rows. None if it cannot be known.
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
@@ -160,3 +160,10 @@ class Degradation:
     waiting: bool = False
     closing: bool = False
     smallest_loss: float | None = None
+
+    @property
+    def stated_loss(self) -> Interval | None:
+        """The estimated loss; None for an alarm with a loss that may be zero, which has no number."""
+        loss = self.estimated_loss
+        proven = self.closing or self.verdict is not Verdict.ALARM or (loss is not None and loss.is_positive)
+        return loss if proven else None

@@ -35,6 +35,11 @@ class ExchangeLogger:
         self._logger = logger
         self._read = read
 
+    @property
+    def hides_values(self) -> bool:
+        """True if a feature is not logged in full."""
+        return self._logger.hides_values
+
     async def log(self, request: Any, answer: Any, *, name: str, time: str, latency_ms: float = 0.0) -> None:
         """Record the predictions of a request and its answer.
 

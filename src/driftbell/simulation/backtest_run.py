@@ -11,10 +11,11 @@ import numpy as np
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_clause
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.degradation.model_columns import ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
-from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.degradation.update import Rows, update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import (
@@ -105,7 +106,7 @@ def run_checks(plan: BacktestPlan) -> Iterator[BacktestCheck]:
         degradation, labels, estimated = None, LabelRows(), dict[str, Interval]()
         if plan.charts is not None and stream.answers is not None:
             new = Rows({k: v[rows] for k, v in features.items()}, stream.answers.take(rows), times[rows])
-            labels = _arrived_labels(errors, times, plan.windows, index - plan.label_delay)
+            labels = _arrived_labels(errors, times, plan.windows, index - plan.label_delay, features)
             before = state.rows
             state, degradation = update(plan.charts, state, new, labels)
             if state.rows > before:
@@ -218,7 +219,11 @@ def _with_rows(sentence: str, degradation: Degradation) -> str:
 
 
 def _arrived_labels(
-    errors: Vector | None, times: Sequence[datetime], windows: Sequence[BacktestWindow], index: int
+    errors: Vector | None,
+    times: Sequence[datetime],
+    windows: Sequence[BacktestWindow],
+    index: int,
+    features: Columns,
 ) -> LabelRows:
     """Return the labels of the rows of one window, which arrive with a delay."""
     if errors is None or index < 0:
@@ -226,4 +231,9 @@ def _arrived_labels(
     first, stop = windows[index].first, windows[index].stop
     window_errors = errors[first:stop]
     labelled = np.flatnonzero(~np.isnan(window_errors))
-    return LabelRows(window_errors[labelled], [times[first + int(i)] for i in labelled])
+    places = first + labelled
+
+    def features_of(rows: Sequence[int]) -> Columns:
+        return {name: column[places[list(rows)]] for name, column in features.items()}
+
+    return LabelRows(window_errors[labelled], [times[int(i)] for i in places], features=features_of)

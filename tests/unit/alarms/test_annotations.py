@@ -42,6 +42,13 @@ def test_only_degradation_is_an_alarm(
     assert combine(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
 
 
+def test_a_check_that_waits_for_predictions_is_not_ok() -> None:
+    """After a new baseline, too: the verdict and the text say the same."""
+    waiting = Degradation(Verdict.UNKNOWN, "Cannot judge yet: needs 50, has 3.", waiting=True)
+    both = combine(Judgement(Verdict.OK, "No drift."), waiting)
+    assert (both.verdict, both.sentence) == (Verdict.UNKNOWN, "No drift. Cannot judge yet: needs 50, has 3.")
+
+
 ALARM = Alarm("c1", "m", "v1", NOON, None, "Worse.")
 BODY = {"annotation": "false", "author": " ada ", "reason": "a test\nrun"}
 

@@ -16,8 +16,9 @@ from tests.changes_of_state import notification
 from tests.degradation_tasks import START, Stream, answers, evidence, table
 
 from driftbell import backtest
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.reference_models import Answers
-from driftbell.degradation.update import LabelRows, Rows, update
+from driftbell.degradation.update import Rows, update
 from driftbell.publish.json_views import degradation_view
 from driftbell.publish.notify import format_message
 from driftbell.publish.wording import UNKNOWN_VALUE, format_loss, headline
@@ -53,7 +54,9 @@ def check_consistent(degradation: Degradation) -> None:
     """Assert that sentence, loss, message, headline and JSON agree on a positive loss, or name none."""
     loss = degradation.estimated_loss
     if loss:
-        assert 0 < loss.low <= loss.value <= loss.high
+        assert loss.low <= loss.value <= loss.high
+    if loss and degradation.verdict is Verdict.ALARM and not degradation.closing:
+        assert loss.is_positive
     judgement = Judgement(degradation.verdict, degradation.sentence, degradation=degradation)
     message = format_message(notification(), None, judgement)[1]
     for text in (degradation.sentence, format_loss(degradation), headline(judgement)[0], message):
@@ -132,7 +135,8 @@ def test_a_wholly_negative_loss_raises_no_alarm() -> None:
     )
     degradation = result(state)
     assert degradation.verdict is Verdict.WARNING
-    assert degradation.estimated_loss is None
+    assert degradation.estimated_loss is not None
+    assert degradation.estimated_loss.value == pytest.approx(-0.056)
     assert "no alarm" in degradation.sentence
     assert degradation.score < 1
     new, again = update(charts, state, NO_ROWS, LabelRows())
@@ -154,7 +158,8 @@ def test_an_open_alarm_without_a_loss_is_closing(source: str, kept: bool) -> Non
     assert (degradation.verdict, degradation.closing) == (Verdict.ALARM, True)
     assert "the alarm closes if it stays so" in degradation.sentence
     assert ("the model lost" in degradation.sentence) == kept
-    assert (degradation.estimated_loss is not None) == kept
+    assert degradation.estimated_loss is not None
+    assert degradation.estimated_loss.is_positive == kept
     judgement = Judgement(degradation.verdict, degradation.sentence, degradation=degradation)
     assert headline(judgement)[0] == "The alarm is closing: the newest predictions show no loss."
     check_consistent(degradation)

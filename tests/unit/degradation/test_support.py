@@ -9,7 +9,6 @@ import pytest
 from sklearn.ensemble import RandomForestRegressor
 
 from driftbell.degradation.detector import CusumDetector, fit_detector
-from driftbell.degradation.support import Support
 from driftbell.records import (
     Columns,
     Degradation,
@@ -94,7 +93,9 @@ def test_a_loss_outside_the_reference_is_an_alarm_of_unknown_size(detector: Cusu
     assert degradation.performance is not None
     assert degradation.performance.estimated is None
     share = float((table(BLOCK, 6, 102)[0]["x"] > COLUMNS["x"].max()).mean())
-    assert state.estimate.blocks[-1].outside == pytest.approx(share, abs=0.02)
+    blind = state.estimate.blocks[-1].blind
+    assert blind is not None
+    assert blind.share == pytest.approx(share, abs=0.02)
     assert "the estimate without labels cannot tell how much: 5" in degradation.sentence
     assert "outside the reference's range, most in x, and only labels show the error there" in (
         degradation.sentence
@@ -116,9 +117,9 @@ def test_few_rows_that_are_far_outside_are_too_many(detector: CusumDetector) -> 
     columns, _ = table(BLOCK, 0, 100)
     for count, share in ((4, 0.0), (8, 0.04)):
         columns["x"][:count] = 40.0
-        outside = Support(learned).outside(learned.encoder(columns, BLOCK))
-        assert outside.share == pytest.approx(share, abs=0.011)
-        assert outside.column == ("x" if share else "")
+        blind = detector.charts.blind_spots.outside(learned.encoder(columns, BLOCK))
+        assert (blind.share if blind else 0.0) == pytest.approx(share, abs=0.011)
+        assert (blind.column if blind else "") == ("x" if share else "")
 
 
 def test_labels_of_the_newest_rows_decide(detector: CusumDetector) -> None:
@@ -132,12 +133,10 @@ def test_labels_of_the_newest_rows_decide(detector: CusumDetector) -> None:
 
 
 def test_rows_of_the_reference_and_classifiers_are_never_outside(detector: CusumDetector) -> None:
-    support = Support(detector.charts.learned)
-    shares = []
+    charts = detector.charts
     for seed in range(200):
         columns, _ = table(BLOCK, 0, 1000 + seed)
-        shares.append(support.outside(detector.charts.learned.encoder(columns, BLOCK)).share)
-    assert not any(shares)
+        assert charts.blind_spots.outside(charts.learned.encoder(columns, BLOCK)) is None
     classes = np.where(COLUMNS["x"] > 5, 1, 0)
     labels = np.where(classes == 1, "b", "a").astype(object)
     classifier = fit_detector(
@@ -145,4 +144,4 @@ def test_rows_of_the_reference_and_classifiers_are_never_outside(detector: Cusum
     )
     moved = table(BLOCK, 50, 1)[0]
     learned = classifier.charts.learned
-    assert Support(learned).outside(learned.encoder(moved, BLOCK)).share == 0
+    assert classifier.charts.blind_spots.outside(learned.encoder(moved, BLOCK)) is None

@@ -90,6 +90,9 @@ class PredictionLogger:
         clock: returns the time (UTC).
         known: returns which of some ids are in the log; it blocks, and may raise `StoreError`.
         logged: what is logged of each row; None for everything.
+
+    Attributes:
+        hides_values: whether a feature is not logged in full.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class PredictionLogger:
         self._recorder = recorder
         self._refusals = refusals
         self._metrics = metrics
+        self.hides_values = logged is not None
         self._class_labels = class_labels(model.classes)
         self._clock = clock
         self._known = known

@@ -164,7 +164,9 @@ class ExchangeQueue:
             logger.error("predictions are lost", error=str(error))
         elif error and not isinstance(error, InputError):  # those are counted already
             self._exchanges.unreadable(type(error).__name__)
-            logger.error("an exchange cannot be recorded", exc_info=error)
+            hidden = self._exchanges.hides_values
+            kind, shown = type(error).__name__, None if hidden else error  # its message may have values
+            logger.error("an exchange cannot be recorded", error_type=kind, exc_info=shown)
 
     async def _record(self, exchange: Exchange) -> None:
         """Record the predictions of one exchange.

@@ -1,0 +1,168 @@
+"""Blind spots: rows of a block with a loss that an estimate without labels cannot tell, and its bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.phrases import join_names
+from driftbell.records import BlindSpot, ColumnCondition
+
+RANGE_MARGIN = 0.1
+"""A value is far outside if it exceeds the range by this share of the range."""
+
+MIN_OUTSIDE, MIN_FAR = 0.1, 0.03
+"""With these shares of rows outside or far outside, besides those by chance, an estimate cannot tell."""
+
+MIN_IMPORTANCE, IMPORTANCE_SHARE = 0.05, 0.5
+"""Values that the reference lacks matter in features with this importance, or with this share of the
+importance that all would have if they were equal."""
+
+MAX_SINGLES = 2
+"""Moved features, the most important ones, that are also put back one at a time."""
+
+ONE_SIDED = 1.645
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEstimate:
+    """Estimate of a block, and its data.
+
+    Attributes:
+        matrix: encoded features of the examined rows.
+        answers: the model's answers on them.
+        loss: the estimated loss.
+        by_confidence: the loss by the model's confidence.
+        diagnosis: data faults, if any.
+    """
+
+    matrix: Matrix
+    answers: Answers
+    loss: float
+    by_confidence: float
+    diagnosis: Diagnosis | None
+
+
+class BlindSpots:
+    """Search for rows with a loss that only labels show.
+
+    An estimate without labels is right if the inputs are what they seem. Where they have changed, other
+    explanations fit as well: values that have moved by mistake, or that do not belong to their rows. Each
+    explanation has a loss. If the largest one matters and the estimate does not show it, nobody can tell
+    without labels. Values that the reference lacks have no estimate at all.
+
+    Args:
+        learned: models fitted on the reference.
+        by_features: mean error on unchanged rows by the models of the label.
+        smallest_loss: the smallest loss that matters.
+    """
+
+    def __init__(self, learned: ReferenceModels, *, by_features: float, smallest_loss: float) -> None:
+        self._learned, self._by_features = learned, by_features
+        self._smallest_loss = smallest_loss
+        self._names = learned.encoder.names
+        count = max(1, len(self._names))
+        self._important = learned.importance >= min(MIN_IMPORTANCE, IMPORTANCE_SHARE / count)
+        self._ranges = {} if learned.classes else _ranges(learned)
+        # of n + 1 values alike, a new one is the smallest or largest with probability 2 / (n + 1)
+        self._chance = len(self._ranges) * 2 / (len(learned.usual) + 1)
+        self._tests = ColumnTests(learned)
+
+    def find(self, block: BlockEstimate) -> BlindSpot | None:
+        """Return the blind spot with the largest loss; None if the estimate explains the block.
+
+        Args:
+            block: with its estimated loss.
+        """
+        if not len(block.answers):
+            return None
+        outside = self.outside(block.matrix)
+        if outside:
+            return outside
+        spots = [
+            spot
+            for spot in (*self._novel(block), *self._explanations(block))
+            if spot.loss is not None and spot.loss > max(self._smallest_loss, block.loss)
+        ]
+        return max(spots, key=lambda spot: spot.loss or 0.0, default=None)
+
+    def outside(self, matrix: Matrix) -> BlindSpot | None:
+        """Return the rows of a regression outside the range of the reference, of which no loss is known."""
+        if not self._ranges or not len(matrix):
+            return None
+        far, rows = np.zeros(len(matrix), dtype=bool), {}
+        for place, (low, high) in self._ranges.items():
+            values, margin = matrix[:, place], RANGE_MARGIN * (high - low)
+            rows[place] = (values < low) | (values > high)
+            far |= (values < low - margin) | (values > high + margin)
+        share = float(np.logical_or.reduce(list(rows.values())).mean())
+        if share < MIN_OUTSIDE + self._chance and far.mean() < MIN_FAR + self._chance:
+            return None
+        column = self._names[max(rows, key=lambda place: int(rows[place].sum()))]
+        conditions = tuple(
+            ColumnCondition(self._names[place], "outside", *self._ranges[place])
+            for place, out in rows.items()
+            if out.any()
+        )
+        return BlindSpot(round(share, 4), column, "outside", None, conditions)
+
+    def _novel(self, block: BlockEstimate) -> Iterator[BlindSpot]:
+        """Yield the important features with values that the reference lacks: categories, or out of range."""
+        for fault in block.diagnosis.broken if block.diagnosis else ():
+            if not fault.novelty or not self._important[fault.place]:
+                continue
+            share = float(fault.rows.mean())
+            values = block.answers.values[fault.rows]
+            if self._learned.classes:
+                loss = share * (1 - self._by_features)
+            else:
+                low, high = float(self._learned.truth.min()), float(self._learned.truth.max())
+                largest = np.maximum(np.abs(values - low), np.abs(values - high))
+                loss = share * (float(largest.mean()) - self._by_features)
+            condition = ColumnCondition(self._names[fault.place], fault.kind, fault.low, fault.high)
+            yield BlindSpot(round(share, 4), self._names[fault.place], fault.novelty, loss, (condition,))
+
+    def _explanations(self, block: BlockEstimate) -> Iterator[BlindSpot]:
+        """Yield other explanations of the block that cost a relevant loss."""
+        raw: Vector | None = None
+        for places, reason, errors in self._errors_by_explanation(block):
+            raw = self._learned.error_by_features(block.matrix, block.answers) if raw is None else raw
+            increase = errors - raw
+            noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
+            if increase.mean() - noise >= self._smallest_loss:
+                yield self._spot(places, reason, block.by_confidence + float(increase.mean()))
+
+    def _errors_by_explanation(self, block: BlockEstimate) -> Iterator[tuple[tuple[int, ...], str, Vector]]:
+        """Yield features, what may be wrong with them, and the expected error of each row if it is."""
+        changes = self._tests(block.matrix)
+        if block.diagnosis:
+            faults = tuple(dict.fromkeys(fault.place for fault in block.diagnosis.faults))
+            yield faults, "moved" if block.diagnosis.repairs else "broken", block.diagnosis.errors
+        singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 else ()
+        for places in filter(None, (changes.moved, *((j,) for j in singles))):
+            repaired = self._tests.without_move(block.matrix, places)
+            yield places, "moved", self._learned.error_by_features(repaired, block.answers)
+        for j in sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]:
+            replaced = self._tests.without_values(block.matrix, changes, j)
+            yield (j,), "unrelated", self._learned.error_by_features(replaced, block.answers)
+
+    def _spot(self, places: tuple[int, ...], reason: str, loss: float) -> BlindSpot:
+        names = [self._names[j] for j in places]
+        conditions = () if reason == "broken" else tuple(ColumnCondition(name, "any") for name in names)
+        return BlindSpot(1.0, join_names(names, max_names=3), reason, loss, conditions)
+
+
+def _ranges(learned: ReferenceModels) -> dict[int, tuple[float, float]]:
+    """Return the range of the reference in each numeric feature that the model uses."""
+    ranges = {}
+    for place in learned.used:
+        values = learned.usual[:, place]
+        if learned.encoder.numeric[place] and not np.isnan(values).all():
+            ranges[place] = float(np.nanmin(values)), float(np.nanmax(values))
+    return ranges

@@ -1,0 +1,195 @@
+"""Changes of all features of a block: their own distributions, and their relation to each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftbell.degradation.data_faults import overdispersion
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_models import ReferenceModels, Vector
+
+CHANCE = 1e-4
+"""Chance that any feature of unchanged rows seems changed, for each of both tests."""
+
+EDGES = 32
+"""Quantiles of the reference at which two distributions are compared."""
+
+MAX_SCORE = 6.0
+"""Standard scores are clipped to it, so that one enormous value does not hide the other features."""
+
+RIDGE = 0.05
+"""Added to the correlations, so that each feature can be predicted from all others."""
+
+MIN_RELATED = 0.2
+"""A feature is related to the others if they explain this share of its variance."""
+
+MIN_RESIDUAL_GROWTH = 1.1
+MIN_REFERENCE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnChanges:
+    """Features of a block that differ from the reference.
+
+    Attributes:
+        moved: indices of numeric features with another distribution, the most important first.
+        unrelated: indices of numeric features that the others predict worse than before.
+        predicted: standard scores of all features, predicted from the others, shape (n, d).
+    """
+
+    moved: tuple[int, ...]
+    unrelated: tuple[int, ...]
+    predicted: Matrix
+
+
+class ColumnTests:
+    """Tests of all features against the reference, each calibrated on it.
+
+    The distribution of each feature is compared by its Kolmogorov–Smirnov distance at quantiles of the
+    reference. So is the residual of each feature given all others, from the inverse of the correlation
+    matrix (a ridge regression of each feature on the others, for the cost of one product of matrices). It is
+    fitted on one half of the reference and calibrated on the other. Levels are corrected for the number of
+    features (Bonferroni) and for autocorrelation.
+
+    Args:
+        learned: models fitted on the reference.
+    """
+
+    def __init__(self, learned: ReferenceModels) -> None:
+        usual = learned.usual
+        fitted = np.arange(len(usual)) % 2 == 0
+        self._importance = learned.importance
+        self._numeric = [j for j, numeric in enumerate(learned.encoder.numeric) if numeric]
+        with np.errstate(all="ignore"):
+            means = np.array([_mean(usual[:, j]) for j in range(usual.shape[1])])
+            spreads = np.array([_spread(usual[:, j]) for j in range(usual.shape[1])])
+        self._means, self._spreads = means, np.where(spreads > 0, spreads, 1.0)
+        self._weights = self._fit(self._scores(usual[fitted]))
+        calibration = self._scores(usual[~fitted])
+        residuals = calibration - calibration @ self._weights
+        self._related = (spreads > 0) & (
+            residuals.var(axis=0) < (1 - MIN_RELATED) * np.maximum(calibration.var(axis=0), 1e-9)
+        )
+        self._own = [_Distribution(usual[:, j]) for j in range(usual.shape[1])]
+        self._residual = [_Distribution(residuals[:, j]) for j in range(usual.shape[1])]
+        tests = max(1, len(self._numeric))
+        self._limit = math.sqrt(-math.log(CHANCE / tests / 2) / 2)
+
+    def __call__(self, matrix: Matrix) -> ColumnChanges:
+        """Compare a block of encoded rows."""
+        scores = self._scores(matrix)
+        predicted = scores @ self._weights
+        if len(matrix) < MIN_REFERENCE:
+            return ColumnChanges((), (), predicted)
+        residuals = scores - predicted
+        moved, unrelated = [], []
+        for j in self._numeric:
+            if self._own[j].distance(matrix[:, j]) > self._limit:
+                moved.append(j)
+            if (
+                self._related[j]
+                and self._residual[j].growth(residuals[:, j]) > MIN_RESIDUAL_GROWTH
+                and self._residual[j].distance(residuals[:, j]) > self._limit
+            ):
+                unrelated.append(j)
+        by_importance = sorted(moved, key=lambda j: -self._importance[j])
+        return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted)
+
+    def without_move(self, matrix: Matrix, places: tuple[int, ...]) -> Matrix:
+        """Return the rows with the values of some features as in the reference, in the same order."""
+        moved = matrix.copy()
+        for j in places:
+            present = ~np.isnan(matrix[:, j])
+            moved[present, j] = self._own[j].values_of(matrix[present, j])
+        return moved
+
+    def without_values(self, matrix: Matrix, changes: ColumnChanges, place: int) -> Matrix:
+        """Return the rows with a feature as the others predict it, with the spread of the reference."""
+        replaced = matrix.copy()
+        residuals = self._residual[place].spread_over(len(matrix))
+        predicted = changes.predicted[:, place] + residuals
+        replaced[:, place] = self._means[place] + self._spreads[place] * predicted
+        return replaced
+
+    def _scores(self, matrix: Matrix) -> Matrix:
+        scores: Matrix = (matrix - self._means) / self._spreads
+        return np.asarray(np.clip(np.nan_to_num(scores, nan=0.0), -MAX_SCORE, MAX_SCORE))
+
+    def _fit(self, scores: Matrix) -> Matrix:
+        """Return the weights that predict each feature from all others, shape (d, d)."""
+        d = scores.shape[1]
+        if not d:
+            return np.zeros((0, 0))
+        inverse = np.linalg.inv(scores.T @ scores / max(1, len(scores)) + RIDGE * np.eye(d))
+        weights: Matrix = -inverse / np.diag(inverse)[None, :]
+        np.fill_diagonal(weights, 0.0)
+        return weights
+
+
+class _Distribution:
+    """Distribution of one column of the reference.
+
+    Args:
+        values: of the reference, NaN for null.
+    """
+
+    def __init__(self, values: Vector) -> None:
+        self._values = np.sort(values[~np.isnan(values)])
+        self._edges = np.unique(np.quantile(self._values, np.linspace(0, 1, EDGES + 1))) if len(self) else ()
+        self._shares = np.searchsorted(self._values, self._edges, side="right") / max(1, len(self))
+        below = np.searchsorted(self._values, self._edges, side="left") / max(1, len(self))
+        self._below = below
+        self._overdispersion = overdispersion(values)
+        self._width = _width(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def distance(self, values: Vector) -> float:
+        """Return the Kolmogorov–Smirnov distance in units of its standard error; 0 for few values."""
+        now = np.sort(values[~np.isnan(values)])
+        if min(len(now), len(self)) < MIN_REFERENCE:
+            return 0.0
+        at = np.searchsorted(now, self._edges, side="right") / len(now)
+        under = np.searchsorted(now, self._edges, side="left") / len(now)
+        largest = max(np.abs(at - self._shares).max(), np.abs(under - self._below).max())
+        return float(largest / math.sqrt((1 / len(now) + 1 / len(self)) * self._overdispersion))
+
+    def growth(self, values: Vector) -> float:
+        """Return the width of the middle 80 % relative to the reference's."""
+        return _width(np.sort(values)) / self._width if self._width > 0 else 1.0
+
+    def values_of(self, values: Vector) -> Vector:
+        """Return the values of the reference with the same ranks; equal values stay equal."""
+        if not len(self):
+            return values
+        ordered = np.sort(values)
+        low, high = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+        ranks = (low + high - 1) / 2 / max(1, len(values) - 1)
+        return np.asarray(np.quantile(self._values, np.clip(ranks, 0.0, 1.0), method="nearest"))
+
+    def spread_over(self, rows: int) -> Vector:
+        """Return values of the reference, evenly over its quantiles and over the rows."""
+        order = np.random.default_rng(0).permutation(rows)
+        quantiles = (np.arange(rows) + 0.5) / max(1, rows)
+        return np.asarray(np.quantile(self._values, quantiles))[order] if len(self) else np.zeros(rows)
+
+
+def _mean(values: Vector) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else 0.0
+
+
+def _spread(values: Vector) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.std()) if len(present) else 0.0
+
+
+def _width(ordered: Vector) -> float:
+    if not len(ordered):
+        return 0.0
+    low, high = ordered[int(0.1 * (len(ordered) - 1))], ordered[int(0.9 * (len(ordered) - 1))]
+    return float(high - low)

@@ -1,0 +1,212 @@
+"""Decision of a check: verdict, change point and loss from the charts of estimate and labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts, change_point
+from driftbell.degradation.explain import DegradationEstimate, UncoveredSuspicion, UnprovenLoss
+from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
+from driftbell.records import (
+    BlockSummary,
+    ChangePoint,
+    EvidenceState,
+    Interval,
+    SourceState,
+    Suspicion,
+    Verdict,
+)
+
+ONE_SIDED = 1.645
+ESTIMATE_ERROR = 0.25
+"""Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
+
+MIN_CONTRADICTING = 100
+"""Smallest number of labels that can contradict an estimate."""
+
+MAX_CONTRADICTED_SCORE = 0.99
+"""The largest score of evidence that labels contradict."""
+
+
+def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
+    """Combine the charts into verdict, change point and loss.
+
+    An alarm needs a loss with an interval above zero, and a newest block with a loss. Without it, broken
+    values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
+    """
+    estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
+    measured = state.labels.score or 0.0
+    source = LABELS if measured >= 1 or measured > estimated else ESTIMATE
+    if not _blocks(state, source):
+        return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
+    score = max(estimated, measured)
+    if score < 1:
+        return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
+    found = _finding(charts, state, source)
+    over, covered = _is_over(charts, state), is_covered(state)
+    if source == LABELS and estimated >= 1 and (not found.proven or (over and not covered)):
+        source, found = ESTIMATE, _finding(charts, state, ESTIMATE)
+    uncovered = None if covered or source == LABELS else state.suspicion
+    alarm = DegradationEstimate(
+        Verdict.ALARM, source, score, found.change, found.loss, uncovered=_uncovered(charts, state, uncovered)
+    )
+    capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
+    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, found.change, found.loss))
+    if no_loss and uncovered is None:
+        return replace(capped, contradicted=True, recovered=over and state.labels.raised)
+    if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
+        later = _estimate_since(charts, state, uncovered)
+        if later is None:
+            return replace(capped, loss=None)
+        found, score = later
+        alarm = replace(alarm, score=score, change_point=found.change, loss=found.loss)
+    if found.proven or found.broken:
+        return alarm
+    return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Result of the charts of a source.
+
+    Attributes:
+        change: the change point.
+        loss: the loss since; None if zero is possible.
+        proven: whether there is a loss, also in the newest block.
+        broken: whether broken values raise the alarm.
+    """
+
+    change: ChangePoint
+    loss: Interval | None
+    proven: bool
+    broken: bool = False
+
+
+def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding:
+    change, loss = _change(charts, state, source)
+    proven = loss is not None and _shows_loss(state, source)
+    broken = source == ESTIMATE and (state.data_quality or 0.0) >= 1
+    if broken and not proven:
+        first, last = state.broken_since or (change.time, change.time)
+        change, loss = ChangePoint(first, first, last), None
+    return _Finding(change, loss, proven, broken)
+
+
+def _estimate_since(
+    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion
+) -> tuple[_Finding, float] | None:
+    """Return the finding and score of the blocks since a suspicion; None if they are no alarm."""
+    blocks = [b for b in state.estimate.blocks if b.first >= suspicion.since]
+    sums: tuple[float, ...] = ()
+    score = state.data_quality or 0.0
+    for block in blocks:
+        sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss)
+        score = max(score, of_block) if block is blocks[-1] else score
+    if score < 1:
+        return None
+    since = SourceState(sums, score, tuple(blocks))
+    return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
+
+
+def _uncovered(
+    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
+) -> UncoveredSuspicion | None:
+    """Return a suspicion that labels do not cover, beside what labels of other rows say."""
+    if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
+        return None
+    blocks = state.labels.blocks[-1:]
+    loss = loss_interval(charts, LABELS, blocks)
+    return UncoveredSuspicion(suspicion, blocks[0].rows, blocks[0].last, loss if loss.is_positive else None)
+
+
+def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
+    """Estimate the change point, and the loss since; None if zero is possible."""
+    blocks, baseline = _blocks(state, source), charts.baselines[source]
+    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
+    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
+    change = ChangePoint(
+        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
+    )
+    loss = loss_interval(charts, source, blocks[best:])
+    return change, loss if loss.is_positive else None
+
+
+def _shows_loss(state: EvidenceState, source: str) -> bool:
+    """Return whether the newest block of a source has a loss."""
+    return _blocks(state, source)[-1].loss > 0
+
+
+def _unproven(charts: CusumCharts, state: EvidenceState) -> UnprovenLoss | None:
+    """Return the loss that the newest labels measure if it matters and is probably not zero."""
+    blocks = state.labels.blocks[-1:]
+    if not blocks or not charts.learned.labelled:
+        return None
+    loss = loss_interval(charts, LABELS, blocks)
+    matters = loss.is_positive and loss.value >= charts.smallest_loss
+    return UnprovenLoss(loss, blocks[0].rows) if matters else None
+
+
+def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
+    return (state.labels if source == LABELS else state.estimate).blocks
+
+
+def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) -> Interval:
+    """Return the mean loss of blocks with its 90 % interval."""
+    rows = sum(b.rows for b in blocks)
+    mean = sum(b.rows * b.loss for b in blocks) / rows
+    baseline = charts.baselines[source]
+    learned = charts.learned
+    sampling = baseline.standard_error(rows)
+    if source == LABELS and not learned.classes:  # larger errors also scatter more
+        known = baseline.mean > 0
+        sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
+    error = math.hypot(sampling, baseline.own_error)
+    if source == ESTIMATE:
+        error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
+    smallest, largest = -math.inf, math.inf
+    if learned.classes and learned.labelled:  # an error rate is between 0 and 1, also after corrections
+        smallest, largest = -baseline.mean, 1 - baseline.mean
+    high = mean + ONE_SIDED * error
+    if source == ESTIMATE:
+        high = max(high, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
+    bounds = (mean, mean - ONE_SIDED * error, high)
+    return Interval(*(min(max(bound, smallest), largest) for bound in bounds))
+
+
+def _largest_loss(block: BlockSummary) -> float:
+    """Return the largest loss of a block that fits, as far as it has a bound."""
+    hidden = block.blind.loss if block.blind else None
+    return block.loss if hidden is None else max(block.loss, hidden)
+
+
+def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
+    """Return whether the labels of the newest rows show no loss that matters."""
+    labels, estimates = state.labels.blocks, state.estimate.blocks
+    if not charts.learned.labelled or not labels or labels[-1].rows < 2 * MIN_CONTRADICTING:
+        return False
+    are_newest = not estimates or labels[-1].last >= estimates[-1].first
+    return are_newest and labels[-1].loss < charts.smallest_loss / 2
+
+
+def _is_contradicted(
+    charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
+) -> bool:
+    """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
+    if not charts.learned.labelled:
+        return False
+    suspicion = state.suspicion
+    if suspicion and suspicion.labels >= MIN_COVERING:
+        loss_of_rows = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
+        blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
+    else:  # half of a block, at least, is of rows since the change
+        blocks = [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+    if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
+        return False
+    measured = loss_interval(charts, LABELS, blocks)
+    error = (measured.high - measured.value) / ONE_SIDED
+    none = measured.value - error / 2 < charts.smallest_loss / 2
+    return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)

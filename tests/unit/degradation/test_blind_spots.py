@@ -1,0 +1,194 @@
+"""Alarms know what they cannot know: all features are examined, and labels count for the rows they cover."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+
+from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.reference_models import Answers
+from driftbell.degradation.update import Rows, update
+from driftbell.records import Columns, Degradation, EvidenceState, Outputs, Verdict
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FEATURES, ROWS = 40, 500
+
+
+class Stream:
+    """Blocks of predictions, one second apart, and labels of some of them."""
+
+    def __init__(self, detector: CusumDetector) -> None:
+        self.charts, self.state, self.rows = detector.charts, EvidenceState(), 0
+
+    def see(self, columns: Columns, answers: Answers, errors: np.ndarray | None = None) -> Degradation:
+        times = [START + timedelta(seconds=self.rows + i) for i in range(len(answers))]
+        self.rows += len(answers)
+        labels = LabelRows()
+        if errors is not None:
+            labels = LabelRows(errors, times, features=lambda rows: {k: v[rows] for k, v in columns.items()})
+        self.state, degradation = update(
+            self.charts,
+            self.state,
+            Rows(columns, answers, times, [str(i) for i in range(len(times))]),
+            labels,
+        )
+        return degradation
+
+
+def equal_table(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw independent features of equal importance, and labels."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(rows, FEATURES))
+    score = matrix.sum(axis=1) / np.sqrt(FEATURES)
+    return matrix, (4 * score + rng.logistic(size=rows) > 0).astype(int)
+
+
+def named(matrix: np.ndarray) -> Columns:
+    return {f"x{i}": matrix[:, i] for i in range(FEATURES)}
+
+
+@cache
+def equal() -> tuple[CusumDetector, LogisticRegression]:
+    model = LogisticRegression(max_iter=500).fit(*equal_table(3000, 0))
+    matrix, truth = equal_table(2000, 1)
+    given = answers_of(model, matrix)
+    labels = np.array([str(v) for v in truth], dtype=object)
+    outputs = Outputs(given.values.astype(np.intp), given.probabilities)
+    detector = fit_detector(named(matrix), outputs, labels, classes=("0", "1"), checks_per_alarm=1000)
+    return detector, model
+
+
+def answers_of(model: LogisticRegression, matrix: np.ndarray) -> Answers:
+    probabilities = model.predict_proba(matrix)
+    return Answers(probabilities.argmax(axis=1).astype(float), probabilities)
+
+
+def seen(stream: Stream, matrix: np.ndarray, truth: np.ndarray, *, labelled: bool = False) -> Degradation:
+    given = answers_of(equal()[1], matrix)
+    return stream.see(named(matrix), given, (given.values != truth).astype(float) if labelled else None)
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+@pytest.mark.parametrize(("scale", "shift"), [(100.0, 0.0), (1.0, 5.0)])
+def test_a_fault_in_any_of_many_equal_features_is_never_a_silent_no(
+    place: int, scale: float, shift: float
+) -> None:
+    stream = Stream(equal()[0])
+    assert seen(stream, *equal_table(ROWS, 2)).verdict is Verdict.OK
+    matrix, truth = equal_table(ROWS, 3)
+    matrix[:, place] = scale * matrix[:, place] + shift
+    degradation = seen(stream, matrix, truth)
+    assert degradation.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    assert f"x{place}" in degradation.sentence
+    assert degradation.to_label
+
+
+def test_unchanged_rows_have_no_blind_spot() -> None:
+    stream = Stream(equal()[0])
+    for seed in range(60):
+        degradation = seen(stream, *equal_table(ROWS, 100 + seed))
+        assert degradation.verdict is Verdict.OK
+        loss = degradation.estimated_loss
+        assert loss is not None
+        assert loss.low < loss.value < loss.high
+
+
+def test_labels_of_an_older_fault_do_not_acquit_a_new_one() -> None:
+    """Feature 3 moves, with labels that show no loss; then feature 8 does, without any label."""
+    stream = Stream(equal()[0])
+    seen(stream, *equal_table(ROWS, 2), labelled=True)
+    matrix, _ = equal_table(300, 3)
+    matrix[:, 3] *= 100
+    right = answers_of(equal()[1], matrix).values
+    assert seen(stream, matrix, right, labelled=True).verdict is not Verdict.ALARM
+    assert stream.state.suspicion is not None
+    assert stream.state.suspicion.labels > 280  # a few values stay in the range
+    matrix, truth = equal_table(ROWS, 4)
+    matrix[:, 8] *= 100
+    degradation = seen(stream, matrix, truth)
+    assert degradation.verdict in (Verdict.ALARM, Verdict.UNKNOWN, Verdict.WARNING)
+    assert "performance did not" not in degradation.sentence
+    assert stream.state.suspicion is not None
+    assert stream.state.suspicion.labels == 0
+    assert "x8" in degradation.sentence
+
+
+def test_only_labels_of_suspected_rows_decide() -> None:
+    stream = Stream(equal()[0])
+    seen(stream, *equal_table(ROWS, 2))
+    matrix, _ = equal_table(1000, 3)
+    matrix[:300, 8] = 60.0
+    right = answers_of(equal()[1], matrix).values
+    given = answers_of(equal()[1], matrix)
+    stream.see(named(matrix[:ROWS]), given.take(slice(0, ROWS)))
+    assert stream.state.suspicion is not None
+    times = [START + timedelta(seconds=ROWS + i) for i in range(ROWS)]
+    columns = named(matrix[:ROWS])
+    labels = LabelRows(
+        (given.values[:ROWS] != right[:ROWS]).astype(float),
+        times,
+        features=lambda rows: {k: v[rows] for k, v in columns.items()},
+    )
+    state, _ = update(
+        stream.charts, stream.state, Rows({}, Answers(np.empty(0), np.empty((0, 2))), ()), labels
+    )
+    assert state.suspicion is not None
+    assert state.suspicion.labels == 300
+
+
+def prices(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    size, place = rng.uniform(20, 200, rows), rng.integers(0, 4, rows)
+    worth = np.array([0.0, 60_000.0, 150_000.0, 300_000.0])[place]
+    return size, place, 2000 * size + worth + rng.normal(0, 30_000, rows)
+
+
+def test_a_renamed_category_of_a_regression_is_no_silent_no() -> None:
+    size, place, price = prices(3000, 0)
+    model = HistGradientBoostingRegressor(max_iter=60, random_state=0).fit(
+        np.column_stack([size, place]), price
+    )
+    names = np.array(["north", "south", "east", "west"], dtype=object)
+    size, place, price = prices(2000, 1)
+    given = model.predict(np.column_stack([size, place]))
+    labels = np.empty(2000, dtype=object)
+    labels[:] = price.tolist()
+    detector = fit_detector(
+        {"size": size, "place": names[place]}, Outputs(given), labels, classes=(), checks_per_alarm=1000
+    )
+    stream = Stream(detector)
+    for seed, renamed in ((2, False), (3, True), (4, True)):
+        size, place, price = prices(ROWS, seed)
+        cells, codes = names[place], place.copy()
+        if renamed:
+            cells, codes = np.where(place == 3, "West", cells), np.where(place == 3, 0, codes)
+        given = model.predict(np.column_stack([size, codes]))
+        degradation = stream.see({"size": size, "place": cells}, Answers(given))
+        error = float(np.abs(given - price).mean())
+    if degradation.verdict is Verdict.ALARM and degradation.estimated_loss:
+        mean = float(detector.charts.learned.errors.mean())
+        assert degradation.estimated_loss.high > error - mean
+    else:
+        assert degradation.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+    assert "place" in degradation.sentence
+
+
+def test_features_that_move_together_are_put_back() -> None:
+    rng = np.random.default_rng(5)
+    learned = equal()[0].charts.learned
+    tests = ColumnTests(learned)
+    matrix = rng.normal(size=(ROWS, FEATURES))
+    assert tests(matrix).moved == ()
+    matrix[:, 4] += 1
+    changes = tests(matrix)
+    assert changes.moved == (4,)
+    back = tests.without_move(matrix, changes.moved)
+    assert abs(float(np.median(back[:, 4]))) < 0.2
+    assert np.array_equal(np.argsort(back[:, 5]), np.argsort(matrix[:, 5]))
