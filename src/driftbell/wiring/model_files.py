@@ -1,6 +1,6 @@
 """The configured model's files: the native model, its training data, and its conversion cache.
 
-What only the native model needs is imported where it is used: a start with a cached conversion is faster.
+Libraries of the native model are imported where they are used: a start with a cached conversion is faster.
 """
 
 from __future__ import annotations
