@@ -196,3 +196,7 @@ def test_outcomes_are_in_the_order_of_first_labels_and_have_the_newest_label(sto
     assert [o.label for o in store.labels.outcomes(1, **IRIS)] == ["setosa"]
     assert [o.output for o in store.labels.outcomes(9, model="iris", version="v2")] == ["virginica"]
     assert store.labels.outcomes(9, model="other", version="v1") == []
+    since = prediction(2).time
+    assert [o.label for o in store.labels.outcomes(9, **IRIS, since=since)] == ["virginica"]
+    assert [o.label for o in store.labels.outcomes(1, **IRIS, since=prediction(1).time)] == ["virginica"]
+    assert store.labels.outcomes(9, **IRIS, since=prediction(9).time) == []

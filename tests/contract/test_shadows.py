@@ -57,6 +57,8 @@ def test_a_label_of_the_answered_prediction_is_one_of_the_shadow(store: SqlStore
     assert store.shadows.labelled_pairs(9, **BOTH) == expected
     assert store.shadows.labelled_pairs(1, **BOTH) == expected[-1:]
     assert store.shadows.labelled_pairs(9, **BOTH | {"shadow": "v3"}) == []
+    assert store.shadows.labelled_pairs(9, **BOTH, since=shadow(1).time) == expected[:1]
+    assert store.shadows.labelled_pairs(1, **BOTH, since=NOW) == expected[:1]
     assert store.labels.totals(model="iris", version="v2").labelled == 0
 
 

@@ -6,8 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tests.contract.builders import NOW
+import pytest
+from tests.contract.builders import NOW, notification
 
+from driftbell.errors import LeaseLostError
+from driftbell.records import Lease
+from driftbell.records.operation import ROLLBACK
 from driftbell.records.versions import (
     CHALLENGER,
     CHAMPION,
@@ -213,3 +217,36 @@ def test_reports_of_workers_are_forgotten(store: SqlStore) -> None:
     later = replace(old, id="b:1", seen=NOW + timedelta(hours=2))
     store.versions.report_worker(later)
     assert store.versions.workers(NOW, model="iris") == [later]
+
+
+def test_the_monitor_ends_only_the_challenge_that_it_has_compared(store: SqlStore, lease: Lease) -> None:
+    store.versions.set_alias(champion("v1"))
+    running = champion("v2", 1, alias=CHALLENGER, share=0.5, is_rollback=True)
+    store.versions.set_alias(running)
+    end = champion(None, 9, alias=CHALLENGER, author="monitor", is_rollback=True)
+    stale = replace(running, share=0.1)
+    message = notification(event=ROLLBACK)
+    with pytest.raises(LeaseLostError):
+        store.versions.end_challenge(end, running, message, replace(lease, token=9))
+    assert not store.versions.end_challenge(end, stale, message, lease)
+    assert store.notifications.pending() == []
+    assert store.versions.end_challenge(end, running, message, lease)
+    assert store.versions.state(NOW + 9 * SECOND, model="iris").challenger is None
+    assert store.versions.history(1, model="iris", alias=CHALLENGER) == [end]
+    assert [d.notification for d in store.notifications.pending()] == [message]
+    assert store.notifications.last(model="iris", version="v1") is None
+    assert not store.versions.end_challenge(end, running, message, lease)
+    assert (store.versions.rollbacks(model="iris"), store.versions.rollbacks(model="other")) == (1, 0)
+
+
+def test_a_change_of_the_champion_ends_a_challenge_before_the_monitor_does(
+    store: SqlStore, lease: Lease
+) -> None:
+    store.versions.set_alias(champion("v1"))
+    running = champion("v2", 1, alias=CHALLENGER, share=0.5, is_rollback=True)
+    store.versions.set_alias(running)
+    store.versions.set_alias(champion("v3", 12))
+    end = champion(None, 9, alias=CHALLENGER, is_rollback=True)
+    assert not store.versions.end_challenge(end, running, None, lease)  # it is scheduled
+    assert not store.versions.end_challenge(replace(end, active_from=NOW + 20 * SECOND), running, None, lease)
+    assert store.versions.rollbacks(model="iris") == 0

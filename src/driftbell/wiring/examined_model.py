@@ -30,13 +30,13 @@ from driftbell.models.reference import (
 from driftbell.models.threshold import with_threshold
 from driftbell.phrases import join_names, printable
 from driftbell.ports import Model
-from driftbell.records import Column, Columns, Task
+from driftbell.records import Column, Task
 from driftbell.tabular.class_names import is_empty_label
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.features import FeatureTable
 from driftbell.tabular.files import read_file
 from driftbell.wiring.init_columns import ColumnPlan, classes_advice, plan_columns, two_classes_advice
-from driftbell.wiring.init_notes import reading_notes
+from driftbell.wiring.init_notes import null_words_advice, reading_notes
 from driftbell.wiring.init_score import Score, classification_score, regression_score
 from driftbell.wiring.native_model import UnknownValues
 from driftbell.wiring.offered_model import OfferedModel, OfferedReading, read_with
@@ -128,12 +128,12 @@ def examine_model(options: InitOptions, offered: OfferedModel, reference: Path) 
     )
     settings = _settings(options, offered, reference, plan, name)
     reading = _read(offered, settings, name, reference)
-    model, table = reading.model, reading.table.columns
+    model = reading.model
     golden, no_golden = _golden_rows(model, reading.table, options.model, reference)
     has_frame = golden and isinstance(model, NativeModel)
     golden_notes = [reading_note(reference, reading.table.detected)] if has_frame else []
     served = with_threshold(model, settings.model.threshold, ids=bool(options.classes))
-    score, warnings = _score(served, table, reading.labels, source, ids=bool(options.classes))
+    score, warnings = _score(served, reading.table, reading.labels, source, ids=bool(options.classes))
     features = {f.name: f for f in model.schema.features}
     other_types = {n: dtype for n, dtype in reading.other_types.items() if features[n].dtype == dtype}
     unknown = map(_unknown_warning, reading.unknown)
@@ -256,7 +256,7 @@ def _golden_rows(
 
 
 def _score(
-    model: Model, table: Columns, column: Column | None, source: str, *, ids: bool
+    model: Model, table: FeatureTable, column: Column | None, source: str, *, ids: bool
 ) -> tuple[Score | None, list[str]]:
     """Return the score on the reference, and warnings about it.
 
@@ -269,9 +269,9 @@ def _score(
         match = _number_labels if is_regression else _class_labels
         labels = match(column, model, source, ids)
     try:
-        reference = build_reference(model, table, labels=labels)
+        reference = build_reference(model, table.columns, labels=labels)
     except PredictError as error:
-        reason = f"{failure_reason(error)}{version_note(model)}"
+        reason = f"{failure_reason(error)}{version_note(model)}{null_words_advice(table)}"
         raise ModelError(f"the model cannot predict every row of {source}: {reason}") from error
     if labels is None:
         return None, []

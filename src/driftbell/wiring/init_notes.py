@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from driftbell.drift.logged_columns import dates_in_text
-from driftbell.phrases import folded_name, name_difference, printable
+from driftbell.phrases import folded_name, join_names, name_difference, printable
 from driftbell.records import Column, Feature, Kind
 from driftbell.tabular.column_kind import MAX_CATEGORIES
 from driftbell.tabular.features import FeatureTable
@@ -50,6 +50,18 @@ def reading_notes(
                 f"the model was trained on timestamps, pass --column '{name}=datetime'; to compare the texts "
                 f"as categories, --column '{name}=categorical'"
             )
+
+
+def null_words_advice(table: FeatureTable) -> str:
+    """Return "; " and what to do if a model may fail on words that are read as null; "" if there are none."""
+    if not table.null_words:
+        return ""
+    cells = join_names(f"{words} of '{printable(name)}'" for name, words in table.null_words.items())
+    names = ",".join(table.null_words)
+    return (
+        f"; {cells} are read as null, as pandas does by default: if the model was trained on the words, pass "
+        f"--keep-null-words '{names}'"
+    )
 
 
 def _unclear_dates(column: Column) -> str:

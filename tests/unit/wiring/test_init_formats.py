@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from tests.init_tables import FRAME, RNG, ROWS, run, served
 
 from driftbell.errors import ConfigError
+from driftbell.tabular.column_options import ColumnOptions
 
 
 @pytest.fixture
@@ -114,6 +115,28 @@ def test_a_graph_of_one_number_and_a_label_of_two_values_name_the_option(folder:
     assert any("'y' has two values" in w and "--classes '0,1'" in w for w in warnings)
     with pytest.raises(ConfigError, match=r"name both with --classes 'no,yes'"):
         run("names.csv", "one.onnx", target="y", force=True)
+
+
+class Lengths:
+    """A model of the user that fails on nulls."""
+
+    feature_names_in_ = ("plan",)
+
+    def __init__(self) -> None:
+        self.classes_ = ["no", "yes"]
+
+    def predict(self, table: Any) -> Any:
+        return np.array(["yes" if len(plan) > 3 else "no" for plan in table["plan"]])
+
+
+def test_a_model_that_fails_on_null_words_names_the_option(folder: Path) -> None:
+    plans = ["basic", *np.where(np.arange(ROWS - 1) % 5 == 0, "None", FRAME["plan"][1:])]
+    FRAME[["churned"]].assign(plan=plans).to_csv("plans.csv", index=False)
+    joblib.dump(Lengths(), "lengths.joblib")
+    with pytest.raises(ConfigError, match=r"'None' of 'plan' are read as null.* --keep-null-words 'plan'"):
+        run("plans.csv", "lengths.joblib")
+    kept = ColumnOptions(keep_null_words=("plan",))
+    assert run("plans.csv", "lengths.joblib", columns=kept, force=True).golden_rows > 0
 
 
 class Ages:
