@@ -101,7 +101,8 @@ from driftbell import jsonlog
 from driftbell.wiring import server
 jsonlog.configure(sys.stderr)
 server.application()
-print("onnxruntime" in sys.modules, sorted({heavy} & set(sys.modules)))
+unused = ("driftbell.drift", "driftbell.simulation", "driftbell.monitor", "driftbell.wiring.native_model")
+print("onnxruntime" in sys.modules, sorted(m for m in sys.modules if m in {heavy} or m.startswith(unused)))
 """
     with closing(open_store(Settings(data_dir=tmp_path), lazy=False)):  # alembic creates it
         assert python(code, tmp_path) == "True []"

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.service
 MARKER = "MARKER-7Q"
 NUMBER = 31415.926535
 MARKS = (MARKER, "31415.926", "MARKER", base64.b64encode(MARKER.encode()).decode()[:8])
+PLAIN = {"REPORTS__EVIDENTLY": "off"}
 LOG = "email=hash,plan=hash,income=bucket,note=drop"
 FEATURES = ("age", "income", "email", "plan", "note")
 
@@ -235,7 +236,7 @@ def test_each_form_is_logged(service: Running) -> None:
 
 
 def test_drift_is_found_in_what_is_kept_and_only_there(settings: dict[str, str], tmp_path: Path) -> None:
-    with running("up", tmp_path / "data", COLUMNS__LOG=LOG, **settings) as service:
+    with running("up", tmp_path / "data", COLUMNS__LOG=LOG, **PLAIN, **settings) as service:
         monitored(service)
         same = rows_of(customers(500, 3))
         assert httpx.post(f"{service.url}/predict/batch", json=same, timeout=60).is_success
@@ -255,7 +256,7 @@ def test_predictions_of_another_server_are_masked_in_the_log_and_where_they_wait
     applicants(300, seed=0).to_parquet(tmp_path / "reference.parquet")
     options = external_settings(tmp_path)
     log = {"COLUMNS__LOG": "region=hash,income=bucket"}
-    with running("up", tmp_path / "data", **log, **options) as service:
+    with running("up", tmp_path / "data", **log, **PLAIN, **options) as service:
         monitored(service)
         table = applicants(300, seed=1)
         marked_row = {"income": NUMBER, "debt": 20.0, "region": MARKER}
@@ -305,7 +306,7 @@ def test_the_archive_is_masked(settings: dict[str, str], tmp_path: Path) -> None
     with sqlite3.connect(tmp_path / "data" / "log.sqlite") as log:
         log.execute("UPDATE predictions SET time = '2026-01-01 00:00:00.000000'")
     kept = {"RETENTION__DAYS": "7", "RETENTION__ARCHIVE": str(archive)}
-    with running("up", tmp_path / "data", COLUMNS__LOG=LOG, **kept, **settings) as service:
+    with running("up", tmp_path / "data", COLUMNS__LOG=LOG, **PLAIN, **kept, **settings) as service:
         wait_until(lambda: not service.logged_ids(), 120, "the archive")
     table = pl.read_parquet(next(archive.rglob("*.parquet")))
     assert table.height == 2
@@ -318,11 +319,11 @@ def test_a_change_of_the_setting_starts_anew_and_a_lost_key_is_an_error(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    with running("up", data, **settings) as service:
+    with running("up", data, **PLAIN, **settings) as service:
         monitored(service)
         assert httpx.post(f"{service.url}/predict/batch", json=rows_of(customers(300, 5))).is_success
         assert checked(service)["rows"] == 300
-    with running("up", data, COLUMNS__LOG=LOG, **settings) as service:
+    with running("up", data, COLUMNS__LOG=LOG, **PLAIN, **settings) as service:
         monitored(service)
         assert checked(service)["rows"] == 0
         assert httpx.post(f"{service.url}/predict/batch", json=rows_of(customers(300, 6))).is_success

@@ -14,7 +14,6 @@ from driftbell.models.reference import build_reference
 from driftbell.models.threshold import ThresholdModel, with_threshold
 from driftbell.ports import Model
 from driftbell.records import Reference
-from driftbell.wiring.external_model import check_external
 from driftbell.wiring.model_files import (
     build_model,
     load_cached_conversion,
@@ -22,7 +21,6 @@ from driftbell.wiring.model_files import (
     read_cached_training,
 )
 from driftbell.wiring.model_trial import TrialProcess, is_tried, try_model
-from driftbell.wiring.native_model import check_golden
 
 MAX_TRIED_ROWS = 1000
 """Rows of the reference that a model predicts before it is served for the first time."""
@@ -58,7 +56,7 @@ def open_model(settings: Settings) -> OpenedModel:
         training = read_cached_training(settings, model) if model else None
         if not (model and training):  # else the native model's libraries are not imported
             model, training, _ = build_model(settings)
-    check_golden(settings, model)
+    _check_golden(settings, model)
     served, out_of_sample = _with_threshold(settings, model), training.out_of_sample
     if isinstance(served, ThresholdModel) and out_of_sample:
         out_of_sample = served.decide(out_of_sample)
@@ -120,8 +118,15 @@ def open_serving_model(
             model, _, conversion = build_model(settings)
     served = _with_threshold(settings, model)
     log_engine(served, conversion)
-    check_golden(settings, model)
+    _check_golden(settings, model)
     return served
+
+
+def _check_golden(settings: Settings, model: Model) -> None:
+    if settings.model.golden is not None:
+        from driftbell.wiring.native_model import check_golden  # a cached model needs nothing else of it
+
+        check_golden(settings, model)
 
 
 def _with_threshold(settings: Settings, model: Model) -> Model:
@@ -130,6 +135,8 @@ def _with_threshold(settings: Settings, model: Model) -> Model:
 
 def _check_paths(options: ModelSettings) -> None:
     if options.prediction is not None:
+        from driftbell.wiring.external_model import check_external  # imports what few models need
+
         check_external(options)
         return
     if options.probabilities or options.task or options.version:

@@ -1,4 +1,7 @@
-"""The configured model's files: the native model, its training data, and its conversion cache."""
+"""The configured model's files: the native model, its training data, and its conversion cache.
+
+Libraries of the native model are imported where they are used: a start with a cached conversion is faster.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,7 @@ from driftbell.models.remote_call import shown
 from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
-from driftbell.wiring.external_model import open_external
 from driftbell.wiring.model_trial import CONVERSIONS_FOLDER
-from driftbell.wiring.native_model import (
-    log_null_words,
-    open_native,
-    options_of_model,
-    read_reference,
-    warn_of_other_answers,
-)
 
 IRIS_FOLDER = Path("models") / "iris"
 """Folder of the default model below the data folder."""
@@ -63,6 +58,8 @@ def read_cached_training(settings: Settings, model: Model) -> Training | None:
     if options.path is None or options.reference is None:
         folder = settings.data_dir / IRIS_FOLDER
         return iris_training(folder) if is_iris_cached(folder) else None
+    from driftbell.wiring.native_model import log_null_words, options_of_model, read_reference
+
     columns = options_of_model(settings.columns.options, model, options.target)
     table, labels = read_reference(options.reference, columns, options.target)
     log_null_words(table, model.name)
@@ -78,6 +75,14 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
     Raises:
         ConfigError: a file cannot be read, or is not a supported model.
     """
+    from driftbell.wiring.external_model import open_external
+    from driftbell.wiring.native_model import (
+        log_null_words,
+        open_native,
+        read_reference,
+        warn_of_other_answers,
+    )
+
     options = settings.model
     if options.prediction is not None:
         return *open_external(settings), None
