@@ -123,7 +123,7 @@ class Metrics:
 
     Args:
         model: name of a further model; "" for the main one.
-        main: the main metrics, whose exposition has those of the further model too.
+        main: the main metrics; their exposition has those of the further model too.
 
     Attributes:
         process: the metrics of the server process.

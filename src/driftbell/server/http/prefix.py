@@ -32,7 +32,7 @@ def service_prefix() -> str:
 
 
 def enter_model(scope: Scope, path: str) -> None:
-    """Make a request one of a further model, for which its routes are below `path`; "" for the main one."""
+    """Mark a request as one of a further model with its routes below `path`; "" for the main one."""
     _model_path.set(path)
     if path:
         scope[MODEL_PATH] = path
