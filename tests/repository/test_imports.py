@@ -101,7 +101,8 @@ from driftbell import jsonlog
 from driftbell.wiring import server
 jsonlog.configure(sys.stderr)
 server.application()
-unused = ("driftbell.drift", "driftbell.simulation", "driftbell.monitor", "driftbell.wiring.native_model")
+unused = ("drift", "simulation", "monitor", "wiring.native_model", "models.convert")
+unused = tuple("driftbell." + name for name in unused)
 print("onnxruntime" in sys.modules, sorted(m for m in sys.modules if m in {heavy} or m.startswith(unused)))
 """
     with closing(open_store(Settings(data_dir=tmp_path), lazy=False)):  # alembic creates it

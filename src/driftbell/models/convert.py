@@ -10,7 +10,7 @@ from typing import Any
 from driftbell.models import onnx_export
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.equivalence import check_equivalence
-from driftbell.models.native import NativeModel
+from driftbell.models.native import NO_CONVERSION, NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Columns, Task
 
@@ -18,7 +18,6 @@ LIBRARIES = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
 """Libraries of the extra `onnx`; each is imported where it is needed, since that takes long."""
 
 MAX_ERROR_LENGTH = 200
-NO_CONVERSION = "models of this format are not converted"
 
 
 def convert(native: NativeModel, features: Columns) -> Conversion:

@@ -20,10 +20,9 @@ from driftbell.models.conversion_cache import (
     load_conversion,
     save_conversion,
 )
-from driftbell.models.convert import NO_CONVERSION, convert
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
 from driftbell.models.mlflow_folder import folder_sha256
-from driftbell.models.native import NativeModel
+from driftbell.models.native import NO_CONVERSION, NativeModel
 from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
@@ -139,6 +138,8 @@ def _convert(settings: Settings, native: NativeModel, training: Training) -> tup
         return native, None
     conversion = load_cached_conversion(settings)
     if conversion is None:
+        from driftbell.models.convert import convert  # a start with a cached conversion does without it
+
         logger.info("converting the model to ONNX", model=native.name, version=native.version)
         conversion = convert(native, training.features)
         _save(settings, conversion)
