@@ -127,6 +127,7 @@ def fit_detector(
     smallest_loss: SmallestLoss = DEFAULT_LOSS,
     checks_per_alarm: float,
     block_rows: int = 500,
+    bucketed: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> CusumDetector:
     """Fit a detector on a reference.
@@ -141,6 +142,7 @@ def fit_detector(
         smallest_loss: the smallest loss that matters.
         checks_per_alarm: checks that the budget allows for each false alarm.
         block_rows: the usual number of new rows of a check.
+        bucketed: names of numeric features that have one number for each of some buckets.
         seed: random seed.
 
     Raises:
@@ -156,6 +158,7 @@ def fit_detector(
         answers = answers.take(has_label)
         truth = output_values(map(str, labels[has_label].tolist()), classes)
     learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
+    learned.bucketed = bucketed
     charts = CusumCharts(
         learned,
         smallest_loss=relevant_loss(learned, smallest_loss),

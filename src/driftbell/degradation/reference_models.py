@@ -96,6 +96,7 @@ class ReferenceModels:
         unseen: number of them with a category that the reference lacks, by feature index.
         expected: each numeric top feature of `usual` predicted from the others, out of fold, shape (m,), by
             feature index.
+        bucketed: names of numeric features that have one number for each of some buckets.
     """
 
     classes: int
@@ -115,6 +116,7 @@ class ReferenceModels:
     usual_answers: Answers = field(init=False)
     unseen: dict[int, int] = field(default_factory=dict)
     expected: dict[int, Vector] = field(default_factory=dict)
+    bucketed: frozenset[str] = frozenset()
     _confidence: list[Any] = field(default_factory=list)
     _truths: dict[frozenset[int], tuple[list[Any], Vector]] = field(default_factory=dict)
     _others: dict[int, list[Any]] = field(default_factory=dict)

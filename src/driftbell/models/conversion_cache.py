@@ -19,7 +19,7 @@ from driftbell.models.onnx_model import GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Feature, Kind
 from driftbell.tabular.schema import Schema
 
-FORMAT = 5
+FORMAT = 6
 LIBRARIES = (
     "scikit-learn",
     "numpy",

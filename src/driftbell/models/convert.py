@@ -64,13 +64,13 @@ def _export_and_check(native: NativeModel, features: Columns, export: Callable[[
 def _exporters(native: NativeModel) -> Iterator[Callable[[], OnnxGraph]]:
     """Yield functions that export a model, the one with the fastest graph first."""
     steps: Sequence[Any] = getattr(native.loaded.estimator, "steps", ())
-    if native.task is Task.REGRESSION:
-        yield lambda: _serialize(*onnx_export.export_any(native, "float64"))
-        yield lambda: _serialize(*onnx_export.export_any(native, "float32"))
-    elif onnx_export.has_trees(native.loaded.estimator):
+    if onnx_export.has_trees(native.loaded.estimator):
         yield lambda: _serialize(*onnx_export.export_trees(native))
     elif len(steps) > 1 and onnx_export.has_trees(steps[-1][1]):
         yield lambda: _serialize(*onnx_export.export_pipeline_with_trees(native))
+    elif native.task is Task.REGRESSION:
+        yield lambda: _serialize(*onnx_export.export_any(native, "float64"))
+        yield lambda: _serialize(*onnx_export.export_any(native, "float32"))
     else:
         yield lambda: _serialize(*onnx_export.export_any(native, "float32"))
         yield lambda: _serialize(*onnx_export.export_any(native, "float64"))

@@ -15,6 +15,8 @@ from driftbell.models.onnx_trees import (
     histogram_graph,
     is_forest,
     is_histogram,
+    is_regression_forest,
+    regression_graph,
     set_double_thresholds,
     tree_thresholds,
 )
@@ -36,8 +38,10 @@ TABLE = "features"
 def has_trees(estimator: Any) -> bool:
     """Return whether an estimator consists of trees; their thresholds must keep their precision."""
     library = type(estimator).__module__.partition(".")[0]
-    if is_forest(estimator) or is_histogram(estimator) or library in ("lightgbm", "xgboost"):
+    if any(supports(estimator) for supports in (is_forest, is_histogram, is_regression_forest)):
         return True
+    if library in ("lightgbm", "xgboost"):
+        return hasattr(estimator, "predict_proba")
     return library == "sklearn" and type(estimator).__name__ == "GradientBoostingClassifier"
 
 
@@ -130,6 +134,8 @@ def _tree_graph(estimator: Any) -> tuple[Any, GraphSignature]:
         return forest_graph(estimator)
     if is_histogram(estimator):
         return histogram_graph(estimator)
+    if is_regression_forest(estimator):
+        return regression_graph(estimator)
     library, width = type(estimator).__module__.partition(".")[0], int(estimator.n_features_in_)
     number = "float32"
     if library == "lightgbm":

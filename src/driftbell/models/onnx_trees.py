@@ -12,6 +12,9 @@ from driftbell.models.onnx_model import GraphSignature
 
 FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier"}
 TREES = {"DecisionTreeClassifier", "ExtraTreeClassifier"}
+REGRESSORS = {"RandomForestRegressor", "ExtraTreesRegressor", "DecisionTreeRegressor", "ExtraTreeRegressor"}
+UNLINKED = ("squared_error", "absolute_error", "quantile")
+"""Losses of histogram boosting whose sums are the predictions."""
 OPSETS = {"": 15, "ai.onnx.ml": 3}
 """The first opset that supports trees in double precision, and one of the same age."""
 
@@ -48,6 +51,50 @@ def forest_graph(estimator: Any) -> tuple[Any, GraphSignature]:
     )
     model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
     return model, GraphSignature((("features", "float64"),), single=True, scores="scores", divisor=len(trees))
+
+
+def is_regression_forest(estimator: Any) -> bool:
+    """Return whether `regression_graph` supports it: trees of scikit-learn, averages and sums of them."""
+    kind = type(estimator)
+    if not kind.__module__.startswith("sklearn."):
+        return False
+    if kind.__name__ == "GradientBoostingRegressor":
+        return hasattr(estimator.init_, "constant_")
+    return kind.__name__ in REGRESSORS and estimator.n_outputs_ == 1
+
+
+def regression_graph(estimator: Any) -> tuple[Any, GraphSignature]:
+    """Build a graph that predicts a number as trees do, with thresholds and sums in double precision.
+
+    The operator's output is in single precision, so numbers differ by up to 6e-8 of their size.
+
+    Args:
+        estimator: an estimator that `is_regression_forest` accepts.
+    """
+    from onnx import helper, numpy_helper
+
+    boosted = type(estimator).__name__ == "GradientBoostingRegressor"
+    members = list(getattr(estimator, "estimators_", [estimator]))
+    trees = [(member[0] if boosted else member).tree_ for member in members]
+    factor = estimator.learning_rate if boosted else 1 / len(trees)
+    base = float(np.ravel(estimator.init_.constant_)[0]) if boosted else 0.0
+    ends = [np.flatnonzero(tree.children_left < 0) for tree in trees]
+    values = np.concatenate([t.value[end, 0, 0] for end, t in zip(ends, trees, strict=True)])
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["features"],
+        ["scores"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        base_values_as_tensor=numpy_helper.from_array(np.array([base])),
+        **_nodes(trees),
+        target_treeids=np.repeat(np.arange(len(trees)), [len(end) for end in ends]).tolist(),
+        target_nodeids=np.concatenate(ends).tolist(),
+        target_ids=[0] * len(values),
+        target_weights_as_tensor=numpy_helper.from_array(factor * values),
+    )
+    model = _model(node, int(estimator.n_features_in_), 0)
+    return model, GraphSignature((("features", "float64"),), single=True, scores="scores")
 
 
 def _nodes(trees: Sequence[Any]) -> dict[str, Any]:
@@ -90,8 +137,10 @@ def _leaves(trees: Sequence[Any]) -> dict[str, Any]:
 def is_histogram(estimator: Any) -> bool:
     """Return whether `histogram_graph` supports it: scikit-learn's histogram boosting, without categories."""
     kind = type(estimator)
-    is_boosting = kind.__module__.startswith("sklearn.") and kind.__name__ == "HistGradientBoostingClassifier"
-    return is_boosting and estimator.is_categorical_ is None
+    if not kind.__module__.startswith("sklearn.") or getattr(estimator, "is_categorical_", "") is not None:
+        return False
+    is_regression = kind.__name__ == "HistGradientBoostingRegressor" and estimator.loss in UNLINKED
+    return is_regression or kind.__name__ == "HistGradientBoostingClassifier"
 
 
 def histogram_graph(estimator: Any) -> tuple[Any, GraphSignature]:
@@ -111,14 +160,25 @@ def histogram_graph(estimator: Any) -> tuple[Any, GraphSignature]:
     position = np.concatenate([np.arange(n) for n in counts])
     leaf = nodes["is_leaf"].astype(bool)
     base = np.asarray(estimator._baseline_prediction, dtype=np.float64).ravel()
+    classes = len(getattr(estimator, "classes_", ()))
+    leaves = "class" if classes else "target"
+    ends = {
+        f"{leaves}_treeids": tree[leaf].tolist(),
+        f"{leaves}_nodeids": position[leaf].tolist(),
+        f"{leaves}_ids": np.repeat(targets, counts)[leaf].tolist(),
+        f"{leaves}_weights_as_tensor": numpy_helper.from_array(nodes["value"][leaf].astype(np.float64)),
+    }
+    of_classes = {
+        "post_transform": "SOFTMAX" if len(base) > 1 else "LOGISTIC",
+        "classlabels_int64s": list(range(classes)),
+    }
     node = helper.make_node(
-        "TreeEnsembleClassifier",
+        "TreeEnsembleClassifier" if classes else "TreeEnsembleRegressor",
         ["features"],
-        ["label", "scores"],
+        ["label", "scores"] if classes else ["scores"],
         domain="ai.onnx.ml",
-        post_transform="SOFTMAX" if len(base) > 1 else "LOGISTIC",
         base_values_as_tensor=numpy_helper.from_array(base),
-        classlabels_int64s=list(range(len(estimator.classes_))),
+        **(of_classes if classes else {"n_targets": 1}),
         nodes_treeids=tree.tolist(),
         nodes_nodeids=position.tolist(),
         nodes_featureids=np.where(leaf, 0, nodes["feature_idx"]).tolist(),
@@ -127,26 +187,24 @@ def histogram_graph(estimator: Any) -> tuple[Any, GraphSignature]:
         nodes_truenodeids=np.where(leaf, 0, nodes["left"]).tolist(),
         nodes_falsenodeids=np.where(leaf, 0, nodes["right"]).tolist(),
         nodes_missing_value_tracks_true=np.where(leaf, 0, nodes["missing_go_to_left"]).tolist(),
-        class_treeids=tree[leaf].tolist(),
-        class_nodeids=position[leaf].tolist(),
-        class_ids=np.repeat(targets, counts)[leaf].tolist(),
-        class_weights_as_tensor=numpy_helper.from_array(nodes["value"][leaf].astype(np.float64)),
+        **ends,
     )
-    model = _model(node, int(estimator.n_features_in_), len(estimator.classes_))
+    model = _model(node, int(estimator.n_features_in_), classes)
     return model, GraphSignature((("features", "float64"),), scores="scores")
 
 
 def _model(node: Any, features: int, classes: int) -> Any:
+    """Return a graph of one node with so many classes; none for a regression."""
     from onnx import TensorProto, helper
 
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, classes or 1])]
+    if classes:
+        outputs.insert(0, helper.make_tensor_value_info("label", TensorProto.INT64, [None]))
     graph = helper.make_graph(
         [node],
         "trees",
         [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, features])],
-        [
-            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, classes]),
-        ],
+        outputs,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)

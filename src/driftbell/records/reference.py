@@ -39,6 +39,7 @@ class Reference:
         out_of_sample: see `Training`.
         kinds: kind by which a column is compared, where it is not that of its values: the user has set it,
             or its categories are numbers.
+        bucketed: columns with one number for each of some buckets, in which equal values mean little.
     """
 
     columns: Columns
@@ -47,3 +48,4 @@ class Reference:
     labels: Column | None = None
     out_of_sample: Outputs | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    bucketed: frozenset[str] = frozenset()

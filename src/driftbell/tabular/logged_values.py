@@ -272,6 +272,7 @@ class LoggedValues:
             roles={name: role for name, role in reference.roles.items() if name in columns},
             version=version[: len(reference.version) or ID_DIGITS],
             kinds=kinds,
+            bucketed=frozenset(n for n, c in self._convert.items() if isinstance(c, NumberBuckets)),
         )
 
     def column(self, name: str, column: Column) -> Column:

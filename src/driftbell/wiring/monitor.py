@@ -128,6 +128,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         smallest_loss=parse_smallest_loss(settings.alarms.smallest_loss),
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
+        bucketed=reference.bucketed,
     )
     smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(

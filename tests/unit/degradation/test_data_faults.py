@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from copy import copy
 from fractions import Fraction
 from typing import Any
 
@@ -50,6 +51,17 @@ def test_a_fault_is_detected_named_and_its_loss_estimated(
     )
     lost = np.mean(answers(columns).values != truth)
     assert diagnosis.errors.mean() == pytest.approx(lost, abs=0.06 if name != "missing column" else 0.2)
+
+
+def test_values_of_one_bucket_are_not_frozen(learned: ReferenceModels) -> None:
+    columns, _ = table(500, 7)
+    columns["a"] = np.where(np.arange(500) % 3 == 0, 2 * columns["a"].max(), columns["a"])
+    assert "frozen at" in " ".join(f.words for f in diagnosed(learned, columns).faults)
+    coarse = copy(learned)
+    coarse.bucketed = frozenset({"a"})
+    words = " ".join(f.words for f in diagnosed(coarse, columns).faults)
+    assert "frozen" not in words
+    assert "outside" in words
 
 
 @pytest.mark.parametrize("name", ["unit change", "other scale", "shift"])

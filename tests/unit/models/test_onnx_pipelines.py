@@ -11,11 +11,18 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from driftbell.errors import ModelError
 from driftbell.models.convert import convert
@@ -168,7 +175,15 @@ def test_the_text_for_null_cannot_be_sent_by_a_client() -> None:
         LinearRegression(),
         make_pipeline(StandardScaler(), Ridge()),
         RandomForestRegressor(20, random_state=0),
+        ExtraTreesRegressor(20, random_state=0),
+        DecisionTreeRegressor(criterion="absolute_error", max_depth=8),
         GradientBoostingRegressor(random_state=0, n_estimators=30),
+        GradientBoostingRegressor(random_state=0, n_estimators=30, loss="huber"),
+        make_pipeline(StandardScaler(), GradientBoostingRegressor(random_state=0, n_estimators=30)),
+        HistGradientBoostingRegressor(max_iter=30),
+        HistGradientBoostingRegressor(max_iter=30, loss="quantile", quantile=0.9),
+        make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=30)),
+        make_pipeline(StandardScaler(), RandomForestRegressor(20, random_state=0)),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -185,6 +200,30 @@ def test_a_regression_predicts_as_in_scikit_learn(estimator: Any) -> None:
         values, probabilities = result.model.answer(NUMBERS[:count].tolist())
         assert probabilities is None
         np.testing.assert_allclose(values, expected[:count], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "final", [RandomForestRegressor(60, random_state=0), GradientBoostingRegressor(random_state=0)]
+)
+def test_a_regression_on_scaled_numbers_and_texts_is_converted(final: Any) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "area": rng.gamma(9, 12, 2000).round(1),
+            "rooms": rng.integers(1, 7, 2000),
+            "city": rng.choice(["Oslo", "Rome", "Bonn"], 2000),
+        }
+    )
+    price = rows.area * 3000 + (rows.city == "Oslo") * 60000 + rng.normal(0, 20000, 2000)
+    steps = [
+        ("numbers", StandardScaler(), ["area", "rooms"]),
+        ("texts", OneHotEncoder(handle_unknown="ignore"), ["city"]),
+    ]
+    estimator = make_pipeline(ColumnTransformer(steps), final).fit(rows[:1000], price[:1000])
+    columns = as_columns(rows)
+    result = convert(native(estimator, rows), columns)
+    assert result.model, result.reason
+    np.testing.assert_allclose(result.model.predict(columns).values, estimator.predict(rows), rtol=1e-6)
 
 
 def graph(output_shape: list[Any], batch: Any = None, metadata: str = "") -> Any:
