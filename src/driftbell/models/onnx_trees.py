@@ -14,7 +14,7 @@ FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier"}
 TREES = {"DecisionTreeClassifier", "ExtraTreeClassifier"}
 REGRESSORS = {"RandomForestRegressor", "ExtraTreesRegressor", "DecisionTreeRegressor", "ExtraTreeRegressor"}
 UNLINKED = ("squared_error", "absolute_error", "quantile")
-"""Losses of histogram boosting whose sums are the predictions."""
+"""Losses of histogram boosting with sums that are the predictions."""
 OPSETS = {"": 15, "ai.onnx.ml": 3}
 """The first opset that supports trees in double precision, and one of the same age."""
 
