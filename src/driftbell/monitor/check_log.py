@@ -33,6 +33,7 @@ def log_check(check: Check) -> None:
         rows=check.rows,
         refused_rows=refused.rows if refused else 0,
         kind=check.kind.value,
+        model=check.model,
         version=check.version,
         check_id=check.id,
         reports=list(check.reports),

@@ -133,6 +133,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
     smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
     logger.info(
         "degradation detector fitted",
+        model=model.name,
         budget=str(settings.alarms.budget),
         rate_of_budget=round(detector.charts.false_alarm_rate, 2),
         smallest_loss=detector.charts.smallest_loss,
