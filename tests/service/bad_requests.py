@@ -97,7 +97,7 @@ FIELDS = [
         "a field with a blank at its end",
         renamed(f"{SEPAL} "),
         reason="missing",
-        says=f"did you mean '{SEPAL}'?",
+        says=f"did you mean '{SEPAL}' (they differ only in spaces at the ends)?",
     ),
     Bad("an empty field name", json.dumps({**EXAMPLE, "": 1}), reason="extra", at=""),
     Bad("half a surrogate pair as a field", row('1, "\\ud800": 1'), reason="extra", at="\ud800"),

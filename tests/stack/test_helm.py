@@ -272,7 +272,7 @@ def test_all_replicas_sign_sessions_with_one_generated_secret(tmp_path: Path) ->
 def test_config_accepts_every_setting_that_the_chart_does_not_set() -> None:
     sections = schema()["properties"]["config"]["properties"]
     taken = {f"{section}.{key}" for section, keys in sections.items() for key in keys.get("properties", ())}
-    assert taken | {"limits"} == set(config.setting_names()) - CHARTS_OWN
+    assert taken | {"limits", "models"} == set(config.setting_names()) - CHARTS_OWN
 
 
 def test_the_schema_covers_exactly_the_values() -> None:

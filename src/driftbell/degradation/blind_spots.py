@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.degradation.column_changes import ColumnTests
-from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.data_faults import MIN_FROZEN, Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.phrases import join_names
@@ -85,6 +86,10 @@ class BlindSpots:
         outside = self.outside(block.matrix)
         if outside:
             return outside
+        repeated = repeated_rows(block.matrix, block.diagnosis)
+        if repeated is not None:  # what else is unusual about the block follows from that
+            share, loss = round(float(repeated.mean()), 4), self._largest_loss(block, repeated)
+            return BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
         spots = [
             spot
             for spot in (*self._novel(block), *self._explanations(block))
@@ -117,16 +122,19 @@ class BlindSpots:
         for fault in block.diagnosis.broken if block.diagnosis else ():
             if not fault.novelty or not self._important[fault.place]:
                 continue
-            share = float(fault.rows.mean())
-            values = block.answers.values[fault.rows]
-            if self._learned.classes:
-                loss = share * (1 - self._by_features)
-            else:
-                low, high = float(self._learned.truth.min()), float(self._learned.truth.max())
-                largest = np.maximum(np.abs(values - low), np.abs(values - high))
-                loss = share * (float(largest.mean()) - self._by_features)
+            share, loss = float(fault.rows.mean()), self._largest_loss(block, fault.rows)
             condition = ColumnCondition(self._names[fault.place], fault.kind, fault.low, fault.high)
             yield BlindSpot(round(share, 4), self._names[fault.place], fault.novelty, loss, (condition,))
+
+    def _largest_loss(self, block: BlockEstimate, rows: NDArray[np.bool_]) -> float:
+        """Return the loss of a block if its other rows have none, and these the largest error."""
+        share = float(rows.mean())
+        if self._learned.classes:
+            return share * (1 - self._by_features)
+        low, high = float(self._learned.truth.min()), float(self._learned.truth.max())
+        values = block.answers.values[rows]
+        largest = np.maximum(np.abs(values - low), np.abs(values - high))
+        return share * (float(largest.mean()) - self._by_features)
 
     def _explanations(self, block: BlockEstimate) -> Iterator[BlindSpot]:
         """Yield other explanations of the block that cost a relevant loss."""
@@ -140,10 +148,10 @@ class BlindSpots:
 
     def _errors_by_explanation(self, block: BlockEstimate) -> Iterator[tuple[tuple[int, ...], str, Vector]]:
         """Yield features, what may be wrong with them, and the expected error of each row if it is."""
-        changes = self._tests(block.matrix)
         if block.diagnosis:
             faults = tuple(dict.fromkeys(fault.place for fault in block.diagnosis.faults))
             yield faults, "moved" if block.diagnosis.repairs else "broken", block.diagnosis.errors
+        changes = self._tests(block.matrix)
         singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 else ()
         for places in filter(None, (changes.moved, *((j,) for j in singles))):
             repaired = self._tests.without_move(block.matrix, places)
@@ -156,6 +164,27 @@ class BlindSpots:
         names = [self._names[j] for j in places]
         conditions = () if reason == "broken" else tuple(ColumnCondition(name, "any") for name in names)
         return BlindSpot(1.0, join_names(names, max_names=3), reason, loss, conditions)
+
+
+def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:
+    """Return the rows of a block that are one row again and again, if its frozen values are those; else None.
+
+    Such a row, as of a client that sends one request many times, may be right as well as broken, and its
+    errors are those of one row.
+
+    Args:
+        matrix: encoded features of the rows of the block.
+        diagnosis: its data faults, if any.
+    """
+    frozen = [fault.rows for fault in diagnosis.broken if fault.kind == "frozen"] if diagnosis else []
+    if len(frozen) < 2:
+        return None
+    repeated: NDArray[np.bool_] = np.logical_and.reduce(frozen)
+    rows = matrix[repeated]
+    if len(rows) < MIN_FROZEN * len(matrix):
+        return None
+    is_one = ((rows == rows[0]) | (np.isnan(rows) & np.isnan(rows[0]))).all()
+    return repeated if is_one else None
 
 
 def _ranges(learned: ReferenceModels) -> dict[int, tuple[float, float]]:

@@ -27,6 +27,8 @@ def _reason(blind: BlindSpot, rows: str) -> str:
         return f"{blind.share:.0%} of {rows} are outside the reference's range, most in {blind.column}"
     if blind.reason == "unseen":
         return f"{blind.share:.0%} of {rows} have a category of {blind.column} that the reference lacks"
+    if blind.reason == "repeated":
+        return f"{blind.share:.0%} of {rows} are one row again and again, which may be right or wrong"
     words = {
         "moved": "have other values than in the reference, which may be real or wrong",
         "broken": "seem broken",

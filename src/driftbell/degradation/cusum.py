@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate
+from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
@@ -219,12 +219,22 @@ class CusumCharts:
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
             if shift_loss is not None:  # label shift explains all features at once, a fault only one
                 return Block(n, shift_loss, "label shift", errors, sample, loss_without_moves=shift_loss)
-            block = self._estimate(n, loss, errors, sample, diagnosis)
+            repeated = repeated_rows(matrix, diagnosis)
+            if repeated is None:
+                block = self._estimate(n, loss, errors, sample, diagnosis)
+            else:  # the errors of one row are no evidence
+                usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
+                block = self._estimate(n, float(usual.mean()) - self.baselines[ESTIMATE].mean, usual, sample)
             blind = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
         return replace(block, blind=blind)
 
     def _estimate(
-        self, rows: int, loss: float, errors: Vector, sample: np.ndarray, diagnosis: Diagnosis | None
+        self,
+        rows: int,
+        loss: float,
+        errors: Vector,
+        sample: np.ndarray,
+        diagnosis: Diagnosis | None = None,
     ) -> Block:
         """Return a block with the estimate by its data faults, where that is worse than by confidence."""
         if diagnosis:

@@ -90,6 +90,18 @@ def test_a_fault_in_any_of_many_equal_features_is_never_a_silent_no(
     assert degradation.to_label
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_one_row_again_and_again_may_be_right(share: float) -> None:
+    stream = Stream(equal()[0])
+    matrix, truth = equal_table(ROWS, 2)
+    rows = np.arange(ROWS) < share * ROWS
+    matrix[rows], truth[rows] = matrix[0], truth[0]
+    degradation = seen(stream, matrix, truth)
+    assert degradation.verdict is Verdict.UNKNOWN
+    assert f"{share:.0%} of the 500 rows until" in degradation.sentence
+    assert "are one row again and again" in degradation.sentence
+
+
 def test_unchanged_rows_have_no_blind_spot() -> None:
     stream = Stream(equal()[0])
     for seed in range(60):
