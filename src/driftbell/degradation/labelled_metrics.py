@@ -14,9 +14,6 @@ from driftbell.records import Column, Interval, Outputs, Prediction
 from driftbell.stats.metrics import UNKNOWN_CLASS, classification_metrics, regression_metrics
 from driftbell.tabular.outputs import output_values
 
-MONITORED_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "mae", "rmse")
-"""Metrics that each check of the monitor measures."""
-
 
 def answer_metrics(
     predicted: NDArray[Any],

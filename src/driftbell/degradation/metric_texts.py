@@ -11,6 +11,9 @@ from driftbell.records import Interval, MetricComparison
 ESTIMATED, BY_LABELS = "estimated without labels", "by its labels"
 """How the loss in the sentence of an alarm is known."""
 
+MONITORED_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "mae", "rmse")
+"""Metrics that each check of the monitor measures."""
+
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",

@@ -20,7 +20,7 @@ from driftbell.atomic_write import write_atomically
 from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.foreign_code import load_with
-from driftbell.models.load import VERSION_DIGITS
+from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.native import NativeModel
 from driftbell.models.sklearn import loaded_estimator
 from driftbell.records import Column, Columns, Kind, Outputs, Training

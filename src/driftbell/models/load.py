@@ -13,7 +13,7 @@ from driftbell.models.class_choice import with_class_names
 from driftbell.models.file_content import require_content
 from driftbell.models.foreign_code import LOAD_SECONDS, load_with, load_within
 from driftbell.models.lightgbm_file import load_lightgbm
-from driftbell.models.loaded import LoadedModel
+from driftbell.models.loaded import VERSION_DIGITS, LoadedModel
 from driftbell.models.mlflow_folder import load_mlflow
 from driftbell.models.remote import RemoteOptions, load_remote
 from driftbell.models.sklearn import load_estimator
@@ -22,7 +22,6 @@ from driftbell.models.user_code import load_reference
 from driftbell.models.xgboost_file import load_xgboost
 from driftbell.phrases import printable
 
-VERSION_DIGITS = 12
 SKLEARN_SUFFIXES = (".skops", ".joblib", ".pkl", ".pickle", ".cloudpickle")
 BOOSTER_SUFFIXES = {".txt": load_lightgbm, ".json": load_xgboost, ".ubj": load_xgboost, ".cbm": load_catboost}
 """Loader of each suffix of a file without code."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from driftbell.records import Outputs, Task, Value
 
+VERSION_DIGITS = 12
+"""Hexadecimal digits of a model's version, which is a content hash."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:

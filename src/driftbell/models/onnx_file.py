@@ -13,7 +13,8 @@ from driftbell.errors import ModelError, PredictError
 from driftbell.models.class_choice import chosen_names
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.foreign_code import failure_reason
-from driftbell.models.load import VERSION_DIGITS, read_model
+from driftbell.models.load import read_model
+from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.native import extra_advice
 from driftbell.models.onnx_external import require_own_data
 from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session

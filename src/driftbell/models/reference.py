@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from driftbell.errors import ModelError
-from driftbell.models.load import VERSION_DIGITS
+from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.ports import Model
 from driftbell.records import (

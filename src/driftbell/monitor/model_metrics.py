@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from driftbell.degradation.labelled_metrics import MONITORED_METRICS, prediction_metrics, reference_metrics
+from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
+from driftbell.degradation.metric_texts import MONITORED_METRICS
 from driftbell.degradation.model_columns import MIN_LABELS
 from driftbell.models.reference import reference_outputs
 from driftbell.ports import Model, Store

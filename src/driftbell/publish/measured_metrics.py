@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbell.degradation.labelled_metrics import MONITORED_METRICS
-from driftbell.degradation.metric_texts import METRIC_NAMES, metric_texts
-from driftbell.degradation.model_columns import MIN_LABELS
+from driftbell.degradation.metric_texts import METRIC_NAMES, MONITORED_METRICS, metric_texts
 from driftbell.phrases import count_of
 from driftbell.records import Interval, Judgement, MetricComparison, ModelMetrics
 
@@ -133,6 +131,8 @@ def metric_labels_sentence(metrics: ModelMetrics) -> str:
     'Not measured: needs 20 labels, has 7.'
     """
     if not metrics.realized:
+        from driftbell.degradation.model_columns import MIN_LABELS  # a server starts without it
+
         return f"Not measured: needs {MIN_LABELS} labels, has {metrics.labels}."
     times = (metrics.first, metrics.last, metrics.newest_label)
     first, last, newest = ("unknown" if time is None else _minute(time) for time in times)

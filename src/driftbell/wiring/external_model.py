@@ -11,7 +11,7 @@ from driftbell.config.settings import ModelSettings, Settings
 from driftbell.degradation.model_columns import ModelColumns
 from driftbell.errors import ConfigError, InputError
 from driftbell.models.external import ExternalModel
-from driftbell.models.load import VERSION_DIGITS
+from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.phrases import join_names, suggest_name
 from driftbell.records import Columns, Outputs, Task, Training

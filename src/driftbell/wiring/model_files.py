@@ -23,7 +23,6 @@ from driftbell.models.conversion_cache import (
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
 from driftbell.models.mlflow_folder import folder_sha256
 from driftbell.models.native import NO_CONVERSION, NativeModel
-from driftbell.models.onnx_file import load_onnx
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.models.remote_call import shown
@@ -95,6 +94,8 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         table, labels = read_reference(options.reference, settings.columns.options, options.target)
         log_null_words(table, name)
         columns, schema = table.columns, infer_schema(table.columns, table.dtypes)
+        from driftbell.models.onnx_file import load_onnx
+
         conversion = load_onnx(
             path, name=name, schema=schema, features=columns, sha256=options.sha256, names=options.classes
         )

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter
 
-from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.ports import Model, Store
 from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.records import Check, Interval, LabelledPrediction, Performance, Share, Task
@@ -146,6 +145,8 @@ def _target_view(checks: Sequence[Check]) -> dict[str, Any] | None:
 def _realized_views(labelled: Sequence[LabelledPrediction], model: MeasuredModel) -> dict[str, Any]:
     """Return the realized performance: accuracy by class, or the errors of a regression."""
     if model.task is Task.REGRESSION:
+        from driftbell.degradation.labelled_metrics import answer_metrics  # a server starts without it
+
         predicted = output_values([row.prediction.output for row in labelled], ())
         labels = output_values([row.label for row in labelled], ())
         metrics = answer_metrics(predicted, labels, None, 0)
