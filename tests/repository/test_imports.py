@@ -101,7 +101,8 @@ from driftbell import jsonlog
 from driftbell.wiring import server
 jsonlog.configure(sys.stderr)
 server.application()
-unused = ("drift", "simulation", "monitor", "wiring.native_model", "models.convert", "degradation.encoder")
+unused = ("drift", "simulation", "monitor", "wiring.native_model", "models.convert", "degradation.encoder",
+    "models.native")
 unused = tuple("driftbell." + name for name in unused)
 print("onnxruntime" in sys.modules, sorted(m for m in sys.modules if m in {heavy} or m.startswith(unused)))
 """

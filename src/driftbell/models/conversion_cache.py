@@ -36,6 +36,7 @@ LIBRARIES = (
 )
 """Libraries that a model or its conversion depends on: another version of one invalidates the cache."""
 
+NO_CONVERSION = "models of this format are not converted"
 MANIFEST_NAME, GRAPH_NAME = "manifest.json", "model.onnx"
 
 logger = structlog.get_logger()

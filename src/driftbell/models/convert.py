@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from driftbell.models import onnx_export
-from driftbell.models.conversion_cache import Conversion
+from driftbell.models.conversion_cache import NO_CONVERSION, Conversion
 from driftbell.models.equivalence import check_equivalence
-from driftbell.models.native import NO_CONVERSION, NativeModel
+from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Columns, Task
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -21,13 +21,13 @@ from driftbell.errors import ConfigError, ModelError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.models.foreign_code import load_with
 from driftbell.models.loaded import VERSION_DIGITS
-from driftbell.models.native import NativeModel
-from driftbell.models.sklearn import loaded_estimator
 from driftbell.records import Column, Columns, Kind, Outputs, Training
 from driftbell.tabular.columns import as_column
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.schema import infer_schema
-from driftbell.tabular.text_files import read_rows
+
+if TYPE_CHECKING:
+    from driftbell.models.native import NativeModel  # a start with a cached conversion does without it
 
 TREES = 100
 SEED = 0
@@ -163,6 +163,8 @@ def _read_csv(path: Path) -> dict[str, Column]:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    from driftbell.tabular.text_files import read_rows
+
     header, rows = read_rows(data, str(path), FileOptions(separator=",", header=True, encoding="utf-8"))
     columns = {}
     for i, name in enumerate(header):
@@ -187,6 +189,9 @@ def _load(folder: Path, classes: tuple[str, ...]) -> tuple[NativeModel, Columns]
     forest: Any = load_with(lambda: skops_io.load(path, trusted=[TREE_TYPE]), failure=f"cannot load {path}")
     digest = _content_hash(forest, classes)[:VERSION_DIGITS]
     schema = infer_schema(reference)
+    from driftbell.models.native import NativeModel
+    from driftbell.models.sklearn import loaded_estimator
+
     model = loaded_estimator(forest, source=str(path), classes=classes)
     return NativeModel(model, name="iris", version=digest, schema=schema), reference
 

@@ -21,8 +21,6 @@ from driftbell.records import Columns, Kind, Outputs, Value
 from driftbell.tabular.dtypes import is_integer
 from driftbell.tabular.schema import Schema
 
-NO_CONVERSION = "models of this format are not converted"
-
 
 class NativeModel:
     """A model in its own library as a `driftbell.ports.Model`.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ModelError
 from driftbell.models.conversion_cache import (
+    NO_CONVERSION,
     Conversion,
     cache_key,
     file_sha256,
@@ -21,8 +22,6 @@ from driftbell.models.conversion_cache import (
     save_conversion,
 )
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
-from driftbell.models.mlflow_folder import folder_sha256
-from driftbell.models.native import NO_CONVERSION, NativeModel
 from driftbell.models.onnx_model import INSTALL
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.models.remote_call import shown
@@ -30,6 +29,9 @@ from driftbell.ports import EXTERNAL, Model
 from driftbell.records import Column, Columns, Task, Training
 from driftbell.tabular.schema import infer_schema
 from driftbell.wiring.model_trial import CONVERSIONS_FOLDER
+
+if TYPE_CHECKING:
+    from driftbell.models.native import NativeModel
 
 IRIS_FOLDER = Path("models") / "iris"
 """Folder of the default model below the data folder."""
@@ -192,7 +194,11 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
 
 
 def _hash(path: Path) -> str:
-    return folder_sha256(path) if path.is_dir() else file_sha256(path)
+    if path.is_dir():
+        from driftbell.models.mlflow_folder import folder_sha256
+
+        return folder_sha256(path)
+    return file_sha256(path)
 
 
 def _cache_folder(settings: Settings) -> Path:
