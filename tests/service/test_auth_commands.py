@@ -52,7 +52,7 @@ def test_commands_that_call_the_service_need_a_key_and_say_so(secured: Secured, 
     labels = tmp_path / "truth.csv"
     labels.write_text("prediction_id,label\nnone,setosa\n")
     calls = {
-        "simulate": ("simulate", "--normal", "60", "--drifted", "0", "--rate", "0"),
+        "simulate": ("simulate", "--normal", "12", "--drifted", "0", "--rate", "0"),
         "labels": ("labels", str(labels)),
         "doctor": ("doctor", *OTHERS_OFF),
     }
