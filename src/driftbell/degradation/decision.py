@@ -46,25 +46,30 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     score = max(estimated, measured)
     if score < 1:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
-    found = _finding(charts, state, source)
+    finding = _finding(charts, state, source)
     over, covered = _is_over(charts, state), is_covered(state)
-    if source == LABELS and estimated >= 1 and (not found.proven or (over and not covered)):
-        source, found = ESTIMATE, _finding(charts, state, ESTIMATE)
+    if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
+        source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
     uncovered = None if covered or source == LABELS else state.suspicion
     alarm = DegradationEstimate(
-        Verdict.ALARM, source, score, found.change, found.loss, uncovered=_uncovered(charts, state, uncovered)
+        Verdict.ALARM,
+        source,
+        score,
+        finding.change,
+        finding.loss,
+        uncovered=_uncovered(charts, state, uncovered),
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
-    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, found.change, found.loss))
+    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
         return replace(capped, contradicted=True, recovered=over and state.labels.raised)
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
             return replace(capped, loss=None)
-        found, score = later
-        alarm = replace(alarm, score=score, change_point=found.change, loss=found.loss)
-    if found.proven or found.broken:
+        finding, score = later
+        alarm = replace(alarm, score=score, change_point=finding.change, loss=finding.loss)
+    if finding.proven or finding.broken:
         return alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
 

@@ -72,26 +72,17 @@ def load_within(limit: float, model: str, load: Callable[[], T]) -> T:
     Raises:
         ModelError: it is not loaded within the limit, or `load` raised an error.
     """
-    results: list[T] = []
-    captured = ErrorCapture()
-
-    def call() -> None:
-        with captured:
-            results.append(load())
-
-    thread = threading.Thread(target=call, name="load of the model", daemon=True)
-    thread.start()
-    thread.join(limit)
-    if thread.is_alive():
+    results, error = _run_within(limit, "load of the model", load)
+    if error is None and not results:
         raise ModelError(
             f"the model {model} has not been loaded within {limit:g} s: its code waits for something, such "
             "as a server, or has an endless loop; if it only needs more time, set model.load_timeout "
             "(DRIFTBELL_MODEL__LOAD_TIMEOUT)"
         )
-    if captured.error and any(words in str(captured.error) for words in MAIN_THREAD_WORDS):
+    if error and any(words in str(error) for words in MAIN_THREAD_WORDS):
         return load()
-    if captured.error:
-        raise captured.error
+    if error:
+        raise error
     return results[0]
 
 
@@ -104,24 +95,34 @@ def first_call(name: str, predict: Callable[[], T]) -> T:
         ModelError: it has not answered within `MAX_ROW_SECONDS`.
         PredictError: it failed.
     """
-    results: list[T] = []
-    captured = ErrorCapture()
-
-    def call() -> None:
-        with captured:
-            results.append(predict())
-
-    thread = threading.Thread(target=call, name="first call of the model", daemon=True)
-    thread.start()
-    thread.join(MAX_ROW_SECONDS)
-    if thread.is_alive():
+    results, error = _run_within(MAX_ROW_SECONDS, "first call of the model", predict)
+    if error is None and not results:
         raise ModelError(
             f"model '{name}' has not answered one row like the first one of its reference within "
             f"{MAX_ROW_SECONDS:.0f} s: it has a loop that does not end, or is too slow to be served"
         )
-    if captured.error:
-        raise captured.error
+    if error:
+        raise error
     return results[0]
+
+
+def _run_within(limit: float, name: str, call: Callable[[], T]) -> tuple[list[T], BaseException | None]:
+    """Call a function in a thread of its own; it goes on there after the limit of time.
+
+    Returns:
+        Its result in a list, which is empty after an error or beyond the limit, and its error.
+    """
+    results: list[T] = []
+    captured = ErrorCapture()
+
+    def run() -> None:
+        with captured:
+            results.append(call())
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    thread.join(limit)
+    return list(results), captured.error
 
 
 def error_text(error: BaseException) -> str:
