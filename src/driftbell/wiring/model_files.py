@@ -14,6 +14,7 @@ import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ModelError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.models.class_counts import count_classes
 from driftbell.models.conversion_cache import (
     NO_CONVERSION,
@@ -191,6 +192,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "suffix": model.suffix,
             "engine": options.engine,
             "columns": settings.columns.of_the_model,
+            "hides_values": values_are_hidden(),  # in the reason why there is no conversion
             "files": hashes,
         }
     )
