@@ -1,4 +1,4 @@
-"""Whether messages of this process may have values of features: not if `columns.log` masks one.
+"""Return whether messages of this process may have values of features: not if `columns.log` masks one.
 
 Libraries and models write values into messages of errors, warnings and log lines, and nobody can tell
 which column they are of.

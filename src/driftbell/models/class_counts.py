@@ -1,4 +1,4 @@
-"""How often a model predicts each class on its reference: which of many classes have metrics of their own."""
+"""Count how often a model predicts each class: which of many classes have metrics of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to say about a version that does not exist: the versions that do."""
+"""Message about a version that does not exist: the versions that do."""
 
 from __future__ import annotations
 
