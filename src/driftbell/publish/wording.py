@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC
 
+from driftbell.degradation.cause_texts import name_cause
 from driftbell.degradation.metric_texts import ESTIMATED, number_writer
 from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
 from driftbell.records import Degradation, Judgement, Performance, Verdict
@@ -125,7 +126,7 @@ def describe_suspects(degradation: Degradation) -> list[str]:
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        f"{truncate(name_cause(s))}, {s.share:.0%}".replace("%", " % of the evidence")
         + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MAX_SUSPECTS]
     ]
