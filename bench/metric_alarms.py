@@ -1,6 +1,6 @@
 """Measure the false alarms of each metric of alarms on unchanged data, and how many changes raise an alarm.
 
-Streams of blocks of 500 rows, each row once, with labels at once or without any. A stream without a change has
+Streams of blocks of 500 rows, each row once, with labels at once or without any. One without a change has
 the distribution of the reference, so every alarm is false; each reference of 1,000 rows is drawn anew. In a
 changed stream the labels of 30 % of the rows do not follow the features. Rates are alarms per allowed alarm.
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.degradation.broken_values import MIN_FROZEN
 from driftbell.degradation.column_changes import ColumnTests
-from driftbell.degradation.data_faults import MIN_FROZEN, Diagnosis
+from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.phrases import join_names

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from driftbell.degradation.broken_values import calendar_columns
 from driftbell.degradation.data_faults import overdispersion
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import ReferenceModels, Vector
@@ -62,7 +63,10 @@ class ColumnTests:
         usual = learned.usual
         fitted = np.arange(len(usual)) % 2 == 0
         self._importance = learned.importance
-        self._numeric = [j for j, numeric in enumerate(learned.encoder.numeric) if numeric]
+        calendar = calendar_columns(learned)  # time moves them on, so they have not moved by mistake
+        self._numeric = [
+            j for j, numeric in enumerate(learned.encoder.numeric) if numeric and j not in calendar
+        ]
         with np.errstate(all="ignore"):
             means = np.array([_mean(usual[:, j]) for j in range(usual.shape[1])])
             spreads = np.array([_spread(usual[:, j]) for j in range(usual.shape[1])])

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
+from driftbell.degradation.broken_values import BrokenValues, DataFault, calendar_columns
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
-from driftbell.phrases import format_value
+from driftbell.degradation.samples import ks_distance, present, spread
 from driftbell.records import Columns
-
-LEVEL = 1e-6
-"""A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
-the level is shared among them (Bonferroni)."""
-
-FEATURES = 6
-
-MIN_EXCESS = 0.03
-"""Minimum share of broken rows of a broken feature, in addition to the reference's share."""
-
-RANGE_MARGIN = 0.1
-"""A value is out of range if it exceeds the reference's range by this share of the range."""
-
-MIN_FROZEN = 0.08
-"""A feature is frozen if at least this share of additional rows has one value."""
 
 MIN_MOVE = 5.0
 """A feature has moved relative to the others if its residuals have, by this number of standard errors."""
@@ -46,40 +29,6 @@ depends on it, a wrong value looks like a right one."""
 
 MIN_ROWS = 40
 MAX_REPAIRS = 3
-MAX_CATEGORY_LENGTH = 40
-
-
-@dataclass(frozen=True, slots=True)
-class DataFault:
-    """A data fault of one feature.
-
-    Attributes:
-        place: index of the feature.
-        rows: mask of the affected rows, shape (n,).
-        words: description of the values.
-        scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
-        offset: additive part of the repair.
-        excess: for broken values, their share of the rows minus the usual share.
-        chance: probability of as many such rows by chance.
-        kind: of the affected rows; see `ColumnCondition`.
-        low: see `kind`.
-        high: see `kind`.
-        novelty: `unseen` categories or values `outside` the range, which the reference says nothing about.
-        outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
-    """
-
-    place: int
-    rows: NDArray[np.bool_]
-    words: str
-    scale: float = 0.0
-    offset: float = 0.0
-    excess: float = 0.0
-    chance: float = 1.0
-    outliers: bool = False
-    novelty: str = ""
-    kind: str = "any"
-    low: float = 0.0
-    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +71,30 @@ class DataFaultDetector:
 
     Args:
         learned: models fitted on the reference.
+
+    Attributes:
+        calendar: parts of the calendar and counters, by feature index; see `calendar_kind`.
     """
 
     def __init__(self, learned: ReferenceModels) -> None:
         self._learned = learned
         n = len(learned.usual)
         self._residuals = {
-            j: np.sort(_present(learned.usual[:, j] - expected)) for j, expected in learned.expected.items()
+            j: np.sort(present(learned.usual[:, j] - expected)) for j, expected in learned.expected.items()
         }
         self._center = {j: float(np.median(r)) for j, r in self._residuals.items() if len(r)}
-        self._spread = {j: _spread(r) for j, r in self._residuals.items()}
+        self._spread = {j: spread(r) for j, r in self._residuals.items()}
         self._overdispersion = {
             j: overdispersion(learned.usual[:, j] - expected) for j, expected in learned.expected.items()
         }
-        self._sorted = {j: np.sort(_present(learned.usual[:, j])) for j in self._residuals}
+        self._sorted = {j: np.sort(present(learned.usual[:, j])) for j in self._residuals}
         self._related = {
-            j: self._spread[j] ** 2 < (1 - MIN_RELATED) * _spread(_present(learned.usual[:, j])) ** 2
+            j: self._spread[j] ** 2 < (1 - MIN_RELATED) * spread(present(learned.usual[:, j])) ** 2
             for j in self._residuals
         }
         self._rows = n
-        names = learned.encoder.names
-        self._numeric = np.array(learned.encoder.numeric, dtype=bool)
-        self._level = LEVEL * FEATURES / max(FEATURES, len(names))
-        present = [_present(learned.usual[:, j]) for j in range(len(names))]
-        self._lows = np.array([values.min() if len(values) else np.nan for values in present])
-        self._highs = np.array([values.max() if len(values) else np.nan for values in present])
+        self.calendar = calendar_columns(learned)
+        self._broken = BrokenValues(learned, self.calendar)
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
         """Return the data faults of a block.
@@ -161,7 +109,7 @@ class DataFaultDetector:
         """
         repairs = self._repairs(matrix)
         repaired = {f.place for f in repairs}
-        candidates = [fault for j in self._suspicious(matrix) for fault in self._broken(columns, matrix, j)]
+        candidates = self._broken(columns, matrix)
         broken = [f for f in candidates if not (f.outliers and f.place in repaired)]
         faults = (*repairs, *broken)
         if not faults:
@@ -185,73 +133,6 @@ class DataFaultDetector:
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
         return errors
 
-    def _suspicious(self, matrix: Matrix) -> list[int]:
-        """Return the features, of all, that may have enough broken values for a fault, at a low cost."""
-        margin = RANGE_MARGIN * (self._highs - self._lows)
-        nulls = np.isnan(matrix)
-        out = (matrix < self._lows - margin) | (matrix > self._highs + margin)
-        step = max(1, math.ceil(MIN_FROZEN * len(matrix)) - 1)
-        ordered = np.sort(matrix, axis=0)
-        repeated = (ordered[step:] == ordered[:-step]).any(axis=0)
-        many = (nulls.mean(axis=0) >= MIN_EXCESS) | (out.mean(axis=0) >= MIN_EXCESS)
-        return [int(j) for j in np.flatnonzero(many | (repeated & self._numeric))]
-
-    def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[DataFault]:
-        before, now = self._learned.usual[:, j], matrix[:, j]
-        unseen = self._learned.encoder.unseen(columns, j)
-        nulls = np.isnan(now)
-        faults = []
-        if unseen is not None:
-            new, cells = unseen
-            nulls &= ~new
-            counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
-            words = ""
-            for category, count in counts.most_common(1):
-                words = f"new category '{_printable(category)}' {count / len(now):.0%}"
-            unseen_faults = self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
-            faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
-        usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
-        words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
-        faults += [replace(f, kind="null") for f in self._excess_faults(j, nulls, usual, words)]
-        if self._learned.encoder.numeric[j]:
-            faults += [replace(f, outliers=True) for f in self._outliers(before, now, j)]
-        return faults
-
-    def _outliers(self, before: Vector, now: Vector, j: int) -> list[DataFault]:
-        usual = _present(before)
-        values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
-        if not len(usual) or not len(values):
-            return []
-        low, high = float(usual.min()), float(usual.max())
-        margin = RANGE_MARGIN * (high - low)
-        out = (now < low - margin) | (now > high + margin)
-        outside = ((now < low) | (now > high)).mean()
-        words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
-        faults = [
-            replace(fault, novelty="outside", kind="outside", low=low - margin, high=high + margin)
-            for fault in self._excess_faults(j, out, 0, words)
-        ]
-        if self._learned.encoder.names[j] in self._learned.bucketed:  # many values are logged as one number
-            return faults
-        value = values[counts.argmax()]
-        frozen = now == value
-        words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
-        usual_rows = int((before == value).sum())
-        stuck = self._excess_faults(j, frozen, usual_rows, words, min_excess=MIN_FROZEN)
-        return faults + [replace(f, kind="frozen", low=float(value)) for f in stuck]
-
-    def _excess_faults(
-        self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
-    ) -> list[DataFault]:
-        """Return a fault if a block has significantly more such rows than the 99 % limit of the rate."""
-        count, n = int(np.count_nonzero(rows)), len(rows)
-        excess = count / n - before / self._rows
-        if excess < min_excess:
-            return []
-        rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
-        chance = float(scipy.stats.binom.sf(count - 1, n, rate))
-        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < self._level else []
-
     def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""
         if not any(self._moved(matrix, j) for j in self._residuals):
@@ -274,13 +155,13 @@ class DataFaultDetector:
         """Return the repair with the smallest remaining distances, and the block after it."""
         best: tuple[DataFault, _Repaired] | None = None
         for j in self._candidate_features(current.residuals):
-            if j in done or not self._related[j] or not self._moved(current.matrix, j):
+            if j in done or j in self.calendar or not self._related[j] or not self._moved(current.matrix, j):
                 continue
             values, residuals = current.matrix[:, j], current.residuals[j]
             for fault in self._candidates(current.matrix, j, residuals):
                 matrix = current.matrix.copy()
                 matrix[:, j] = (values - fault.offset) / fault.scale
-                if self._distance(j, _present(matrix[:, j] - (values - residuals))) > MAX_DISTANCE:
+                if self._distance(j, present(matrix[:, j] - (values - residuals))) > MAX_DISTANCE:
                     continue
                 after_residuals = self._residuals_of(matrix)
                 after = _Repaired(matrix, after_residuals, self._distances(after_residuals))
@@ -292,7 +173,7 @@ class DataFaultDetector:
 
     def _moved(self, matrix: Matrix, j: int) -> bool:
         """Return whether a feature's own distribution has changed; only then is a repair tried."""
-        before, now = self._sorted[j], np.sort(_present(matrix[:, j]))
+        before, now = self._sorted[j], np.sort(present(matrix[:, j]))
         if len(now) < MIN_ROWS or not len(before):
             return False
         return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
@@ -305,12 +186,12 @@ class DataFaultDetector:
         """Return the features with residuals of another median or width than in the reference."""
         features = []
         for j, residuals in residuals_of.items():
-            now = _present(residuals)
+            now = present(residuals)
             if len(now) < MIN_ROWS or not self._spread[j] > 0:
                 continue
             unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._overdispersion[j])
             shift = (np.median(now) - self._center[j]) / (1.25 * self._spread[j] * unit)
-            width = np.log(max(_spread(now), 1e-12) / self._spread[j]) / (1.6 * unit)
+            width = np.log(max(spread(now), 1e-12) / self._spread[j]) / (1.6 * unit)
             if max(abs(shift), abs(width)) > MIN_MOVE:
                 features.append(j)
         return features
@@ -318,19 +199,19 @@ class DataFaultDetector:
     def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[DataFault]:
         """Return moves that restore a feature to the values that the others predict."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
-        present = ~np.isnan(now)
-        before = _present(self._learned.usual[:, j])
-        middle, center = float(np.median(now[present])), self._center[j]
-        shift = float(np.median((now - expected)[present]) - center)
+        is_known = ~np.isnan(now)
+        before = present(self._learned.usual[:, j])
+        middle, center = float(np.median(now[is_known])), self._center[j]
+        shift = float(np.median((now - expected)[is_known]) - center)
         moves = [(1.0, shift)]
         for usual, at in (  # from its own distribution, and as predicted from the others
-            (_spread(before), float(np.median(before))),
+            (spread(before), float(np.median(before))),
             (
-                float(np.hypot(_spread(_present(expected)), self._spread[j])),
+                float(np.hypot(spread(present(expected)), self._spread[j])),
                 float(np.nanmedian(expected)) + center,
             ),
         ):
-            if usual > 0 and (scale := _spread(now[present]) / usual) > 0:
+            if usual > 0 and (scale := spread(now[is_known]) / usual) > 0:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
@@ -341,7 +222,7 @@ class DataFaultDetector:
         ]
 
     def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
-        return {j: self._distance(j, _present(residuals)) for j, residuals in residuals_of.items()}
+        return {j: self._distance(j, present(residuals)) for j, residuals in residuals_of.items()}
 
     def _distance(self, j: int, now: Vector) -> float:
         """Return the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
@@ -350,31 +231,6 @@ class DataFaultDetector:
             return 0.0
         point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._overdispersion[j]))
         return ks_distance(before, np.sort(now)) / point
-
-
-def _printable(category: object) -> str:
-    """Shorten a value from a request and replace control characters, which databases and mail refuse."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])
-
-
-def _present(values: Vector) -> Vector:
-    return values[~np.isnan(values)]
-
-
-def _spread(values: Vector) -> float:
-    """Return the width of the middle 80 %, scaled to the standard deviation of a normal distribution."""
-    if not len(values):
-        return 0.0
-    low, high = np.quantile(values, [0.1, 0.9])
-    return float((high - low) / 2.563)
-
-
-def ks_distance(a: Vector, b: Vector) -> float:
-    """Return the Kolmogorov–Smirnov distance of two sorted samples."""
-    values = np.concatenate([a, b])
-    in_a = np.searchsorted(a, values, side="right") / len(a)
-    in_b = np.searchsorted(b, values, side="right") / len(b)
-    return float(np.abs(in_a - in_b).max())
 
 
 def overdispersion(values: Vector, blocks: int = 20) -> float:
@@ -390,7 +246,7 @@ def overdispersion(values: Vector, blocks: int = 20) -> float:
     Returns:
         1 for independent rows (never less), more if neighboring rows are alike.
     """
-    values = _present(np.asarray(values, dtype=np.float64))
+    values = present(np.asarray(values, dtype=np.float64))
     size = len(values) // blocks
     if size < 2 or not values.var() > 0:
         return 1.0

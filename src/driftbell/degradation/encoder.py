@@ -71,6 +71,10 @@ class Encoder:
                 out[:, place] = np.clip(values, -MAX_ABSOLUTE, MAX_ABSOLUTE)
         return out
 
+    def categories(self, place: int) -> tuple[str, ...]:
+        """Return the categories of a feature in the reference, by their code; none of a numeric one."""
+        return tuple(self._codes.get(self.names[place], ()))
+
     def unseen(self, columns: Columns, place: int) -> tuple[NDArray[np.bool_], list[str | None]] | None:
         """Return the rows with a category that the reference lacks, and the texts; None for numbers."""
         name = self.names[place]

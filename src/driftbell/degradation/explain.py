@@ -12,12 +12,12 @@ import numpy as np
 
 from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
-from driftbell.degradation.data_faults import ks_distance
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
 from driftbell.degradation.reference_models import Answers, Vector, one_thread
+from driftbell.degradation.samples import ks_distance
 from driftbell.phrases import count_of, format_value, join_names
 from driftbell.records import (
     BlockExplanation,

@@ -80,7 +80,7 @@ def degradation_families(degradation: Degradation) -> Iterable[Metric]:
         yield from _with_bounds(name, description, {(): degradation.stated_loss}, labels=[])
     elif degradation.stated_loss:
         description = "Estimated loss of the metric that alarms are about, against the reference"
-        losses = {(metric,): degradation.stated_loss}
+        losses: dict[tuple[str, ...], Interval] = {(metric,): degradation.stated_loss}
         yield from _with_bounds("driftbell_metric_loss", description, losses, labels=["metric"])
     if degradation.smallest_loss is not None and metric not in DEFAULT_METRICS:
         smallest = GaugeMetricFamily(

@@ -14,7 +14,6 @@ from driftbell.config.settings import Settings, log_database
 from driftbell.errors import StoreError
 from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
-from driftbell.records import Task
 from driftbell.server.auth.guard import Access
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.site_guard import SiteGuard

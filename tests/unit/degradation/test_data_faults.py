@@ -13,11 +13,11 @@ from tests.degradation_tasks import FAULTS, answers, evidence, some, table
 from driftbell.degradation.data_faults import (
     DataFaultDetector,
     Diagnosis,
-    ks_distance,
     overdispersion,
 )
 from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models, one_thread
+from driftbell.degradation.samples import ks_distance
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,199 @@
+"""Broken values of a block: nulls, new categories, values out of range, and frozen values."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_models import ReferenceModels, Vector
+from driftbell.degradation.samples import present
+from driftbell.degradation.stuck_values import Expected, is_stuck
+from driftbell.phrases import format_value
+from driftbell.records import Columns
+from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_texts
+
+LEVEL = 1e-6
+"""A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
+the level is shared among them (Bonferroni)."""
+
+FEATURES = 6
+
+MIN_EXCESS = 0.03
+"""Minimum share of broken rows of a broken feature, in addition to the reference's share."""
+
+RANGE_MARGIN = 0.1
+"""A value is out of range if it exceeds the reference's range by this share of the range."""
+
+MIN_FROZEN = 0.08
+"""A feature is frozen if at least this share of additional rows has one value."""
+
+MAX_CATEGORY_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class DataFault:
+    """A data fault of one feature.
+
+    Attributes:
+        place: index of the feature.
+        rows: mask of the affected rows, shape (n,).
+        words: description of the values.
+        scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
+        offset: additive part of the repair.
+        excess: for broken values, their share of the rows minus the usual share.
+        chance: probability of as many such rows by chance.
+        kind: of the affected rows; see `ColumnCondition`.
+        low: see `kind`.
+        high: see `kind`.
+        novelty: `unseen` categories or values `outside` the range, which the reference says nothing about.
+        outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
+    """
+
+    place: int
+    rows: NDArray[np.bool_]
+    words: str
+    scale: float = 0.0
+    offset: float = 0.0
+    excess: float = 0.0
+    chance: float = 1.0
+    outliers: bool = False
+    novelty: str = ""
+    kind: str = "any"
+    low: float = 0.0
+    high: float = 0.0
+
+
+class BrokenValues:
+    """Search for values of a block that are far more frequent than in the reference, in all features.
+
+    Args:
+        learned: models fitted on the reference.
+        calendar: indices of features that time moves on: they have new and repeated values without a fault.
+    """
+
+    def __init__(self, learned: ReferenceModels, calendar: Collection[int] = ()) -> None:
+        self._learned, self._calendar = learned, frozenset(calendar)
+        self._rows = len(learned.usual)
+        names = learned.encoder.names
+        self._numeric = np.array(learned.encoder.numeric, dtype=bool)
+        self._level = LEVEL * FEATURES / max(FEATURES, len(names))
+        values = [present(learned.usual[:, j]) for j in range(len(names))]
+        self._lows = np.array([v.min() if len(v) else np.nan for v in values])
+        self._highs = np.array([v.max() if len(v) else np.nan for v in values])
+
+    def __call__(self, columns: Columns, matrix: Matrix) -> list[DataFault]:
+        """Return the faults of a block.
+
+        Args:
+            columns: its features by name, n rows.
+            matrix: the same, encoded.
+        """
+        return [fault for j in self._suspicious(matrix) for fault in self._broken(columns, matrix, j)]
+
+    def _suspicious(self, matrix: Matrix) -> list[int]:
+        """Return the features, of all, that may have enough broken values for a fault, at a low cost."""
+        margin = RANGE_MARGIN * (self._highs - self._lows)
+        nulls = np.isnan(matrix)
+        out = (matrix < self._lows - margin) | (matrix > self._highs + margin)
+        step = max(1, math.ceil(MIN_FROZEN * len(matrix)) - 1)
+        ordered = np.sort(matrix, axis=0)
+        repeated = (ordered[step:] == ordered[:-step]).any(axis=0)
+        many = (nulls.mean(axis=0) >= MIN_EXCESS) | (out.mean(axis=0) >= MIN_EXCESS)
+        return [int(j) for j in np.flatnonzero(many | (repeated & self._numeric))]
+
+    def _broken(self, columns: Columns, matrix: Matrix, j: int) -> list[DataFault]:
+        before, now = self._learned.usual[:, j], matrix[:, j]
+        unseen = self._learned.encoder.unseen(columns, j)
+        nulls = np.isnan(now)
+        faults = []
+        if unseen is not None and j in self._calendar:
+            nulls &= ~unseen[0]
+        elif unseen is not None:
+            new, cells = unseen
+            nulls &= ~new
+            counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
+            words = ""
+            for category, count in counts.most_common(1):
+                words = f"new category '{_printable(category)}' {count / len(now):.0%}"
+            unseen_faults = self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
+            faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
+        usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
+        words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
+        faults += [replace(f, kind="null") for f in self._excess_faults(j, nulls, usual, words)]
+        if self._learned.encoder.numeric[j] and j not in self._calendar:
+            faults += [replace(f, outliers=True) for f in self._outliers(matrix, j)]
+        return faults
+
+    def _outliers(self, matrix: Matrix, j: int) -> list[DataFault]:
+        before, now = self._learned.usual[:, j], matrix[:, j]
+        usual = present(before)
+        values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
+        if not len(usual) or not len(values):
+            return []
+        low, high = float(usual.min()), float(usual.max())
+        margin = RANGE_MARGIN * (high - low)
+        out = (now < low - margin) | (now > high + margin)
+        outside = ((now < low) | (now > high)).mean()
+        words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
+        faults = [
+            replace(fault, novelty="outside", kind="outside", low=low - margin, high=high + margin)
+            for fault in self._excess_faults(j, out, 0, words)
+        ]
+        if self._learned.encoder.names[j] in self._learned.bucketed:  # many values are logged as one number
+            return faults
+        value = _more_frequent(np.sort(usual), values, counts, len(now))
+        frozen = now == value
+        words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
+        usual_rows = int((before == value).sum())
+        stuck = self._excess_faults(j, frozen, usual_rows, words, min_excess=MIN_FROZEN)
+        if stuck and is_stuck(before, now, value, self._expected(matrix, j)):
+            faults += [replace(f, kind="frozen", low=value) for f in stuck]
+        return faults
+
+    def _expected(self, matrix: Matrix, j: int) -> Expected | None:
+        """Return a feature as the others predict it, if a model of it has been fitted."""
+        if j not in self._learned.expected:
+            return None
+        return Expected(self._learned.expected[j], self._learned.expect(j, matrix))
+
+    def _excess_faults(
+        self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
+    ) -> list[DataFault]:
+        """Return a fault if a block has significantly more such rows than the 99 % limit of the rate."""
+        count, n = int(np.count_nonzero(rows)), len(rows)
+        excess = count / n - before / self._rows
+        if excess < min_excess:
+            return []
+        rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
+        chance = float(scipy.stats.binom.sf(count - 1, n, rate))
+        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < self._level else []
+
+
+def _more_frequent(usual: Vector, values: Vector, counts: NDArray[np.intp], rows: int) -> float:
+    """Return the value of a block with the largest additional share of the rows."""
+    before = np.searchsorted(usual, values, side="right") - np.searchsorted(usual, values, side="left")
+    return float(values[np.argmax(counts / rows - before / len(usual))])
+
+
+def calendar_columns(learned: ReferenceModels) -> dict[int, str]:
+    """Return the kind of each feature that is a part of the calendar or a counter, by its index."""
+    encoder = learned.encoder
+    kinds = {}
+    for j, (name, numeric) in enumerate(zip(encoder.names, encoder.numeric, strict=True)):
+        if numeric:
+            kinds[j] = calendar_kind(name, learned.matrix[:, j])
+        else:
+            kinds[j] = calendar_kind_of_texts(encoder.categories(j))
+    return {j: kind for j, kind in kinds.items() if kind}
+
+
+def _printable(category: object) -> str:
+    """Shorten a value from a request and replace control characters, which databases and mail refuse."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])

@@ -1,0 +1,119 @@
+"""Frozen values: whether a source repeats a value, or a moved distribution has more of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.degradation.samples import ks_distance
+
+Vector = NDArray[np.float64]
+
+FIVE_PERCENT = 1.36
+"""The 5 % point of the two-sample Kolmogorov–Smirnov distance, in units of sqrt(1/n + 1/m)."""
+
+MAX_DISTANCE = 1.2
+"""The other rows look like the reference up to this distance, in units of the 5 % point."""
+
+MAX_RATIO = 0.4
+"""Or if they differ in fewer rows than this share of the additional rows with the value."""
+
+MIN_DISTINCT = 3
+"""With fewer other values in the reference, the other rows show nothing."""
+
+MIN_END_SHARE = 0.02
+"""A value at an end of the range that this share of the reference has, such as zero, may become more frequent
+while all other values keep their shares."""
+
+CONSTANT = 0.98
+"""A feature with this share of one value is constant, whatever the other rows look like."""
+
+MIN_CONTINUOUS = 0.5
+"""A feature is continuous if at least this share of the values of the reference differ."""
+
+MIN_RELATED_ROWS = 20
+MAX_ERROR = 0.25
+"""Largest standard error of the share of rows without their usual relation to the other features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A feature as the others predict it.
+
+    Attributes:
+        before: of each row of the reference, shape (n,).
+        now: of each row of a block, shape (m,).
+    """
+
+    before: Vector
+    now: Vector
+
+
+def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | None = None) -> bool:
+    """Return whether a frequent value of a block is a frozen one.
+
+    The source of a frozen value repeats it in some rows and sends the other rows unchanged, so the others
+    look like the reference: their Kolmogorov–Smirnov distance is small. If the whole distribution moves, they
+    do not. At an end of the range, such as zero, a value can become more frequent alone. There, the rows must
+    have lost their relation to the other features.
+
+    Args:
+        before: the feature in the reference, NaN for null, shape (n,).
+        now: the feature in a block, shape (m,).
+        value: the value, which is significantly more frequent in the block.
+        expected: the feature as the others predict it; None if they do not.
+
+    >>> rng = np.random.default_rng(0)
+    >>> counts, fewer = rng.poisson(4.0, 2000), rng.poisson(2.5, 500)
+    >>> is_stuck(counts, fewer, 2.0)
+    False
+    >>> is_stuck(counts, np.where(np.arange(500) % 4, rng.poisson(4.0, 500), 2.0), 2.0)
+    True
+    """
+    usual, newest = before[~np.isnan(before)], now[~np.isnan(now)]
+    share_before, share = float(np.mean(usual == value)), float(np.mean(newest == value))
+    distinct = np.unique(usual)
+    if share >= CONSTANT:
+        return True
+    is_rare = share_before * len(usual) <= 1
+    if is_rare and len(distinct) >= MIN_CONTINUOUS * len(usual):
+        return True  # nothing but a frozen source repeats one of the values of a continuous feature
+    others, newest_others = np.sort(usual[usual != value]), np.sort(newest[newest != value])
+    if len(np.unique(others)) < MIN_DISTINCT:
+        return False
+    is_lost = None if expected is None else _has_lost_relation(before, now, value, expected)
+    if is_lost is not None:
+        return is_lost
+    is_end = value in (distinct[0], distinct[-1]) and share_before >= MIN_END_SHARE
+    if is_end:
+        return False
+    distance = ks_distance(others, newest_others)
+    unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
+    excess = (share - share_before) / (1 - share_before)
+    return distance <= MAX_DISTANCE * unit or distance * (1 - share) <= MAX_RATIO * excess
+
+
+def _has_lost_relation(before: Vector, now: Vector, value: float, expected: Expected) -> bool | None:
+    """Return whether the additional rows with a value are random rows; None if nobody can tell.
+
+    In rows that have the value by themselves, the other features predict it as in the reference's rows with
+    it. In frozen rows they predict what they predict in all rows.
+    """
+    with_value, has_it = before == value, now == value
+    if min(with_value.sum(), has_it.sum()) < MIN_RELATED_ROWS:
+        return None
+    own, all_rows, newest = expected.before[with_value], expected.before, expected.now[has_it]
+    difference = float(all_rows.mean() - own.mean())
+    if not difference:
+        return None
+    error = float(np.hypot(newest.std() / np.sqrt(len(newest)), own.std() / np.sqrt(len(own))))
+    if error > MAX_ERROR * abs(difference):
+        return None
+    share_before, share = float(with_value.mean()), float(has_it.mean())
+    frozen = (share - share_before) / (1 - share_before) / share  # share of these rows, if it is frozen
+    lost = float(newest.mean() - own.mean()) / difference
+    if frozen < 4 * error / abs(difference):
+        return None
+    return lost > frozen / 2

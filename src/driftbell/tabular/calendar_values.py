@@ -1,0 +1,202 @@
+"""Columns that time moves on by itself: parts of the calendar, times, and counters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+MIN_ROWS = 50
+"""Fewer values do not show that they follow the order of the rows."""
+
+MAX_STARTS = 1 / 3
+"""At most this share of the changes of a part of the calendar go down, all of them back to the start."""
+
+MIN_STEPS = 4
+
+MIN_DIFFERENT, MIN_DIFFERENT_IDS = 0.95, 0.25
+"""Share of different values of a counter, and of numbers that are called ids."""
+
+MAX_GAPS = 3.0
+"""A shuffled counter fills its range up to this factor."""
+
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+
+EPOCH = (1e9, 2.2e9)
+"""Unix seconds of 2001 to 2039."""
+
+MAX_EPOCH_RATIO = 1.4
+EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
+
+COUNTER = "counter"
+TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the calendar: words of a column's name, and its smallest and largest value."""
+
+    words: frozenset[str]
+    low: int
+    high: int
+
+
+_PARTS = {
+    "month": _Part(frozenset({"month", "mnth", "mon", "monat", "mois", "mes"}), 0, 12),
+    "hour": _Part(frozenset({"hour", "hr", "hh", "stunde", "heure", "hora"}), 0, 24),
+    "day of the week": _Part(frozenset({"weekday", "wday", "dow", "dayofweek", "wochentag"}), 0, 7),
+    "day of the month": _Part(frozenset({"day", "dom", "mday", "dayofmonth", "tag", "jour"}), 1, 31),
+    "day of the year": _Part(frozenset({"dayofyear", "yday", "doy"}), 0, 366),
+    "week": _Part(frozenset({"week", "weekofyear", "isoweek", "kw", "woche"}), 0, 53),
+    "quarter": _Part(frozenset({"quarter", "qtr"}), 1, 4),
+    "season": _Part(frozenset({"season"}), 0, 4),
+    "minute": _Part(frozenset({"minute"}), 0, 60),
+    "second": _Part(frozenset({"second"}), 0, 60),
+    "year": _Part(frozenset({"year", "yr", "yyyy", "jahr"}), FIRST_YEAR, LAST_YEAR),
+}
+_TIMES = frozenset({"time", "timestamp", "ts", "epoch", "unixtime", "unix", "date", "datetime", "dt"})
+_COUNTERS = frozenset({"id", "index", "idx", "row", "rownum", "rownumber", "seq", "sequence", "counter"})
+_PREFIXES = frozenset({"of", "the", "in", "pickup", "dropoff", "request", "event", "order", "calendar"})
+"""Words beside that of the part; with others, such as in `years_employed` or `day_charge`, it is another."""
+
+_UNITS = frozenset({"day", "week", "month", "year"})
+_MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
+_MONTHS += ["august", "september", "october", "november", "december"]
+_DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_DATE = re.compile(
+    r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?|(19|20)\d\d-?Q[1-4]"
+)
+
+
+def calendar_kind(name: str, values: Vector) -> str:
+    """Return which part of the calendar a column of numbers is, `time` or `counter`; "" for any other.
+
+    New values of such a column are no fault, and one value for a while is none either. The kind is decided
+    from the values, and from their order or the name of the column: integers from 1 to 12 alone are no month.
+
+    Args:
+        name: of the column.
+        values: in the order of the rows, which may be shuffled; NaN is ignored.
+
+    >>> calendar_kind("mnth", np.arange(100) % 12 + 1.0), calendar_kind("x7", np.arange(100) // 5 % 12 + 1.0)
+    ('month', 'month')
+    >>> calendar_kind("x7", np.random.default_rng(0).integers(1, 13, 500).astype(float))
+    ''
+    >>> calendar_kind("t", 1.7e9 + 60 * np.arange(100.0)), calendar_kind("order", np.arange(5000.0, 5100))
+    ('time', 'counter')
+    >>> calendar_kind("price", np.sort(np.random.default_rng(0).lognormal(3, 1, 500)))
+    ''
+    """
+    present = values[np.isfinite(values)]
+    if not len(present):
+        return ""
+    words = _words(name)
+    if _are_times(present) or (words & _TIMES and _is_rising(present) and _distinct(present) > MIN_STEPS):
+        return TIME
+    if (present != np.round(present)).any():
+        return ""
+    low, high = float(present.min()), float(present.max())
+    for kind, part in _PARTS.items():
+        named = _is_named(words, part.words) and part.low <= low and high <= part.high
+        if named or (kind == "year" and words <= part.words and low >= 0 and high <= 60):
+            return kind
+    if _is_counter(present, words):
+        return COUNTER
+    if len(present) >= MIN_ROWS and _follows_order(present):
+        return next((k for k, part in _PARTS.items() if part.low <= low and high <= part.high), "")
+    return ""
+
+
+def calendar_kind_of_texts(categories: Iterable[str]) -> str:
+    """Return which part of the calendar a column of texts is, or `time` for dates; "" for any other.
+
+    >>> calendar_kind_of_texts(["Jan", "Feb", "Dec"]), calendar_kind_of_texts(["2026-01-02", "2026-01-03"])
+    ('month', 'time')
+    >>> calendar_kind_of_texts(["basic", "pro"]), calendar_kind_of_texts([])
+    ('', '')
+    """
+    texts = {text.strip().lower().rstrip(".") for text in categories}
+    if len(texts) < 2:
+        return ""
+    if texts <= {*_MONTHS, *(month[:3] for month in _MONTHS), "sept"}:
+        return "month"
+    if texts <= {*_DAYS, *(day[:3] for day in _DAYS), "tues", "thur", "thurs"}:
+        return "day of the week"
+    return TIME if all(_DATE.fullmatch(text.upper()) for text in texts) else ""
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return the words of a name: `dayOfWeek` and `day_of_week` have the same."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return frozenset(re.findall(r"[a-z]+", spaced.lower()))
+
+
+def _is_named(words: frozenset[str], of_part: frozenset[str]) -> bool:
+    joined = {"dayofweek", "dayofyear", "dayofmonth", "weekofyear"} & of_part
+    if any(words == frozenset(re.findall("day|week|month|year|of", name)) for name in joined):
+        return True
+    others = _PREFIXES | _UNITS if "of" in words else _PREFIXES
+    return bool(words & of_part) and words - of_part <= others
+
+
+def _distinct(values: Vector) -> int:
+    return len(np.unique(values))
+
+
+def _is_rising(values: Vector) -> bool:
+    return bool((np.diff(values) >= 0).all())
+
+
+def _are_times(values: Vector) -> bool:
+    """Return whether all values are Unix times of one period, or dates written as the number 20261231."""
+    low, high = float(values.min()), float(values.max())
+    if _distinct(values) <= MIN_STEPS:
+        return False
+    if (
+        any(EPOCH[0] * u <= low and high <= EPOCH[1] * u for u in EPOCH_UNITS)
+        and high <= MAX_EPOCH_RATIO * low
+    ):
+        return True
+    if not FIRST_YEAR * 10_000 <= low <= high <= LAST_YEAR * 10_000 + 1231 or (values % 1 != 0).any():
+        return False
+    return all(_is_date(int(value)) for value in np.unique(values).tolist())
+
+
+def _is_date(number: int) -> bool:
+    try:
+        date(number // 10_000, number // 100 % 100, number % 100)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_counter(values: Vector, words: frozenset[str]) -> bool:
+    """Return whether integers rise by even steps in the order of the rows, fill their range, or are ids."""
+    if len(values) < MIN_ROWS:
+        return False
+    distinct = _distinct(values)
+    if "id" in words and distinct >= max(MIN_ROWS, MIN_DIFFERENT_IDS * len(values)):
+        return True
+    if distinct < MIN_DIFFERENT * len(values):
+        return False
+    steps = np.diff(values)
+    if (steps > 0).all() and np.quantile(steps, 0.95) <= MAX_GAPS * np.median(steps):
+        return True
+    return float(np.ptp(values)) <= MAX_GAPS * len(values) or (bool(words & _COUNTERS) and _is_rising(values))
+
+
+def _follows_order(values: Vector) -> bool:
+    """Return whether integers rise with the rows and start again, as those of a calendar."""
+    steps = np.diff(values)
+    moved = steps[steps != 0]
+    if len(moved) < MIN_STEPS:
+        return False
+    down = moved[moved < 0]
+    starts = bool((-down >= (np.ptp(values) + 1) / 2).all()) and len(down) <= MAX_STARTS * len(moved)
+    return starts and (len(down) > 0 or values.min() >= FIRST_YEAR)  # any column may be sorted

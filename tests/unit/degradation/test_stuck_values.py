@@ -1,0 +1,133 @@
+"""A moved distribution is not frozen, and a frozen value is detected, for many shapes of whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tests.degradation_tasks import answers, table
+
+from driftbell.degradation.data_faults import DataFaultDetector
+from driftbell.degradation.reference_models import fit_reference_models, one_thread
+from driftbell.degradation.stuck_values import Expected, is_stuck
+
+Vector = np.ndarray
+Draw = Callable[[np.random.Generator, int], Vector]
+YEARS = np.arange(2015, 2021)
+
+
+def heaped(mean: float, deviation: float, share: float) -> Draw:
+    """Draw ages, of which a share is rounded to tens."""
+
+    def draw(rng: np.random.Generator, rows: int) -> Vector:
+        ages = rng.normal(mean, deviation, rows)
+        return np.where(rng.random(rows) < share, np.round(ages, -1), np.round(ages))
+
+    return draw
+
+
+def rating(*shares: float) -> Draw:
+    return lambda rng, rows: rng.choice(len(shares), rows, p=shares) + 1.0
+
+
+def sparse(share: float) -> Draw:
+    return lambda rng, rows: rng.poisson(4, rows) * (rng.random(rows) < share)
+
+
+SHAPES: dict[str, tuple[Draw, Draw]] = {
+    "fewer counts": (lambda r, n: r.poisson(2, n), lambda r, n: r.poisson(1, n)),
+    "more counts": (lambda r, n: r.poisson(3, n), lambda r, n: r.poisson(5, n)),
+    "rare counts": (lambda r, n: r.poisson(1, n), lambda r, n: r.poisson(0.4, n)),
+    "waiting": (lambda r, n: r.geometric(0.2, n), lambda r, n: r.geometric(0.4, n)),
+    "ages": (
+        lambda r, n: np.round(r.uniform(0, 90, n)),
+        lambda r, n: np.where(r.random(n) < 0.6, r.integers(18, 22, n), np.round(r.uniform(0, 90, n))),
+    ),
+    "heaped ages": (heaped(45, 15, 0.4), heaped(33, 7, 0.4)),
+    "more heaped ages": (heaped(45, 8, 0.1), heaped(45, 8, 0.8)),
+    "years": (
+        lambda r, n: r.choice(YEARS, n),
+        lambda r, n: YEARS[5] - np.minimum(r.geometric(0.6, n) - 1, 5),
+    ),
+    "fewer values": (sparse(0.6), sparse(0.35)),
+    "better ratings": (rating(0.1, 0.15, 0.25, 0.3, 0.2), rating(0.03, 0.05, 0.12, 0.25, 0.55)),
+    "worse ratings": (rating(0.1, 0.15, 0.25, 0.3, 0.2), rating(0.45, 0.25, 0.15, 0.1, 0.05)),
+    "yes and no": (lambda r, n: r.random(n) < 0.3, lambda r, n: r.random(n) < 0.7),
+    "loan lengths": (
+        lambda r, n: np.round(np.clip(r.normal(15, 6, n), 1, 21)),
+        lambda r, n: np.round(np.clip(r.normal(18, 5, n), 1, 21)),
+    ),
+    "rooms": (
+        lambda r, n: np.clip(np.round(r.normal(3, 1, n)), 1, 8),
+        lambda r, n: np.clip(np.round(r.normal(2, 0.8, n)), 1, 8),
+    ),
+}
+
+
+def mode(before: Vector, now: Vector) -> float:
+    """Return the value that is more frequent than before by the largest share."""
+    values, counts = np.unique(now, return_counts=True)
+    usual = [np.mean(before == value) for value in values]
+    return float(values[np.argmax(counts / len(now) - usual)])
+
+
+@pytest.mark.parametrize("rows", [500, 1000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_moved_distribution_is_not_frozen(shape: str, rows: int) -> None:
+    usual, moved = SHAPES[shape]
+    rng = np.random.default_rng(1)
+    results = []
+    for _ in range(20):
+        before, now = usual(rng, 2000).astype(float), moved(rng, rows).astype(float)
+        results.append(is_stuck(before, now, mode(before, now)))
+    assert not any(results)
+
+
+@pytest.mark.parametrize("rows", [200, 500, 1000])
+@pytest.mark.parametrize("shape", sorted(set(SHAPES) - {"yes and no"}))
+def test_a_value_that_a_fifth_of_the_rows_have_is_frozen(shape: str, rows: int) -> None:
+    usual, _ = SHAPES[shape]
+    rng = np.random.default_rng(2)
+    results = []
+    for _ in range(20):
+        before, now = usual(rng, 2000).astype(float), usual(rng, rows).astype(float)
+        inner = np.unique(before)[1:-1]  # an end may become more frequent by itself
+        value = float(rng.choice(inner))
+        results.append(is_stuck(before, np.where(rng.random(rows) < 0.2, value, now), value))
+    assert np.mean(results) >= 0.95
+
+
+def test_an_end_of_the_range_is_frozen_if_its_rows_lost_their_relation_to_the_other_features() -> None:
+    rng = np.random.default_rng(3)
+    rate, rate_now = rng.gamma(2, 1, 2000), rng.gamma(2, 1, 500)
+    before, now = rng.poisson(rate).astype(float), rng.poisson(rate_now).astype(float)
+    frozen = np.where(rng.random(500) < 0.25, 0.0, now)
+    assert not is_stuck(before, frozen, 0.0)
+    assert is_stuck(before, frozen, 0.0, Expected(rate, rate_now))
+    fewer = rng.gamma(2, 0.5, 500)
+    assert not is_stuck(before, rng.poisson(fewer).astype(float), 0.0, Expected(rate, fewer))
+
+
+def test_a_constant_feature_is_frozen() -> None:
+    before = np.random.default_rng(4).choice([0.0, 1.0], 1000)
+    assert is_stuck(before, np.ones(500), 1.0)
+    assert not is_stuck(before, (np.arange(500) % 10 > 0).astype(float), 1.0)
+
+
+def test_the_detector_names_the_frozen_value_even_if_another_is_more_frequent() -> None:
+    columns, truth = table(2000, 0)
+    rng = np.random.default_rng(5)
+    columns["visits"] = rng.poisson(1.0, 2000).astype(float)
+    now, _ = table(500, 1)
+    visits = rng.poisson(1.0, 500).astype(float)
+    with one_thread():
+        learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+        detector = DataFaultDetector(learned)
+        for values, words in (
+            (visits, []),
+            (np.where(np.arange(500) % 4, visits, 3.0), ["frozen at 3 in 2"]),
+        ):
+            block = now | {"visits": values}
+            diagnosis = detector.diagnose(block, learned.encoder(block, 500), answers(block))
+            assert [f.words[:16] for f in diagnosis.faults] == words if words else diagnosis is None

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_texts
+
+DAYS = np.arange("2024-01-01", "2026-01-01", dtype="datetime64[D]")
+MONTHS = DAYS.astype("datetime64[M]").astype(int) % 12 + 1.0
+YEARS = 1970.0 + DAYS.astype("datetime64[Y]").astype(int)
+DAY = 1.0 + (DAYS - DAYS.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+WEEKDAY = (DAYS.astype(int) + 3) % 7.0
+HOURS = np.arange(1000) // 3 % 24.0
+RNG = np.random.default_rng(0)
+
+
+def shuffled(values: np.ndarray) -> np.ndarray:
+    return RNG.permutation(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("x1", MONTHS, "month"),
+        ("mnth", shuffled(MONTHS), "month"),
+        ("PickupMonth", shuffled(MONTHS), "month"),
+        ("x2", HOURS, "hour"),
+        ("hr", shuffled(HOURS), "hour"),
+        ("hour_of_day", shuffled(HOURS), "hour"),
+        ("dayOfWeek", shuffled(WEEKDAY), "day of the week"),
+        ("day_of_week", shuffled(WEEKDAY), "day of the week"),
+        ("day", shuffled(DAY), "day of the month"),
+        ("x3", YEARS, ""),
+        ("year", shuffled(YEARS), "year"),
+        ("yr", shuffled(YEARS - 2024), "year"),
+        ("x4", 1.7e9 + 3600.0 * np.arange(500), "time"),
+        ("x5", shuffled(1.7e12 + 3_600_000.0 * np.arange(500)), "time"),
+        ("x6", shuffled(np.array([int(str(d).replace("-", "")) for d in DAYS], dtype=float)), "time"),
+        ("instant", np.arange(1.0, 501), "counter"),
+        ("row", shuffled(np.arange(500.0)), "counter"),
+        ("customer_id", shuffled(RNG.integers(10_000, 90_000, 800).astype(float)), "counter"),
+        ("months_employed", shuffled(MONTHS), ""),
+        ("day_charge", RNG.integers(1, 31, 500).astype(float), ""),
+        ("rating", RNG.integers(1, 13, 500).astype(float), ""),
+        ("visits", RNG.poisson(3, 500).astype(float), ""),
+        ("flag", RNG.integers(0, 2, 500).astype(float), ""),
+        ("age", np.sort(RNG.integers(18, 90, 500)).astype(float), ""),
+        ("price", np.sort(np.round(RNG.lognormal(5, 1, 500))), ""),
+        ("model_year", RNG.integers(1990, 2020, 500).astype(float), ""),
+        ("temperature", 20 + 10 * np.sin(np.arange(500) / 40), ""),
+        ("level", np.round(20 + 10 * np.sin(np.arange(500) / 40)), ""),
+        ("revenue", RNG.lognormal(21, 0.5, 500).round(), ""),
+        ("store_id", RNG.integers(1, 30, 500).astype(float), ""),
+        ("month", np.full(100, np.nan), ""),
+        ("empty", np.array([]), ""),
+    ],
+)
+def test_a_part_of_the_calendar_is_known_by_its_values_and_by_order_or_name(
+    name: str, values: np.ndarray, kind: str
+) -> None:
+    assert calendar_kind(name, values) == kind
+
+
+@pytest.mark.parametrize(
+    ("categories", "kind"),
+    [
+        (["Jan", "Feb", "Sept."], "month"),
+        (["Monday", "TUESDAY"], "day of the week"),
+        (["2026-01-02", "2026-01-03T10:00"], "time"),
+        (["2025Q4", "2026Q1"], "time"),
+        (["may", "basic"], ""),
+        (["2026-13-02", "2026-01-03"], ""),
+        (["north", "south"], ""),
+    ],
+)
+def test_texts_of_the_calendar_are_known(categories: list[str], kind: str) -> None:
+    assert calendar_kind_of_texts(categories) == kind
