@@ -35,7 +35,7 @@ from driftbell.records import (
     TargetDrift,
     Verdict,
 )
-from driftbell.records.versions import CHALLENGER, CHAMPION, AliasChange
+from driftbell.records.versions import CHALLENGER, CHAMPION, AliasChange, ModelVersion
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
 from driftbell.server.pages import Pages
@@ -262,10 +262,18 @@ def test_versions_in_use_have_a_row_and_a_page_each(get: Get, log: SqlStore) -> 
     assert by_version[MODEL.version]["since"] == since.isoformat()
 
 
-def test_an_unknown_version_has_no_page(get: Get) -> None:
+def test_an_unknown_version_has_no_page_and_one_without_predictions_an_empty_one(
+    get: Get, log: SqlStore
+) -> None:
+    added = ModelVersion(MODEL.name, "81d0c5e7b2aa", "", {}, (), (), ("a",), "classification", NOON, "ada")
+    log.versions.add(added)
     with pytest.raises(Refused) as refused:
         get("/?version=none")
     assert refused.value.status == 404
+    assert refused.value.detail.endswith("is named 'none'; the versions, newest first: 81d0c5e7b2aa")
+    page = get("/?version=81d0c5e7b2aa")
+    assert page.status_code == 200
+    assert "81d0c5e7b2aa" in page.text
 
 
 def save_judgement(log: SqlStore, judgement: Judgement) -> None:
