@@ -55,7 +55,7 @@ class RowLoss(ABC):
 
     @property
     def is_share(self) -> bool:
-        """Whether the metric is 1 minus the mean loss."""
+        """True if the metric is 1 minus the mean loss."""
         return self.metric.name in SHARE_METRICS
 
     def value(self, mean: float) -> float:
