@@ -163,7 +163,7 @@ class CusumCharts:
             learned.by_features,
             learned.errors,
         )
-        unit = 1.0 if learned.classes else float(learned.errors.max() or smallest_loss)
+        unit = learned.loss.unit(learned.errors) or smallest_loss
         self.baselines: Mapping[str, ErrorBaseline] = {
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),

@@ -166,20 +166,21 @@ def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummar
     baseline = charts.baselines[source]
     learned = charts.learned
     sampling = baseline.standard_error(rows)
-    if source == LABELS and not learned.classes:  # larger errors also scatter more
+    bounds = learned.loss.mean_bounds
+    if source == LABELS and bounds is None:  # larger errors also scatter more
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
     error = math.hypot(sampling, baseline.own_error)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     smallest, largest = -math.inf, math.inf
-    if learned.classes and learned.labelled:  # an error rate is between 0 and 1, also after corrections
-        smallest, largest = -baseline.mean, 1 - baseline.mean
+    if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
+        smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
     high = mean + ONE_SIDED * error
     if source == ESTIMATE:
         high = max(high, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-    bounds = (mean, mean - ONE_SIDED * error, high)
-    return Interval(*(min(max(bound, smallest), largest) for bound in bounds))
+    ends = (mean, mean - ONE_SIDED * error, high)
+    return Interval(*(min(max(end, smallest), largest) for end in ends))
 
 
 def _largest_loss(block: BlockSummary) -> float:

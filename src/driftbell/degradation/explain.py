@@ -15,9 +15,10 @@ from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_coverage import MIN_COVERING
-from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, error_change_text
+from driftbell.degradation.loss_scale import LossScale
+from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
-from driftbell.phrases import count_of, format_points, format_value, join_names
+from driftbell.phrases import count_of, format_value, join_names
 from driftbell.records import (
     BlockExplanation,
     BlockSummary,
@@ -111,15 +112,14 @@ def sentence(
     estimate: DegradationEstimate,
     suspects: Sequence[Suspect],
     segment: str,
-    classes: int,
-    error: float | None = None,
+    scale: LossScale,
 ) -> str:
     """Return the answer in words, with what labels of other rows say."""
     uncovered = estimate.uncovered
     if uncovered is None:
-        return _sentence(estimate, suspects, segment, classes, error)
+        return _sentence(estimate, suspects, segment, scale)
     columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    shown = f"a loss: {_format_loss(uncovered.loss, classes, error)}" if uncovered.loss else "no loss"
+    shown = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
     missing = (
         f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
         f"{shown}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
@@ -127,7 +127,7 @@ def sentence(
     )
     if estimate.verdict is Verdict.WARNING:
         return f"Cannot tell whether the model performs worse. {missing}"
-    return f"{_sentence(estimate, suspects, segment, classes, error)} {missing}"
+    return f"{_sentence(estimate, suspects, segment, scale)} {missing}"
 
 
 def _minute(time: datetime) -> str:
@@ -138,8 +138,7 @@ def _sentence(
     estimate: DegradationEstimate,
     suspects: Sequence[Suspect],
     segment: str,
-    classes: int,
-    error: float | None = None,
+    scale: LossScale,
 ) -> str:
     """Return the answer in one sentence.
 
@@ -147,26 +146,25 @@ def _sentence(
         estimate: result of the charts.
         suspects: columns that probably cause the loss, most likely first.
         segment: the rows with the largest loss, or "".
-        classes: number of classes; 0 for a regression.
-        error: mean absolute error of a regression before the change; None if it is unknown.
+        scale: of losses.
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
-        reason = blind_clause(estimate.blind, classes, error)
+        reason = blind_clause(estimate.blind, scale)
         return f"Cannot tell whether the model performs worse: {reason}{_which(suspects)}."
     if estimate.unproven:
-        loss = _format_loss(estimate.unproven.loss, classes, error)
+        loss = scale.text(estimate.unproven.loss)
         return (
             f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
             "chance; if it lasts, an alarm is raised."
         )
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
-    loss = _format_loss(estimate.loss, classes, error) if estimate.loss else ""
+    loss = scale.text(estimate.loss) if estimate.loss else ""
     since = since_clause(estimate.change_point)
     which = _which(suspects)
     basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
     if estimate.recovered:
-        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
         return f"The newest labels show no loss any more: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"the estimated loss is {loss} {since}, but " if loss else ""
@@ -174,27 +172,27 @@ def _sentence(
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
             "Evidence of a loss has accumulated, and the estimate cannot tell whether it goes on: "
-            f"{blind_clause(estimate.blind, classes, error)}{which}."
+            f"{blind_clause(estimate.blind, scale)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
-        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
-            f"much: {blind_clause(estimate.blind, classes, error)}{which}{where}."
+            f"much: {blind_clause(estimate.blind, scale)}{which}{where}."
         )
     if not loss:
         return (
             f"The model probably performs worse, because inputs look broken {since}: the estimate without "
             f"labels cannot tell how much{which}{where}."
         )
-    worse = f"The model loses {loss}" if classes else f"The model performs worse: {loss}"
+    worse = f"The model {'loses' if scale.metric in POINT_METRICS else 'performs worse:'} {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
 
 
@@ -204,16 +202,8 @@ def _which(suspects: Sequence[Suspect]) -> str:
     return f"; suspect columns: {causes}" if causes else ""
 
 
-def _lost(loss: str, classes: int) -> str:
-    return f"the model lost {loss}" if classes else f"the model performed worse: {loss}"
-
-
-def _format_loss(loss: Interval, classes: int, error: float | None) -> str:
-    """Format a loss with an interval above zero; a small one keeps two digits."""
-    if not classes:
-        return error_change_text(error, loss)
-    value, low, high = map(format_points, (loss.value, loss.low, loss.high))
-    return f"{value} points of accuracy (90 % interval: {low} to {high})"
+def _lost(loss: str, scale: LossScale) -> str:
+    return f"the model {'lost' if scale.metric in POINT_METRICS else 'performed worse:'} {loss}"
 
 
 def since_clause(change: ChangePoint) -> str:

@@ -34,14 +34,16 @@ from driftbell.records import (
 
 
 def test_a_loss_is_in_points_or_in_units_of_the_error() -> None:
-    assert format_loss(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert format_loss(degradations.ALARM) == (
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6), 95.3 % → 91.1 %"
+    )
     assert format_loss(degradations.WARNING) == "unknown", "a loss that may be none"
     error = replace(
         degradations.ALARM,
         performance=Performance("mean absolute error"),
         estimated_loss=Interval(1.25, 0.5, 2.0),
     )
-    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
+    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.50 to 2.00)"
     assert format_loss(replace(degradations.ALARM, estimated_loss=None)) == "unknown"
 
 
@@ -68,11 +70,11 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
         Verdict.ALARM, f"{degradations.ALARM.sentence} Drift in a.", degradation=degradations.ALARM
     )
     assert headline(both) == (
-        "The model probably performs worse: 4.2 points of accuracy lost.",
+        "The model probably performs worse: accuracy 95.3 % → 91.1 %.",
         "Drift in a.",
     )
     error = replace(degradations.ALARM, performance=Performance("mean absolute error"))
-    assert headline(replace(both, degradation=error))[0].endswith(": 0.042 more mean absolute error.")
+    assert headline(replace(both, degradation=error))[0].endswith(": 0.0420 more mean absolute error.")
     fine = Judgement(Verdict.OK, "No drift.", degradation=degradations.OK)
     assert headline(fine) == headline(replace(fine, degradation=None)) == ("No drift.", "")
     alone = Judgement(Verdict.UNKNOWN, degradations.UNKNOWN.sentence, degradation=degradations.UNKNOWN)
@@ -98,7 +100,7 @@ def test_what_labels_measured_is_not_called_probable(claim: str, probably: bool)
     sentence = f"{claim}, since 2026-01-31 10:20 UTC; suspect columns: {suspects}."
     alarm = Judgement(Verdict.ALARM, sentence, degradation=replace(degradations.ALARM, sentence=sentence))
     assert headline(alarm)[0] == (
-        f"The model {'probably performs' if probably else 'performs'} worse: 4.2 points of accuracy lost."
+        f"The model {'probably performs' if probably else 'performs'} worse: accuracy 95.3 % → 91.1 %."
     )
 
 
