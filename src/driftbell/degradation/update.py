@@ -88,7 +88,13 @@ def update(
     state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
         explanation = explain_block(
-            charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.explained
+            charts,
+            block,
+            rows.columns,
+            rows.answers,
+            rows.ids,
+            in_detail=estimate.explained,
+            before=state.explanation.suspects,
         )
         state = msgspec.structs.replace(state, explanation=explanation)
     return state, _degradation(charts, state, estimate, waiting=0 if block else len(rows.answers))

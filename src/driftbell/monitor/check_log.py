@@ -44,5 +44,5 @@ def log_check(check: Check) -> None:
         estimated_loss=round(loss.value, 4) if loss else None,
         estimated_loss_interval=[round(loss.low, 4), round(loss.high, 4)] if loss else None,
         daily_cost=daily_cost_view(degradation.daily_cost) if degradation else None,
-        suspects=[suspect.column for suspect in degradation.suspects] if degradation else [],
+        suspects=list(degradation.suspect_columns) if degradation else [],
     )

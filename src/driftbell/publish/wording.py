@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
+from driftbell.degradation.cause_texts import name_cause
 from driftbell.degradation.metric_texts import (
     ESTIMATED,
     POINT_METRICS,
@@ -159,7 +160,7 @@ def describe_suspects(degradation: Degradation) -> list[str]:
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        f"{truncate(name_cause(s))}, {s.share:.0%}".replace("%", " % of the evidence")
         + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MAX_SUSPECTS]
     ]

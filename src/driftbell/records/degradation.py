@@ -61,11 +61,18 @@ class Suspect:
         column: its name.
         share: share of the evidence, 0 to 1.
         words: description of its values, such as `frozen at 5.1`.
+        together: names of other columns that changed together with it, for the same reason.
     """
 
     column: str
     share: float
     words: str
+    together: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the column and of those that changed together with it."""
+        return (self.column, *self.together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +186,11 @@ class Degradation:
     closing: bool = False
     smallest_loss: float | None = None
     daily_cost: DailyCost | None = None
+
+    @property
+    def suspect_columns(self) -> tuple[str, ...]:
+        """Names of all suspect columns, most likely first."""
+        return tuple(dict.fromkeys(column for suspect in self.suspects for column in suspect.columns))
 
     @property
     def stated_loss(self) -> Interval | None:
