@@ -1,4 +1,4 @@
-"""What an alarm costs per day: its loss per prediction times the predictions of the last 24 hours."""
+"""Cost of an alarm per day: its loss per prediction times the predictions of the last 24 hours."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class DailyCost:
-    """What a loss costs per day.
+    """Cost of a loss per day.
 
     Attributes:
         predictions: number of predictions of the last 24 hours.
