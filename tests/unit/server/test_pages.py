@@ -157,7 +157,7 @@ def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
 def test_the_list_of_checks_shows_the_headline_of_an_alarm(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
-    assert "The model probably performs worse: 4.2 points of accuracy lost." in listed
+    assert "The model probably performs worse: accuracy 95.3 % → 91.1 %." in listed
     assert "petal length" not in listed
 
 
@@ -186,7 +186,7 @@ def test_without_evidently_the_only_report_is_linked(get: Get, log: SqlStore, fo
 def test_an_alarm_without_a_known_loss_shows_no_number(get: Get, log: SqlStore) -> None:
     save(log, replace(degradations.ALARM, estimated_loss=Interval(-0.056, -0.076, -0.036)))
     page = get("/").text
-    assert "points of accuracy lost" not in page
+    assert "performs worse: accuracy" not in page
     assert "<dt>Estimated loss</dt><dd>unknown</dd>" in page
     assert get("/index.json").json()["status"]["last_check"]["degradation"]["estimated_loss"] is None
 
