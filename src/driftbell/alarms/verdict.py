@@ -15,8 +15,8 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
         degradation: whether the model performs worse; None if that is not monitored.
 
     Returns:
-        `alarm` only if the model performs worse; else `warning` if something has changed or indicates
-        degradation; else `unknown` if one of both cannot be judged; else `ok`. The sentence starts with
+        `alarm` only if the model performs worse; else `warning` if something has changed, indicates
+        degradation, or leaves a degradation that only labels can tell; else `unknown` if one of both cannot be judged; else `ok`. The sentence starts with
         degradation if there is any.
     """
     if degradation is None:
@@ -24,7 +24,7 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
     changed = drift.verdict is Verdict.WARNING
     if degradation.verdict is Verdict.ALARM:
         verdict = Verdict.ALARM
-    elif changed or degradation.verdict is Verdict.WARNING:
+    elif changed or degradation.verdict is Verdict.WARNING or degradation.needs_labels:
         verdict = Verdict.WARNING
     elif Verdict.UNKNOWN in (drift.verdict, degradation.verdict):
         verdict = Verdict.UNKNOWN
