@@ -15,9 +15,9 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
         degradation: whether the model performs worse; None if that is not monitored.
 
     Returns:
-        `alarm` only if the model performs worse; else `warning` if something has changed, indicates
-        degradation, or leaves a degradation that only labels can tell; else `unknown` if one of both cannot be judged; else `ok`. The sentence starts with
-        degradation if there is any.
+        `alarm` only if the model performs worse; else `warning` if something has changed or indicates
+        degradation, or if only labels can tell whether there is one; else `unknown` if one of both cannot be
+        judged; else `ok`. The sentence starts with degradation if there is any.
     """
     if degradation is None:
         return drift

@@ -42,7 +42,7 @@ def label_sheet(store: Store, alarm: Alarm) -> str:
 
 
 def check_label_sheet(store: Store, check: Check) -> str:
-    """Return the predictions whose labels settle what a check cannot tell; see `sheet_of`."""
+    """Return the predictions with labels that settle what a check cannot tell; see `sheet_of`."""
     return sheet_of(store, _ids_of(check))
 
 
