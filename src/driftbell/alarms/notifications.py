@@ -11,7 +11,7 @@ from driftbell.records.operation import NEEDS_LABELS
 
 @dataclass(frozen=True, slots=True)
 class NotificationRules:
-    """Which changes are notified.
+    """Rules of notifications.
 
     Attributes:
         cooldown: the shortest time between two notifications, except alarms; zero notifies every change.
