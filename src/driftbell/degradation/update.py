@@ -29,6 +29,7 @@ from driftbell.degradation.label_coverage import (
     LabelRows,
     suspicion_after,
     with_labels,
+    with_unknown_labels,
 )
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
@@ -84,6 +85,7 @@ def update(
         block = charts.examine(rows.columns, rows.answers)
         state = _add_estimate(charts, state, block, rows)
     state = _add_labels(charts, with_labels(charts, state, labels), labels)
+    state = with_unknown_labels(state, labels.unknown)
     estimate = with_blind_spots(state, decide(charts, state))
     state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
