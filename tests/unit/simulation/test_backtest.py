@@ -34,7 +34,7 @@ def test_scores_that_all_move_together_are_a_small_loss_of_roc_auc() -> None:
     x, noise = rng.normal(size=6000), rng.normal(size=6000)
     truth = np.where(1.5 * x + rng.logistic(size=6000) > 1, "yes", "no")
     moved = np.arange(6000) >= 4000
-    p = 1 / (1 + np.exp(-(1.5 * x - 1 - moved * (2 + noise))))
+    p = 1 / (1 + np.exp(-(1.5 * x - 1 - moved * (2 + 2 * noise))))
     rows = {"x": x, "p": p, "answer": np.where(p > 0.5, "yes", "no"), "truth": truth}
     options: dict[str, Any] = {"prediction": "answer", "probabilities": {"yes": "p"}, "label": "truth"}
     reference, stream = ({k: v[part] for k, v in rows.items()} for part in (slice(2000), slice(2000, None)))
