@@ -1,4 +1,4 @@
-"""Losses of single rows whose mean is 1 - A, with the area A under the ROC curve."""
+"""Loss of single rows with the mean 1 - A, for the area A under the ROC curve."""
 
 from __future__ import annotations
 
