@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def same_in_every_number(service: Running, alarm: dict[str, Any], realized: floa
     assert performance["reference"] == known["reference"]
     page = httpx.get(f"{service.url}/").text
     assert "Cost per prediction" in page
-    assert view["sentence"] in page.replace("&#39;", "'")
+    assert view["sentence"] in html.unescape(page)
 
 
 def test_an_alarm_about_costs_of_classes(tmp_path: Path) -> None:
