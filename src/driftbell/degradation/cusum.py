@@ -159,6 +159,7 @@ class CusumCharts:
         self.checks_per_alarm = checks_per_alarm
         self.block_rows = block_rows
         self._faults = DataFaultDetector(learned)
+        self.calendar = self._faults.calendar
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -127,7 +128,10 @@ class CusumDetector:
             cells = [first[i].prediction.features for i in rows]
             return {name: as_column([row.get(name) for row in cells]) for name in names}
 
-        return LabelRows(errors, times, corrected, features)
+        unknown = Counter(
+            label.label for label in first if self._classes and label.label not in self._classes
+        )
+        return LabelRows(errors, times, corrected, features, unknown)
 
     def _errors(self, labelled: Sequence[LabelledPrediction], texts: Sequence[str]) -> Vector:
         """Return the loss of each labelled prediction with these labels, NaN for one that does not count."""

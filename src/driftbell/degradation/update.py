@@ -29,6 +29,7 @@ from driftbell.degradation.label_coverage import (
     LabelRows,
     suspicion_after,
     with_labels,
+    with_unknown_labels,
 )
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
@@ -84,11 +85,18 @@ def update(
         block = charts.examine(rows.columns, rows.answers)
         state = _add_estimate(charts, state, block, rows)
     state = _add_labels(charts, with_labels(charts, state, labels), labels)
+    state = with_unknown_labels(state, labels.unknown)
     estimate = with_blind_spots(state, decide(charts, state))
     state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
         explanation = explain_block(
-            charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.explained
+            charts,
+            block,
+            rows.columns,
+            rows.answers,
+            rows.ids,
+            in_detail=estimate.explained,
+            before=state.explanation.suspects,
         )
         state = msgspec.structs.replace(state, explanation=explanation)
     return state, _degradation(charts, state, estimate, waiting=0 if block else len(rows.answers))

@@ -25,6 +25,7 @@ from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
+from driftbell.monitor.daily_cost import with_daily_cost
 from driftbell.monitor.model_metrics import MetricsReader, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
@@ -354,9 +355,9 @@ class Checker:
     ) -> tuple[EvidenceState, Degradation | None]:
         if detector is None:
             return evidence, None
-        predictions = self._after(evidence.seq)
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
-        return detector.advance(evidence, predictions, labels)
+        evidence, degradation = detector.advance(evidence, self._after(evidence.seq), labels)
+        return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(
         self,

@@ -27,7 +27,7 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names, printable
 from driftbell.ports import NotificationTarget, Store
-from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
+from driftbell.publish.wording import describe_suspects, format_change_point, format_daily_cost, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
 from driftbell.records.operation import ROLLBACK
 
@@ -102,6 +102,8 @@ def format_message(
 
 def _alarm_lines(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
     yield f"Estimated loss: {format_loss(degradation)}"
+    if degradation.daily_cost:
+        yield f"Cost: {format_daily_cost(degradation.daily_cost)}"
     if degradation.suspects:
         yield f"Suspect columns: {'; '.join(describe_suspects(degradation))}"
     if degradation.segment:

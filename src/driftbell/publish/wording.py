@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
+from driftbell.degradation.cause_texts import name_cause
 from driftbell.degradation.metric_texts import (
     ESTIMATED,
     POINT_METRICS,
@@ -14,7 +15,7 @@ from driftbell.degradation.metric_texts import (
     values_text,
 )
 from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
-from driftbell.records import Degradation, Interval, Judgement, Performance, Verdict
+from driftbell.records import DailyCost, Degradation, Interval, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
@@ -64,6 +65,22 @@ def format_loss(degradation: Degradation) -> str:
         return UNKNOWN_VALUE
     known = degradation.performance or Performance("accuracy")
     return loss_text(known.metric, known.reference, loss, known.currency)
+
+
+def format_daily_cost(daily: DailyCost) -> str:
+    """Format the cost of a loss per day, with its interval.
+
+    >>> from driftbell.records import Interval
+    >>> format_daily_cost(DailyCost(3000, Interval(126.0, 54.2, 198.0), "more wrong predictions"))
+    'about 126 more wrong predictions a day (90 % interval: 54 to 198)'
+    >>> format_daily_cost(DailyCost(3000, Interval(1110.4, 480.0, 1740.0), "EUR"))
+    'about 1,110 EUR a day (90 % interval: 480 to 1,740)'
+    """
+    loss = daily.loss
+    value, low, high = (
+        f"{v:,.0f}" if v >= 10 else format_amount(v) for v in (loss.value, loss.low, loss.high)
+    )
+    return f"about {value} {daily.unit} a day (90 % interval: {low} to {high})"
 
 
 def loss_interval(bounds: tuple[float, float], metric: str) -> str:
@@ -143,7 +160,7 @@ def describe_suspects(degradation: Degradation) -> list[str]:
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        f"{truncate(name_cause(s))}, {s.share:.0%}".replace("%", " % of the evidence")
         + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MAX_SUSPECTS]
     ]

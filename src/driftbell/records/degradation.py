@@ -61,11 +61,18 @@ class Suspect:
         column: its name.
         share: share of the evidence, 0 to 1.
         words: description of its values, such as `frozen at 5.1`.
+        together: names of other columns that changed together with it, for the same reason.
     """
 
     column: str
     share: float
     words: str
+    together: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the column and of those that changed together with it."""
+        return (self.column, *self.together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,21 @@ class Performance:
     realized: Interval | None = None
     labelled: int = 0
     currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DailyCost:
+    """Cost of a loss per day.
+
+    Attributes:
+        predictions: number of predictions of the last 24 hours.
+        loss: their loss.
+        unit: of the loss: a currency, or `more wrong predictions`.
+    """
+
+    predictions: int
+    loss: Interval
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +168,7 @@ class Degradation:
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
         smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.
+        daily_cost: what the loss of an alarm costs per day; None if it is not known.
     """
 
     verdict: Verdict
@@ -162,6 +185,12 @@ class Degradation:
     waiting: bool = False
     closing: bool = False
     smallest_loss: float | None = None
+    daily_cost: DailyCost | None = None
+
+    @property
+    def suspect_columns(self) -> tuple[str, ...]:
+        """Names of all suspect columns, most likely first."""
+        return tuple(dict.fromkeys(column for suspect in self.suspects for column in suspect.columns))
 
     @property
     def stated_loss(self) -> Interval | None:

@@ -244,7 +244,7 @@ def _run_checks(
             alarms[-1] = replace(alarms[-1], checks=alarms[-1].checks + 1)
         else:
             is_open = True
-            suspects = tuple(s.column for s in degradation.suspects)
+            suspects = degradation.suspect_columns
             alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, _sentence(past, degradation)))
     return alarms, dict(drift.most_common())
 

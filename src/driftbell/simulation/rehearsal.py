@@ -218,7 +218,7 @@ class Rehearsal:
             loss.value if loss else None,
             (loss.low, loss.high) if loss else None,
             scale.amount(float(all_losses.mean())) if len(all_losses) else None,
-            tuple(s.column for s in degradation.suspects) if degradation else (),
+            degradation.suspect_columns if degradation else (),
             metric=scale.metric,
         )
 

@@ -11,6 +11,7 @@ from tests import degradations
 
 from driftbell.degradation.explain import since_clause
 from driftbell.publish.degradation_block import evidence_gauge, performance_rows, sorted_evidence
+from driftbell.publish.json_views import degradation_view
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     describe_drift,
@@ -27,6 +28,7 @@ from driftbell.records import (
     Judgement,
     Kind,
     Performance,
+    Suspect,
     Verdict,
 )
 
@@ -107,6 +109,18 @@ def test_suspects_are_described_with_their_values() -> None:
         f"petal length (cm), 81 % of the evidence: {degradations.WARMER}",
         "sepal width (cm), 19 % of the evidence",
     ]
+
+
+def test_columns_that_changed_together_are_one_suspect() -> None:
+    group = Suspect("a", 0.9, "null 0.0% → 40.0%", ("b", "c", "d"))
+    alarm = replace(degradations.ALARM, suspects=(group, Suspect("e", 0.1, "frozen at 5")))
+    assert describe_suspects(alarm) == [
+        "4 features changed together: a, b, c and 1 more, 90 % of the evidence: null 0.0% → 40.0%",
+        "e, 10 % of the evidence: frozen at 5",
+    ]
+    assert alarm.suspect_columns == ("a", "b", "c", "d", "e")
+    suspects = degradation_view(alarm)["suspects"]
+    assert [(s["column"], s["together"]) for s in suspects] == [("a", ["b", "c", "d"]), ("e", [])]
 
 
 def test_evidence_that_can_raise_an_alarm_comes_first_by_score() -> None:
