@@ -51,8 +51,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
     finding = _finding(charts, state, source)
     over, covered = _is_over(charts, state), is_covered(state)
-    older = not covered and _are_older(state)
-    if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered) or older):
+    later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
+    if later and _are_older(state):
+        source, (finding, score) = ESTIMATE, later
+    elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
@@ -116,9 +118,11 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
 
 
 def _estimate_since(
-    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion
+    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> tuple[_Finding, float] | None:
     """Return the finding and score of the blocks since a suspicion; None if they are no alarm."""
+    if suspicion is None:
+        return None
     blocks = [b for b in state.estimate.blocks if b.first >= suspicion.since]
     sums: tuple[float, ...] = ()
     score = state.data_quality or 0.0
