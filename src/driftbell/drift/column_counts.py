@@ -8,7 +8,6 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -163,6 +162,8 @@ def merge_counts(*parts: Counts) -> dict[str, ColumnCounts]:
 
 def encode_counts(counts: Counts) -> bytes:
     """Return counts as JSON."""
+    import msgspec  # a small check needs none
+
     return msgspec.json.encode(dict(counts), enc_hook=_encode)
 
 
@@ -172,6 +173,8 @@ def decode_counts(data: bytes) -> dict[str, ColumnCounts]:
     Raises:
         msgspec.ValidationError: it has another form.
     """
+    import msgspec
+
     return msgspec.json.decode(data, type=dict[str, ColumnCounts], dec_hook=_decode)
 
 

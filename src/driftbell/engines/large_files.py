@@ -129,6 +129,8 @@ def open_large(source: str) -> LargeFiles | None:
     """
     path = Path(source)
     files = tuple(list_files(path))
+    if not files[0].is_file():
+        return None  # a pipe is read once
     try:
         with files[0].open("rb") as first:
             if first.read(len(PARQUET)) != PARQUET:

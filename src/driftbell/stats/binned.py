@@ -41,8 +41,9 @@ def binned_kolmogorov_smirnov(a: Counts, b: Counts) -> BinnedDistance:
         a: rows of the reference in each bin, shape (2k + 1,): interval, point, interval, …; n ≥ 1 rows.
         b: rows of the window, m ≥ 1 rows.
 
-    >>> binned_kolmogorov_smirnov(np.array([10, 0, 10]), np.array([0, 0, 20]))
-    BinnedDistance(test=Outcome(statistic=0.5, p_value=0.0...), error=0.0, place=0)
+    >>> distance = binned_kolmogorov_smirnov(np.array([10, 0, 10]), np.array([0, 5, 15]))
+    >>> distance.test.statistic, distance.error
+    (0.5, 0.25)
     """
     above, below = np.cumsum(a).astype(object), np.cumsum(b).astype(object)  # n m may exceed 64 bits
     n, m = int(above[-1]), int(below[-1])
@@ -95,8 +96,9 @@ def binned_wasserstein(a: Counts, b: Counts, values: NDArray[np.float64]) -> flo
         None if it is undefined: the reference has one value and the window differs, or the quotient
         overflows.
 
-    >>> binned_wasserstein(np.array([1, 0, 1, 0]), np.array([0, 1, 0, 1]), np.arange(4.0))
-    1.0
+    >>> values = np.array([0.0, 1.0, 2.0, 4.0])
+    >>> round(binned_wasserstein(np.array([1, 0, 1, 0]), np.array([0, 1, 1, 0]), values), 6)
+    0.5
     """
     low, high = float(values[0]), float(values[-1])
     unit = high / 2 - low / 2
