@@ -56,8 +56,12 @@ class Registry:
         ]
         if len(matches) == 1:
             return matches[0]
-        problem = "several versions begin with" if matches else "no version is"
-        raise ConfigError(f"{problem} '{printable(text)}': see driftbell models list")
+        if matches:
+            names = join_names(v.version for v in matches)
+            raise ConfigError(f"several versions of '{self.model}' begin with '{printable(text)}': {names}")
+        from driftbell.models.known_versions import unknown_version_text
+
+        raise ConfigError(unknown_version_text(text, [v.version for v in versions], model=self.model))
 
     def state(self) -> VersionState:
         """Return the current aliases and promotion."""
@@ -176,7 +180,9 @@ def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:
         yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
     yield f"Features   {join_names(f'{f.name} ({f.kind})' for f in version.features)}"
     for file in version.files:
-        yield f"File       {file.role}: {printable(file.name)}, {file.size:,} bytes, SHA-256 {file.sha256}"
+        how = ", encrypted" if file.encrypted_with else ""
+        size = f"{file.size:,} bytes{how}"
+        yield f"File       {file.role}: {printable(file.name)}, {size}, SHA-256 {file.sha256}"
 
 
 @click.command("add")

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from driftbell.alarms.budget import Budget
+from driftbell.config.alarms import AlarmSettings
 from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
@@ -30,7 +30,6 @@ from driftbell.config.values import (
     Collector,
     DatabaseUrl,
     Duration,
-    FalseAlarms,
     Hosts,
     ModelSource,
     Origins,
@@ -39,7 +38,6 @@ from driftbell.config.values import (
     ReportSize,
     SecretUrls,
     Size,
-    SmallestRelevantLoss,
     TimeLimit,
 )
 from driftbell.errors import ConfigError
@@ -107,15 +105,6 @@ class WindowSettings(Section):
     """The number of latest predictions that a check judges."""
 
 
-class AlarmSettings(Section):
-    """`[alarms]`."""
-
-    budget: FalseAlarms = Budget(1, timedelta(days=30))
-    """The accepted rate of false alarms of each version, such as '1 per 30d' or '2 per 1000 checks'."""
-    smallest_loss: SmallestRelevantLoss = None
-    """The smallest loss worth an alarm: of accuracy (0.02), or more error (a number, or '10%' of it)."""
-
-
 class ReportSettings(Section):
     """`[reports]`."""
 
@@ -136,6 +125,8 @@ class NotificationSettings(Section):
     """A file with more URLs, one on each line; lines that begin with # are ignored."""
     cooldown: Duration = timedelta(minutes=30)
     """The shortest time between two notifications, except alarms; 'off' sends every one at once."""
+    needs_labels: bool = False
+    """Whether it is notified once that only labels tell if the model performs worse, and when it is over."""
     link: Address = None
     """The address of the service for people, such as 'https://ml.example.org', for links to reports."""
 

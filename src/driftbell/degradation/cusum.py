@@ -155,6 +155,7 @@ class CusumCharts:
         self.checks_per_alarm = checks_per_alarm
         self.block_rows = block_rows
         self._faults = DataFaultDetector(learned)
+        self.calendar = self._faults.calendar
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
@@ -162,7 +163,7 @@ class CusumCharts:
             learned.by_features,
             learned.errors,
         )
-        unit = 1.0 if learned.classes else float(learned.errors.max() or smallest_loss)
+        unit = learned.loss.unit(learned.errors) or smallest_loss
         self.baselines: Mapping[str, ErrorBaseline] = {
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts, change_point
-from driftbell.degradation.explain import DegradationEstimate, UncoveredSuspicion, UnprovenLoss
+from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts, change_point
+from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.records import (
     BlockSummary,
@@ -50,19 +50,23 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     over, covered = _is_over(charts, state), is_covered(state)
     if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
-    uncovered = None if covered or source == LABELS else state.suspicion
+    suspicion = None if covered else state.suspicion
+    uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
         Verdict.ALARM,
         source,
         score,
         finding.change,
         finding.loss,
-        uncovered=_uncovered(charts, state, uncovered),
+        uncovered=_uncovered(charts, state, suspicion),
+        measured=_measured(charts, state, finding.change) if source == ESTIMATE else None,
+        unknown_labels=state.unknown_labels,
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
-        return replace(capped, contradicted=True, recovered=over and state.labels.raised)
+        recovered, unproven = over and state.labels.raised, _unproven(charts, state)
+        return replace(capped, contradicted=True, recovered=recovered, unproven=unproven, uncovered=None)
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -117,6 +121,20 @@ def _estimate_since(
     return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
 
 
+def _measured(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> MeasuredLoss | None:
+    """Return what the labels since a change measure; None without enough of them."""
+    blocks = _labels_since(state, change)
+    rows = sum(block.rows for block in blocks)
+    if not charts.learned.labelled or rows < MIN_LABELS:
+        return None
+    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows)
+
+
+def _labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
+    """Return the blocks of labels of which at least half is of rows since a change."""
+    return [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+
+
 def _uncovered(
     charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> UncoveredSuspicion | None:
@@ -145,14 +163,14 @@ def _shows_loss(state: EvidenceState, source: str) -> bool:
     return _blocks(state, source)[-1].loss > 0
 
 
-def _unproven(charts: CusumCharts, state: EvidenceState) -> UnprovenLoss | None:
+def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
     """Return the loss that the newest labels measure if it matters and is probably not zero."""
     blocks = state.labels.blocks[-1:]
     if not blocks or not charts.learned.labelled:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return UnprovenLoss(loss, blocks[0].rows) if matters else None
+    return MeasuredLoss(loss, blocks[0].rows) if matters else None
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
@@ -166,20 +184,21 @@ def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummar
     baseline = charts.baselines[source]
     learned = charts.learned
     sampling = baseline.standard_error(rows)
-    if source == LABELS and not learned.classes:  # larger errors also scatter more
+    bounds = learned.loss.mean_bounds
+    if source == LABELS and bounds is None:  # larger errors also scatter more
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
     error = math.hypot(sampling, baseline.own_error)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     smallest, largest = -math.inf, math.inf
-    if learned.classes and learned.labelled:  # an error rate is between 0 and 1, also after corrections
-        smallest, largest = -baseline.mean, 1 - baseline.mean
+    if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
+        smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
     high = mean + ONE_SIDED * error
     if source == ESTIMATE:
         high = max(high, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-    bounds = (mean, mean - ONE_SIDED * error, high)
-    return Interval(*(min(max(bound, smallest), largest) for bound in bounds))
+    ends = (mean, mean - ONE_SIDED * error, high)
+    return Interval(*(min(max(end, smallest), largest) for end in ends))
 
 
 def _largest_loss(block: BlockSummary) -> float:
@@ -207,8 +226,8 @@ def _is_contradicted(
     if suspicion and suspicion.labels >= MIN_COVERING:
         loss_of_rows = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
         blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
-    else:  # half of a block, at least, is of rows since the change
-        blocks = [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+    else:
+        blocks = _labels_since(state, change)
     if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
     measured = loss_interval(charts, LABELS, blocks)

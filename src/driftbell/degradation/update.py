@@ -29,7 +29,9 @@ from driftbell.degradation.label_coverage import (
     LabelRows,
     suspicion_after,
     with_labels,
+    with_unknown_labels,
 )
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
 from driftbell.phrases import count_of
@@ -83,11 +85,18 @@ def update(
         block = charts.examine(rows.columns, rows.answers)
         state = _add_estimate(charts, state, block, rows)
     state = _add_labels(charts, with_labels(charts, state, labels), labels)
+    state = with_unknown_labels(state, labels.unknown)
     estimate = with_blind_spots(state, decide(charts, state))
     state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
     if block:
         explanation = explain_block(
-            charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.explained
+            charts,
+            block,
+            rows.columns,
+            rows.answers,
+            rows.ids,
+            in_detail=estimate.explained,
+            before=state.explanation.suspects,
         )
         state = msgspec.structs.replace(state, explanation=explanation)
     return state, _degradation(charts, state, estimate, waiting=0 if block else len(rows.answers))
@@ -145,8 +154,9 @@ def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
     pending = state.pending
     count = pending.count + len(labels.errors)
     total = pending.errors + float(np.sum(labels.errors)) + labels.corrected
-    if charts.learned.classes:  # each pending label is at most one error; the rest is already counted
-        possible = min(max(total, 0.0), float(count))
+    if charts.learned.loss.mean_bounds:  # a pending label has a largest error; the rest is already counted
+        low, high = charts.learned.loss.row_bounds
+        possible = min(max(total, count * low), count * high)
         state = _correct(charts, state, total - possible)
         total = possible
     times = sorted([*(t for t in (pending.first, pending.last) if t), *labels.times])
@@ -199,23 +209,23 @@ def _degradation(
         for source, score in scores.items()
         if score is not None
     )
-    learned = charts.learned
-    error = charts.baselines[LABELS].mean if learned.labelled else None
+    scale = loss_scale(charts)
+    loss = _known_loss(charts, state, estimate)
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
     return Degradation(
         estimate.verdict,
-        sentence(estimate, suspects, segment, learned.classes, error),
+        sentence(estimate, suspects, segment, scale),
         estimate.score,
         evidence,
         state.rows,
         performance(charts, state, unknown=unknown),
-        _known_loss(charts, state, estimate),
+        scale.interval(loss) if loss else None,
         estimate.change_point,
         suspects,
         segment,
         explanation.to_label if estimate.explained else (),
         closing=estimate.closing,
-        smallest_loss=charts.smallest_loss,
+        smallest_loss=scale.amount(charts.smallest_loss),
     )
 
 
@@ -235,26 +245,12 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         state: the evidence.
         unknown: whether broken inputs make an estimate without labels meaningless.
     """
-    learned = charts.learned
-    labelled_mean = charts.baselines[LABELS].mean
+    scale = loss_scale(charts)
     newest = () if is_outside(state) else state.estimate.blocks[-1:]
     estimated = loss_interval(charts, ESTIMATE, newest) if newest and not unknown else None
-    reference = None
-    if learned.labelled:
-        reference = 1 - labelled_mean if learned.classes else labelled_mean
-    estimate_mean = labelled_mean if learned.labelled else charts.baselines[ESTIMATE].mean
     return Performance(
-        "accuracy" if learned.classes else "mean absolute error",
-        reference,
-        _metric(charts, estimated, estimate_mean),
+        scale.metric,
+        scale.before,
+        scale.value(estimated) if estimated else None,
+        currency=scale.currency,
     )
-
-
-def _metric(charts: CusumCharts, loss: Interval | None, mean: float) -> Interval | None:
-    """Return the accuracy, or the mean absolute error, at a loss above the baseline's mean error."""
-    if loss is None:
-        return None
-    if charts.learned.classes:
-        accuracy = (1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low)
-        return Interval(*(min(1.0, max(0.0, value)) for value in accuracy))
-    return Interval(*(max(0.0, mean + value) for value in (loss.value, loss.low, loss.high)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from driftbell.drift.binned_tests import add_binned_distances, add_binned_numbers, add_binned_texts
 from driftbell.drift.column_tests import (
+    UNUSUAL,
     Tested,
     add_categories,
     add_cells,
@@ -29,6 +30,7 @@ from driftbell.drift.time_tests import add_times, why_not_compared
 from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
+from driftbell.tabular.calendar_values import calendar_note
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import NO_ROWS, TypedColumn, read_columns
 
@@ -208,6 +210,8 @@ def compare_rows(
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
+    if before.calendar and min(change.p_value for change in tested.changes) < UNUSUAL:
+        tested.remarks.append(calendar_note(before.calendar))
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")

@@ -7,12 +7,13 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import structlog
 
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine, without_alarm
 from driftbell.drift.compare import compare
@@ -25,7 +26,8 @@ from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
-from driftbell.monitor.model_metrics import MetricsReader, deciding_metric, with_realized
+from driftbell.monitor.daily_cost import with_daily_cost
+from driftbell.monitor.model_metrics import MetricsReader, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -117,12 +119,13 @@ class Checker:
         minimum_rows: with fewer predictions the verdict is unknown.
         false_discovery_rate: see `judge`.
         clock: returns the time (UTC).
-        cooldown: see `notification_after`; None if notifications are off.
+        notifies: which changes are notified; None if notifications are off.
         strong: see `judge`.
         smallest_effect: see `judge`.
         limits: the user's own fixed limits.
         detector: degradation detector; None if degradation is not monitored.
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
+        metrics: measures the performance with labels, also by the metric of the alarms.
         warnings: problems of the model or its reference.
         refused_share: a larger share of refused rows since the last check is a warning.
         logged: what the log keeps of features, see `LoggedValues.id`; "" for everything.
@@ -138,7 +141,7 @@ class Checker:
     minimum_rows: int
     false_discovery_rate: float
     clock: Callable[[], datetime]
-    cooldown: timedelta | None = None
+    notifies: NotificationRules | None = None
     strong: float | None = None
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT
     limits: tuple[Limit, ...] = ()
@@ -148,13 +151,13 @@ class Checker:
     refused_share: float = MAX_SHARE
     logged: str = ""
     dropped: tuple[str, ...] = ()
+    metrics: MetricsReader = field(default_factory=MetricsReader, repr=False, compare=False)
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _prepared: dict[str, PreparedReference] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _metrics: MetricsReader = field(default_factory=MetricsReader, init=False, repr=False, compare=False)
 
     def __call__(
         self, kind: CheckKind, occasion: str, lease: Lease, role: VersionRole = VersionRole.CHAMPION
@@ -205,7 +208,7 @@ class Checker:
             )
         check = replace(check, duration=time.perf_counter() - started)
         if serves:
-            notification = notification_of(check, self.store, self.cooldown)
+            notification = notification_of(check, self.store, self.notifies)
             self.store.checks.save(check, lease, notification, alarm_of(check, self.store))
         else:
             check = replace(check, judgement=without_alarm(check.judgement))
@@ -245,7 +248,7 @@ class Checker:
         carried = CarriedState(newest.state if newest else CheckState(logged=self.logged))
         carried = replace(carried, baseline=newest.baseline if newest else None)
         carried = for_logged_values(carried, self.logged, lambda: self._window(0).last)
-        carried = for_reference(carried, self.reference.version)
+        carried = for_reference(carried, f"{self.reference.version} {self.metrics.metric.id}".strip())
         decided = self.store.alarms.annotated_after(carried.state.annotated, **self._served)
         carried = apply_annotations(carried, decided)
         if carried.baseline and not carried.baseline.last:
@@ -288,10 +291,10 @@ class Checker:
             is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
-        metrics = self._metrics(
+        metrics = self.metrics(
             self.store, self.model, self.reference, carried.baseline, window, min(self.window_rows, MAX_ROWS)
         )
-        degradation = with_realized(degradation, metrics, deciding_metric(self.model))
+        degradation = with_realized(degradation, metrics, self.metrics.deciding(self.model))
         drift = replace(drift, target_drift=target, metrics=metrics)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)
@@ -353,9 +356,9 @@ class Checker:
     ) -> tuple[EvidenceState, Degradation | None]:
         if detector is None:
             return evidence, None
-        predictions = self._after(evidence.seq)
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
-        return detector.advance(evidence, predictions, labels)
+        evidence, degradation = detector.advance(evidence, self._after(evidence.seq), labels)
+        return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(
         self,

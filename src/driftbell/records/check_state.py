@@ -152,6 +152,8 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         unconfirmed: errors that count once the next block confirms that these features have moved.
         explanation: of the newest block.
         suspicion: suspected rows of the newest block; None if no column is suspected.
+        unknown_labels: number of labels that are no class of the model since the charts of the labels were
+            zero, by label.
     """
 
     seq: int = 0
@@ -168,6 +170,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     unconfirmed: float = 0.0
     explanation: BlockExplanation = field(default_factory=BlockExplanation)
     suspicion: Suspicion | None = None
+    unknown_labels: dict[str, int] = field(default_factory=dict)
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store."""

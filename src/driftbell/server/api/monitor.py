@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,13 +11,16 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from driftbell.models.known_versions import known_versions, unknown_version_text
 from driftbell.models.versions_in_use import versions_in_use
 from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
+from driftbell.publish.label_sheet import check_label_sheet
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.publish.version_views import version_in_use_view
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.records.versions import VersionInUse
+from driftbell.server.api.label_sheet_responses import CSV_RESPONSE, label_sheet_response
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused, documented
 
@@ -146,6 +149,29 @@ class MonitorView:
                 return item.last_check
         return next(iter(self.store.checks.newest(1, version=version)), None)
 
+    def unknown_version(self, version: str, further_models: Iterable[str] = ()) -> Refused:
+        """Return the answer to a request for a version that does not exist, with those that do.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        model = self.served().name
+        known = known_versions(self.store, model=model)
+        text = unknown_version_text(version, known, model=model, further_models=further_models)
+        return Refused(404, "unknown_version", text)
+
+    def require_version(self, version: str | None) -> None:
+        """Require that a version is known; called where nothing of it was read.
+
+        Raises:
+            Refused: 404, it is not.
+            StoreError: the store cannot be read.
+        """
+        model = self.served()
+        if version in (None, model.version) or version in known_versions(self.store, model=model.name):
+            return
+        raise self.unknown_version(str(version))
+
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
         return [
@@ -238,21 +264,34 @@ def monitor_router(view: MonitorView) -> APIRouter:
         """Run a check and write its report to `drift_report_manual_YYYYMMDD_HHMMSS.html`."""
         return _check_response(*await view.request_check(CheckKind.MANUAL, wait=wait))
 
-    @router.get("/checks", summary="List checks", responses=documented(422))
+    @router.get("/checks", summary="List checks", responses=documented(404, 422))
     def checks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100, version: VersionQuery = None
     ) -> dict[str, Any]:
         """Return the checks, of one version if it is given, newest first, without evidence and columns."""
         newest = view.store.checks.newest(limit, version=version)
+        if not newest:
+            view.require_version(version)
         return {"checks": [linked_view(c, brief=True) for c in newest]}
 
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
         """Return one check with its evidence and every statistic of every column."""
-        check = view.store.checks.get(check_id)
-        if check is None:
-            raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
-        return linked_view(check, columns=True)
+        return linked_view(_get_check(view, check_id), columns=True)
+
+    @router.get(
+        "/checks/{check_id}/label-sheet",
+        summary="Download the rows that a check wants labelled",
+        response_class=Response,
+        responses={**CSV_RESPONSE, **documented(404, 422)},
+    )
+    def download_label_sheet(check_id: str) -> Response:
+        """Return the predictions of a check with the most informative labels as CSV.
+
+        Fill in the empty column `label` and send the file with `driftbell labels FILE`.
+        """
+        check = _get_check(view, check_id)
+        return label_sheet_response(check_label_sheet(view.store, check), check.id)
 
     @router.get("/requests/{request_id}", summary="Poll a requested check", responses=documented(404, 422))
     def one_request(request_id: str) -> dict[str, Any]:
@@ -263,6 +302,13 @@ def monitor_router(view: MonitorView) -> APIRouter:
         return _request_view(request, view.store.checks.get(request.check_id) if request.check_id else None)
 
     return router
+
+
+def _get_check(view: MonitorView, check_id: str) -> Check:
+    check = view.store.checks.get(check_id)
+    if check is None:
+        raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
+    return check
 
 
 def _check_responses() -> dict[int | str, dict[str, Any]]:
