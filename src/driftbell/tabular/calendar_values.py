@@ -36,6 +36,10 @@ EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 
 COUNTER = "counter"
 TIME = "time"
+CYCLE = "time of a cycle"
+
+MAX_CYCLE = 400
+"""Different values of a cycle, such as the share of a day in half hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,9 @@ def calendar_kind(name: str, values: Vector) -> str:
     words = _words(name)
     if _are_times(present) or (words & _TIMES and _is_rising(present) and _distinct(present) > MIN_STEPS):
         return TIME
+    follows = len(present) >= MIN_ROWS and _follows_order(present)
     if (present != np.round(present)).any():
-        return ""
+        return CYCLE if follows and _is_cycle(present) else ""
     low, high = float(present.min()), float(present.max())
     for kind, part in _PARTS.items():
         named = _is_named(words, part.words) and part.low <= low and high <= part.high
@@ -108,7 +113,7 @@ def calendar_kind(name: str, values: Vector) -> str:
             return kind
     if _is_counter(present, words):
         return COUNTER
-    if len(present) >= MIN_ROWS and _follows_order(present):
+    if follows:
         return next((k for k, part in _PARTS.items() if part.low <= low and high <= part.high), "")
     return ""
 
@@ -200,6 +205,14 @@ def _is_counter(values: Vector, words: frozenset[str]) -> bool:
     if (steps > 0).all() and np.quantile(steps, 0.95) <= MAX_GAPS * np.median(steps):
         return True
     return float(np.ptp(values)) <= MAX_GAPS * len(values) or (bool(words & _COUNTERS) and _is_rising(values))
+
+
+def _is_cycle(values: Vector) -> bool:
+    """Return whether values are at even distances and start again at least a few times."""
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    is_even = MIN_STEPS < len(distinct) <= MAX_CYCLE and gaps.max() <= MAX_GAPS * np.median(gaps)
+    return bool(is_even and np.count_nonzero(np.diff(values) < 0) >= MIN_STEPS)
 
 
 def _follows_order(values: Vector) -> bool:
