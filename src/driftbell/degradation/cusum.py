@@ -196,7 +196,7 @@ class CusumCharts:
         deviation = baseline.standard_error(rows)
         limits = []
         smallest = self.smallest_loss
-        if baseline.own_error > smallest:  # it cannot be told from the error of the baseline
+        if baseline.own_error > smallest:  # it is hidden by the error of the baseline
             smallest = MIN_LOSS_IN_ERRORS * baseline.own_error
         for share in ALLOWANCES:
             allowance = share * smallest + MARGIN * baseline.own_error
