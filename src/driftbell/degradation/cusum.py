@@ -22,11 +22,15 @@ MIN_IMPORTANCE, MIN_BROKEN_SHARE = 0.05, 0.08
 
 MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
-estimate minus its standard error if few rows are broken, plus it if all rows are."""
+estimate, minus its standard error if few rows are broken."""
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
 other detects large ones sooner."""
+
+MIN_LOSS_IN_ERRORS = 1.5
+"""Loss in standard errors of the baseline's mean that takes the place of a smallest loss below one of them:
+charts for a loss that cannot be seen would need thresholds that no loss reaches."""
 
 MARGIN = 1.645
 """The baseline is the reference's mean error plus this number of its standard errors."""
@@ -93,6 +97,8 @@ class Block:
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
         blind: rows with a loss that the estimate cannot tell.
+        low: the smallest loss that fits the data, without noise; None for the loss itself.
+        high: the largest one.
     """
 
     rows: int
@@ -103,6 +109,8 @@ class Block:
     diagnosis: Diagnosis | None = None
     loss_without_moves: float = 0.0
     blind: BlindSpot | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
@@ -168,10 +176,12 @@ class CusumCharts:
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),
         }
-        self._by_features = float(by_features.mean())
+        self.by_features = error_baseline(by_features, unit=unit)
+        self._by_features = self.by_features.mean
         self.blind_spots = BlindSpots(
             learned,
             by_features=self._by_features,
+            error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
         )
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
@@ -185,8 +195,11 @@ class CusumCharts:
         charts = len(ALLOWANCES) * len(self._sources)
         deviation = baseline.standard_error(rows)
         limits = []
+        smallest = self.smallest_loss
+        if baseline.own_error > smallest:  # it is hidden by the error of the baseline
+            smallest = MIN_LOSS_IN_ERRORS * baseline.own_error
         for share in ALLOWANCES:
-            allowance = share * self.smallest_loss + MARGIN * baseline.own_error
+            allowance = share * smallest + MARGIN * baseline.own_error
             threshold = decision_threshold(
                 allowance / deviation,
                 self.checks_per_alarm * charts / TARGET_RATE_SHARE,
@@ -226,8 +239,12 @@ class CusumCharts:
             else:  # the errors of one row are no evidence
                 usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
                 block = self._estimate(n, float(usual.mean()) - self.baselines[ESTIMATE].mean, usual, sample)
-            blind = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
-        return replace(block, blind=blind)
+            possible = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
+        if block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
+            block = replace(
+                block, loss=possible.low, loss_without_moves=min(block.loss_without_moves, possible.low)
+            )
+        return replace(block, blind=possible.blind, low=possible.low, high=possible.high)
 
     def _estimate(
         self,
@@ -237,29 +254,31 @@ class CusumCharts:
         sample: np.ndarray,
         diagnosis: Diagnosis | None = None,
     ) -> Block:
-        """Return a block with the estimate by its data faults, where that is worse than by confidence."""
+        """Return a block with the estimate by its data faults, or by confidence if it has none.
+
+        A model is as often too sure of broken values as it is too unsure of them.
+        """
         if diagnosis:
             fault_loss = float(diagnosis.errors.mean()) - self._by_features
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
                 loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
             )
-            if fault_loss > loss:
-                without_moves = min(loss_without_moves, fault_loss)
-                return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
+            without_moves = min(loss_without_moves, fault_loss)
+            return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
         return Block(rows, loss, "confidence", errors, sample, diagnosis, loss)
 
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
-        error = self.baselines[ESTIMATE].standard_error(block.rows)
+        error = self.by_features.standard_error(block.rows)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
                 f.excess / MIN_BROKEN_SHARE,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - error * (1 - 2 * f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
+                (block.loss - error * (1 - f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= MIN_IMPORTANCE

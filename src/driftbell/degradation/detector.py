@@ -10,6 +10,7 @@ import numpy as np
 
 from driftbell.alarms.metric import BALANCED_ACCURACY, LOG_LOSS, ROC_AUC, AlarmMetric
 from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.degradation.auc_loss import UnknownMetricError
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
@@ -23,7 +24,6 @@ from driftbell.degradation.reference_models import (
     one_thread,
 )
 from driftbell.degradation.relevant_loss import relevant_loss
-from driftbell.degradation.row_losses import UnknownMetricError
 from driftbell.degradation.update import Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import (
@@ -188,6 +188,52 @@ def fit_detector(
         features = {k: v[has_label] for k, v in features.items()}
         answers = answers.take(has_label)
         truth = output_values(map(str, labels[has_label].tolist()), classes)
+    charts = fit_charts(
+        features,
+        answers,
+        truth,
+        classes=classes,
+        smallest_loss=smallest_loss,
+        metric=metric,
+        checks_per_alarm=checks_per_alarm,
+        block_rows=block_rows,
+        bucketed=bucketed,
+        seed=seed,
+    )
+    return CusumDetector(charts, classes)
+
+
+def fit_charts(
+    features: Columns,
+    answers: Answers,
+    truth: Vector | None,
+    *,
+    classes: Sequence[str],
+    smallest_loss: SmallestLoss = DEFAULT_LOSS,
+    metric: AlarmMetric = DEFAULT_METRIC,
+    checks_per_alarm: float,
+    block_rows: int = 500,
+    bucketed: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> CusumCharts:
+    """Fit the charts of a detector on a reference.
+
+    Args:
+        features: n rows.
+        answers: the model's answers on them.
+        truth: labels, coded like the answers, shape (n,), -1 for a class that the model does not know; None
+            without labels.
+        classes: the model's classes, by class id; none for a regression.
+        smallest_loss: the smallest loss that matters.
+        metric: of the alarms.
+        checks_per_alarm: checks that the budget allows for each false alarm.
+        block_rows: the usual number of new rows of a check.
+        bucketed: names of numeric features that have one number for each of some buckets.
+        seed: random seed.
+
+    Raises:
+        ConfigError: the metric does not fit the model.
+    """
     metric = metric.of_model(
         classes, has_probabilities=answers.probabilities is not None, labelled=truth is not None
     )
@@ -202,10 +248,9 @@ def fit_detector(
     except UnknownMetricError as error:
         raise ConfigError(f"alarms.metric = '{metric.name}': {error}") from error
     learned.bucketed = bucketed
-    charts = CusumCharts(
+    return CusumCharts(
         learned,
         smallest_loss=relevant_loss(learned, smallest_loss),
         checks_per_alarm=checks_per_alarm,
         block_rows=block_rows,
     )
-    return CusumDetector(charts, classes)

@@ -29,6 +29,7 @@ from driftbell.records import (
     Suspicion,
     Verdict,
 )
+from driftbell.tabular.calendar_values import COUNTER, TIME
 
 MAX_TO_LABEL = 50
 MIN_SEGMENT_ROWS = 30
@@ -251,7 +252,7 @@ def explain_block(
     return BlockExplanation(
         why,
         tuple(find_suspects(charts, block, matrix, before)),
-        worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, learned.encoder.numeric),
+        worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
         tuple(ids[i] for i in rows if i < len(ids)),
     )
 
@@ -265,6 +266,14 @@ def _why(block: Block, learned: ReferenceModels) -> str:
     if learned.answers.probabilities is not None:
         return "from the model's confidence"
     return "from the errors on similar rows of the reference"
+
+
+def _segmenting(charts: CusumCharts) -> list[bool]:
+    """Return for each feature whether it describes a segment: numbers, but no times and counters."""
+    return [
+        is_numeric and charts.calendar.get(j) not in (TIME, COUNTER)
+        for j, is_numeric in enumerate(charts.learned.encoder.numeric)
+    ]
 
 
 def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Sequence[bool]) -> str:

@@ -110,7 +110,9 @@ def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows:
         loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
     elif moved:
         confirmed = state.unconfirmed
-    summary = BlockSummary(block.rows, loss, rows.times[0], rows.times[-1], block.blind)
+    summary = BlockSummary(
+        block.rows, loss, rows.times[0], rows.times[-1], block.blind, block.low, block.high
+    )
     data_quality = charts.data_quality_score(block)
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     return msgspec.structs.replace(

@@ -53,17 +53,23 @@ def metric_writer(performance: Performance) -> Callable[[float], str]:
 
 
 def format_loss(degradation: Degradation) -> str:
-    """Format the estimated loss as the sentence does; `UNKNOWN_VALUE` if it may be zero.
+    """Format the estimated loss as the sentence does, or the interval of one that may be zero.
 
     >>> from driftbell.records import Interval
     >>> known, loss = Performance("accuracy", 0.942), Interval(0.042, 0.018, 0.066)
     >>> format_loss(Degradation(Verdict.ALARM, "", performance=known, estimated_loss=loss))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6), 94.2 % → 90.0 %'
+    >>> format_loss(Degradation(Verdict.OK, "", estimated_loss=Interval(0.001, -0.018, 0.02)))
+    'may be zero (90 % interval: −1.8 to 2.0 points of accuracy)'
     """
-    loss = degradation.estimated_loss
-    if loss is None or not loss.is_positive:
+    loss = degradation.stated_loss
+    if loss is None:
         return UNKNOWN_VALUE
     known = degradation.performance or Performance("accuracy")
+    if not loss.is_positive:
+        unit = f" {known.currency}" if known.currency else ""
+        unit = " points of" if known.metric in POINT_METRICS else unit
+        return f"may be zero ({loss_interval((loss.low, loss.high), known.metric)}{unit} {known.metric})"
     return loss_text(known.metric, known.reference, loss, known.currency)
 
 

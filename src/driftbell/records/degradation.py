@@ -188,6 +188,11 @@ class Degradation:
     daily_cost: DailyCost | None = None
 
     @property
+    def needs_labels(self) -> bool:
+        """True if only labels can tell whether the model performs worse: there is evidence, but no answer."""
+        return self.verdict is Verdict.UNKNOWN and not self.waiting and bool(self.evidence)
+
+    @property
     def suspect_columns(self) -> tuple[str, ...]:
         """Names of all suspect columns, most likely first."""
         return tuple(dict.fromkeys(column for suspect in self.suspects for column in suspect.columns))
