@@ -18,7 +18,7 @@ from driftbell.degradation.samples import present
 from driftbell.degradation.stuck_values import Expected, is_stuck
 from driftbell.phrases import format_value
 from driftbell.records import Columns
-from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_texts
+from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_categories
 
 LEVEL = 1e-6
 """A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
@@ -203,5 +203,5 @@ def calendar_columns(learned: ReferenceModels) -> dict[int, str]:
         if numeric:
             kinds[j] = calendar_kind(name, learned.matrix[:, j])
         else:
-            kinds[j] = calendar_kind_of_texts(encoder.categories(j))
+            kinds[j] = calendar_kind_of_categories(name, encoder.categories(j), learned.matrix[:, j])
     return {j: kind for j, kind in kinds.items() if kind}

@@ -28,6 +28,10 @@ ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
 other detects large ones sooner."""
 
+MIN_LOSS_IN_ERRORS = 1.5
+"""Loss in standard errors of the baseline's mean that takes the place of a smallest loss below one of them:
+charts for a loss that cannot be seen would need thresholds that no loss reaches."""
+
 MARGIN = 1.645
 """The baseline is the reference's mean error plus this number of its standard errors."""
 
@@ -191,8 +195,11 @@ class CusumCharts:
         charts = len(ALLOWANCES) * len(self._sources)
         deviation = baseline.standard_error(rows)
         limits = []
+        smallest = self.smallest_loss
+        if baseline.own_error > smallest:  # it is hidden by the error of the baseline
+            smallest = MIN_LOSS_IN_ERRORS * baseline.own_error
         for share in ALLOWANCES:
-            allowance = share * self.smallest_loss + MARGIN * baseline.own_error
+            allowance = share * smallest + MARGIN * baseline.own_error
             threshold = decision_threshold(
                 allowance / deviation,
                 self.checks_per_alarm * charts / TARGET_RATE_SHARE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -74,7 +74,9 @@ _MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
 _MONTHS += ["august", "september", "october", "november", "december"]
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _DATE = re.compile(
-    r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?|(19|20)\d\d-?Q[1-4]"
+    r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?"  # 2026-12-31T10:00, 2026-12
+    r"|(0?[1-9]|[12]\d|3[01])[-/.](0?[1-9]|[12]\d|3[01])[-/.]((19|20)\d\d|\d\d)( .*)?"  # 31.12.2026, 12/31/26
+    r"|(19|20)\d\d-?Q[1-4]|([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?"  # 2026Q4, 10:30
 )
 
 
@@ -116,6 +118,25 @@ def calendar_kind(name: str, values: Vector) -> str:
     if follows:
         return next((k for k, part in _PARTS.items() if part.low <= low and high <= part.high), "")
     return ""
+
+
+def calendar_kind_of_categories(name: str, categories: Sequence[str], codes: Vector) -> str:
+    """Return what `calendar_kind` does for categories, which may be numbers as text; "" for any other.
+
+    Args:
+        name: of the column.
+        categories: by code.
+        codes: code of each row, NaN for null.
+
+    >>> calendar_kind_of_categories("month", ["1", "2", "12"], np.array([0.0, 1.0, 2.0, np.nan]))
+    'month'
+    """
+    kind = calendar_kind_of_texts(categories)
+    try:
+        numbers = np.array([float(text) for text in categories])
+    except ValueError:
+        return kind
+    return kind or calendar_kind(name, numbers[codes[~np.isnan(codes)].astype(np.intp)])
 
 
 def calendar_note(kind: str) -> str:
