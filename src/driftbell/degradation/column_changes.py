@@ -29,7 +29,7 @@ MIN_RELATED = 0.2
 """A feature is related to the others if they explain this share of its variance."""
 
 MAX_JOINT = 40
-"""The most important features whose ranks are tested together."""
+"""Number of the most important features of which the ranks are tested together."""
 
 MIN_RANK_VARIANCE, RANK_RIDGE = 0.02, 1e-3
 """Features with almost one value only are left out, and almost equal features count as one."""
