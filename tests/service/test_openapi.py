@@ -87,6 +87,7 @@ OPERATIONS = (
     "POST /monitor/alarms/{alarm_id}/annotation",
     "GET /monitor/alarms/{alarm_id}/label-sheet",
     "GET /models",
+    "POST /models",
     "GET /models/compare",
     "GET /models/{version}",
     "POST /models/{version}/promote",
