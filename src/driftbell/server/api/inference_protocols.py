@@ -210,8 +210,8 @@ def describe_invocations(model: Model) -> Description:
     """Describe `/invocations` in OpenAPI."""
     schema = model.schema
     rows, table = batch_schema(schema)["oneOf"]
-    forms = [  # clients also send fields such as `params`, which change nothing here
-        {"type": "object", "properties": {key: form}, "required": [key]}
+    forms = [
+        {"type": "object", "properties": {key: form}, "required": [key], "additionalProperties": False}
         for key, form in (("dataframe_records", rows), ("dataframe_split", table))
     ]
     example = {"dataframe_records": [schema.example]}
