@@ -36,6 +36,9 @@ from driftbell.wiring.sql_tables import is_database
 EXACT_ROWS = 200_000
 """Files with more rows are compared by counts on bins."""
 
+MAX_SAMPLE_CELLS, MIN_SAMPLE_ROWS = 20_000_000, 10_000
+"""Kinds and bins are decided on fewer rows of a reference with many columns: at most this number of cells."""
+
 Read = Callable[[Mapping[str, TypedColumn] | None], tuple[RawTable, dict[str, TypedColumn]]]
 """Reads a whole table by the kinds of the reference, or decides the kinds."""
 
@@ -107,7 +110,8 @@ class FileSide:
 
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows at even distances, all if there are not more than wanted."""
-        return _typed(self.files.sample(self.rows), None, self.options)
+        rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // len(self.names))
+        return _typed(self.files.sample(min(self.rows, rows)), None, self.options)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the widest dtype of the numbers of a column."""
