@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -101,6 +101,8 @@ def restore(settings: Settings, source: Path, *, further: Mapping[str, Settings]
             in use or not empty; nothing was changed.
         StoreError: a log is damaged, or was written by a newer release.
     """
+    for own in (settings, *(further or {}).values()):
+        _require_sqlite(own)
     manifest = verify(source)
     chosen = manifest.further if further is not None else {}
     unknown = sorted(set(chosen) - set(further or {}))
@@ -111,8 +113,8 @@ def restore(settings: Settings, source: Path, *, further: Mapping[str, Settings]
         )
     models = {name: (further or {})[name] for name in chosen}
     for own in (settings, *models.values()):
-        _require_sqlite(own)
-        _require_empty_data_folder(own)
+        with require_unused(own.data_dir) if own.data_dir.is_dir() else nullcontext():
+            _require_empty_data_folder(own)
     for name, own in models.items():
         _restore_model(own, source / FURTHER / name, chosen[name])
     _restore_model(settings, source, manifest)
