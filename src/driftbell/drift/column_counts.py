@@ -181,7 +181,7 @@ def decode_counts(data: bytes) -> dict[str, ColumnCounts]:
 def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
-    raise NotImplementedError(type(value))
+    raise TypeError(f"counts have no {type(value).__name__}")
 
 
 def _decode(kind: type, value: Any) -> Any:
