@@ -19,6 +19,7 @@ from driftbell.phrases import count_of, printable
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
+    from driftbell.wiring.large_tables import LargeCheck
     from driftbell.wiring.table_check import TableCheck
 
 
@@ -46,6 +47,19 @@ if TYPE_CHECKING:
     metavar="SHARE",
     help="Largest negligible change as a share of the rows: 0.05 for all columns, 'amount=0.1' for one; "
     "may be repeated [default: 0.02, or check.smallest_effect].",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(("polars", "spark")),
+    default="polars",
+    show_default=True,
+    help="What counts large tables: Polars in this process, or the executors of Spark.",
+)
+@click.option(
+    "--spark-master",
+    metavar="URL",
+    help="Spark that --engine spark uses: local[*], spark://HOST:7077, yarn, k8s://URL, or sc://HOST of "
+    "Spark Connect [default: SPARK_REMOTE, else Spark's own configuration].",
 )
 @model_options
 @table_options
@@ -79,6 +93,9 @@ def check(
     without a loss, or fewer, would show it (or as many as alarms.budget allows, if it is per checks). The
     labels are also compared, as the target. In CLASS=COL, the class may contain '='.
 
+    With --engine spark, REFERENCE and CURRENT are Parquet files that the executors can read, such as
+    s3a://BUCKET/may, or tables of Spark's catalog; a small file of another format here may be one of them.
+
     Fixed limits of your own are set in the section [limits] of the settings.
 
     Exit codes: 0 no drift and no alarm, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or
@@ -93,6 +110,7 @@ def check(
       driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
       driftbell check reference.csv today.csv --prediction answer --label truth --fail-on alarm
       driftbell check reference.csv today.csv --smallest-effect 0.05 --smallest-effect amount=0.1
+      driftbell check s3a://shop/may sales.june --engine spark --spark-master spark://master:7077
     """
     if as_json and markdown == "-":
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
@@ -136,8 +154,13 @@ def _check(
         verbose: whether to print what was detected in the files.
         hidden: whether to show no progress bar.
     """
+    on_spark = options["engine"] == "spark"
+    if options["spark_master"] and not on_spark:
+        raise click.UsageError("--spark-master needs --engine spark")
     match files:
         case ():
+            if on_spark:
+                raise click.UsageError("--engine spark needs two tables, REFERENCE and CURRENT")
             if any(options[name] for name in MODEL_OPTIONS):
                 raise click.UsageError(
                     "--prediction, --label and --probability need two tables, REFERENCE and CURRENT"
@@ -155,6 +178,10 @@ def _check(
             reading = read_options(options, configured.columns)
             check_roles(named_roles(options), reading.columns)
             if (profile := as_profile(reference)) is not None:
+                if on_spark:
+                    raise ConfigError(
+                        f"{reference} is a profile, which --engine spark cannot use: name the table itself"
+                    )
                 from driftbell.wiring.profile_check import check_with_profile
 
                 roles = read_roles(options, profile.decided, configured)
@@ -165,13 +192,16 @@ def _check(
                 return result
             from driftbell.wiring.tables import judge_large, judge_pair, read_pair
 
+            sources = (reference, current)
+            roles_of = None if options["label"] else lambda names: read_roles(options, names, configured)
             with progress_bar(hidden=hidden):
-                large = judge_large(
-                    (reference, current),
-                    reading,
-                    configured,
-                    None if options["label"] else lambda names: read_roles(options, names, configured),
-                )
+                if on_spark:
+                    from driftbell.wiring.spark_check import judge_on_spark
+
+                    master = options["spark_master"]
+                    large: LargeCheck | None = judge_on_spark(sources, reading, configured, roles_of, master)
+                else:
+                    large = judge_large(sources, reading, configured, roles_of)
             if large is not None:
                 print_settings(config_file, large.left_out)
                 _print_detected(large.detected, verbose=verbose)

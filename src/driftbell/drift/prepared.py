@@ -304,6 +304,6 @@ def center(values: Column) -> tuple[float, float] | None:
     a, b = float(values[half]), float(values[-half - 1])
     median = (a + b) / 2 if np.isfinite(a + b) else a / 2 + b / 2
     unit = max(-float(values[0]), float(values[-1]))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         mean = float(values.mean())
     return median, mean if np.isfinite(mean) else float((values / unit).mean() * unit)

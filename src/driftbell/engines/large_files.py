@@ -193,7 +193,7 @@ def _common(
         for form, stored_as, _, file in typed:
             if form is not typed[0][0]:
                 raise ConfigError(other_type(path, name, (typed[0][1], typed[0][3]), (stored_as, file)))
-        numbers = [p for dtype, _ in stored if (p := _precision(dtype)) is not None]
+        numbers = [p for dtype, _ in stored if (p := number_precision(dtype)) is not None]
         precisions[name] = np.result_type(*numbers) if numbers else None
         types[name] = _widest([dtype for _, _, dtype, _ in typed]) if typed else stored[0][0]
     return types, precisions
@@ -228,7 +228,8 @@ def _form(dtype: Any) -> tuple[Form, str]:
     return Form.NESTED, "bytes" if dtype == pl.Binary else "lists"
 
 
-def _precision(dtype: Any) -> np.dtype[Any] | None:
+def number_precision(dtype: Any) -> np.dtype[Any] | None:
+    """Return the precision of the numbers in a column of a Polars type; None if it has no numbers."""
     import polars as pl
 
     if dtype == getattr(pl, "Float16", None):

@@ -23,6 +23,7 @@ from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
 from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.engines.large_files import LargeFiles, open_large
+from driftbell.engines.spark_tables import SparkTable
 from driftbell.progress import begin_stage
 from driftbell.records import Judgement, Kind, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
@@ -110,8 +111,7 @@ class FileSide:
 
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows at even distances, all if there are not more than wanted."""
-        rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // len(self.names))
-        return _typed(self.files.sample(min(self.rows, rows)), None, self.options)
+        return _typed(self.files.sample(_sample_rows(self.rows, self.names)), None, self.options)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the widest dtype of the numbers of a column."""
@@ -121,6 +121,42 @@ class FileSide:
         """Count the files part by part."""
         plan = replace(plan, categories=self.files.categories)
         return count_table(self.files.parts(list(plan.bins)), plan)
+
+
+@dataclass(frozen=True, eq=False)
+class SparkSide:
+    """A table of Spark, which its executors count."""
+
+    table: SparkTable
+    options: ColumnOptions
+    rows: int
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return self.table.total
+
+    @property
+    def detected(self) -> Mapping[str, Any]:
+        """Facts about Spark."""
+        return self.table.detected
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return self.table.names
+
+    def sample(self) -> dict[str, TypedColumn]:
+        """Return random rows, all if there are not more than wanted."""
+        return _typed(self.table.sample(_sample_rows(self.rows, self.names)), None, self.options)
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the dtype of the numbers of a column."""
+        return self.table.precisions.get(name)
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Count all rows on the executors."""
+        return self.table.count(plan)
 
 
 class MemorySide:
@@ -163,29 +199,37 @@ class MemorySide:
         return {name: count_column_on(self._columns[name], on) for name, on in plan.bins.items()}
 
 
+Countable = LargeFiles | SparkTable
+"""A table that can be counted without reading it whole."""
+
+
 def open_sides(
     reference: Any, current: Any, exact_rows: int
-) -> tuple[LargeFiles | None, LargeFiles | None] | None:
-    """Open two tables if one of them is a file with more rows than `exact_rows`.
+) -> tuple[Countable | None, Countable | None] | None:
+    """Open two tables if one of them is a file, or a table of Spark, with more rows than `exact_rows`.
 
     Returns:
-        The files of each side, None for a side that cannot be read in parts; None if both are compared by
-        their rows.
+        What is counted on each side, None for a side that is read whole; None if both are compared by their
+        rows.
 
     Raises:
         ConfigError: a file cannot be read.
     """
-    files = [
-        open_large(str(table)) if is_path(table) and str(table) and not is_database(str(table)) else None
-        for table in (reference, current)
-    ]
-    if all(side is None or side.total <= exact_rows for side in files):
+    sides = [_open(table) for table in (reference, current)]
+    if all(side is None or side.total <= exact_rows for side in sides):
         return None
-    return files[0], files[1]
+    return sides[0], sides[1]
+
+
+def _open(table: Any) -> Countable | None:
+    if isinstance(table, SparkTable):
+        return table
+    is_file = is_path(table) and str(table) and not is_database(str(table))
+    return open_large(str(table)) if is_file else None
 
 
 def check_large(
-    files: tuple[LargeFiles | None, LargeFiles | None],
+    tables: tuple[Countable | None, Countable | None],
     readers: tuple[Read, Read],
     options: ColumnOptions,
     roles: Callable[[Collection[str]], ModelRoles],
@@ -198,8 +242,8 @@ def check_large(
     """Check one table against another by counts on bins of the reference.
 
     Args:
-        files: from `open_sides`.
-        readers: read the sides that are no such files.
+        tables: from `open_sides`.
+        readers: read the sides that are None.
         options: the user's options of reading columns.
         roles: returns the columns of the model, without labels, for columns of the reference.
         exact_rows: rows of the reference on which kinds and bins are decided.
@@ -211,12 +255,12 @@ def check_large(
         ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
     """
     begin_stage("reading the reference", 0.0, 0.2)
-    past: Side = FileSide(files[0], options, exact_rows) if files[0] else MemorySide(readers[0], None)
+    past: Side = _side(tables[0], options, exact_rows) or MemorySide(readers[0], None)
     typed = past.sample()
     named = roles(typed).names
     check_names(named, typed)
     effects = smallest_effect(list(typed))
-    present: Side = FileSide(files[1], options, exact_rows) if files[1] else MemorySide(readers[1], typed)
+    present: Side = _side(tables[1], options, exact_rows) or MemorySide(readers[1], typed)
     prepared = prepare(typed, roles=named)
     check_limits(limits, prepared.columns)
     names = select_columns(present.names, options, strict=False)
@@ -242,6 +286,16 @@ def check_large(
     detected = {"reference": past.detected, "current": {**present.detected, **facts}}
     left_out = tuple(name for name in past.names if name not in typed)
     return LargeCheck(judgement, (past.total, present.total), detected, left_out)
+
+
+def _side(table: Countable | None, options: ColumnOptions, rows: int) -> Side | None:
+    if isinstance(table, SparkTable):
+        return SparkSide(table, options, rows)
+    return None if table is None else FileSide(table, options, rows)
+
+
+def _sample_rows(rows: int, names: Sequence[str]) -> int:
+    return min(rows, max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // max(len(names), 1)))
 
 
 def _precision_note(error: float) -> str:

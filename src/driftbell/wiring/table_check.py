@@ -12,6 +12,7 @@ from typing import Any
 from driftbell.alarms.limits import parse_limits
 from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMALLEST_EFFECT
 from driftbell.drift.smallest_effects import effects_by_column
+from driftbell.engines.spark_tables import SparkTable, as_spark
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
@@ -203,9 +204,9 @@ def check(
     """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
 
     Args:
-        reference: a table: pandas, Polars (also lazy), Arrow, a mapping of columns, a list of mappings, or
-            the path of a file or folder, or a pattern of files. The kinds of the columns are decided on it.
-            Or a profile, see `profile`, or the path of its file.
+        reference: a table: pandas, Polars (also lazy), Arrow, Spark, a mapping of columns, a list of
+            mappings, or the path of a file or folder, or a pattern of files. The kinds of the columns are
+            decided on it. Or a profile, see `profile`, or the path of its file.
         current: the table that is compared with it.
         columns: kinds of columns, such as `{"zip": "categorical"}`: numeric, integer, categorical, boolean,
             datetime, text or identifier.
@@ -226,8 +227,8 @@ def check(
         probabilities: column of each class's probability; for two classes, one column is enough.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
-        exact_rows: Parquet files with more rows are read in parts and compared by counts on bins, in bounded
-            memory; without labels.
+        exact_rows: Parquet files and data frames of Spark with more rows are compared by counts on bins, in
+            bounded memory; without labels. Files are read in parts, and Spark counts on its executors.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -245,6 +246,8 @@ def check(
     check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
+    reference = as_spark(reference, "the reference table")
+    current = as_spark(current, "the current table")
     decision: dict[str, Any] = {
         "limits": parse_limits(limits or {}),
         "minimum_rows": minimum_rows,
@@ -256,16 +259,18 @@ def check(
 
         profile = select_profile(profile, options)
         detected["reference"] = profile.facts
-        present = _read(current, "current", profile.options, profile.decided, detected, ())
+        present = _read(
+            _whole(current, exact_rows), "current", profile.options, profile.decided, detected, ()
+        )
         effects = effects_by_column(smallest_effect, list(profile.decided))
         judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
         return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
     effect_of = partial(effects_by_column, smallest_effect)
-    files = open_sides(reference, current, exact_rows) if label is None else None
-    if files is not None:
+    tables = open_sides(reference, current, exact_rows) if label is None else None
+    if tables is not None:
         readers = (_reader(reference, "reference", options), _reader(current, "current", options))
         large = check_large(
-            files,
+            tables,
             readers,
             options,
             lambda _: roles,
@@ -274,6 +279,7 @@ def check(
             **decision,
         )
         return TableCheck(large.judgement, large.rows, names, large.detected)
+    reference, current = _whole(reference, exact_rows), _whole(current, exact_rows)
     past = _read(reference, "reference", options, None, detected, roles.read_as_role)
     present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)
@@ -297,6 +303,11 @@ def _reader(table: Any, side: str, options: ColumnOptions) -> Read:
         return raw, _read(raw, side, options, kinds, {}, ())
 
     return read
+
+
+def _whole(table: Any, exact_rows: int) -> Any:
+    """Return the rows of a table of Spark, and any other table as it is."""
+    return table.collect(exact_rows) if isinstance(table, SparkTable) else table
 
 
 def _name(table: Any, side: str) -> str:

@@ -17,7 +17,7 @@ from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
-from driftbell.wiring.large_tables import LargeCheck, Read, check_large, open_sides
+from driftbell.wiring.large_tables import Countable, LargeCheck, Read, check_large, open_sides
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
 
@@ -176,10 +176,29 @@ def judge_large(
     """
     if roles is None or options.queries:
         return None
-    exact_rows = settings.check.exact_rows
-    files = open_sides(*sources, exact_rows)
-    if files is None:
-        return None
+    tables = open_sides(*sources, settings.check.exact_rows)
+    return None if tables is None else judge_counts(tables, sources, options, settings, roles)
+
+
+def judge_counts(
+    tables: tuple[Countable | None, Countable | None],
+    sources: tuple[str, str],
+    options: TableOptions,
+    settings: Settings,
+    roles: Callable[[Collection[str]], ModelRoles],
+) -> LargeCheck:
+    """Judge two tables by counts on bins.
+
+    Args:
+        tables: what is counted on each side; None for a side that is read whole from its source.
+        sources: see `judge_large`.
+        options: the user's options.
+        settings: all settings.
+        roles: see `judge_large`, without labels.
+
+    Raises:
+        ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
+    """
 
     def reader(source: str) -> Read:
         def read(kinds: Mapping[str, TypedColumn] | None) -> tuple[RawTable, dict[str, TypedColumn]]:
@@ -189,11 +208,11 @@ def judge_large(
         return read
 
     return check_large(
-        files,
+        tables,
         (reader(sources[0]), reader(sources[1])),
         options.columns,
         roles,
-        exact_rows=exact_rows,
+        exact_rows=settings.check.exact_rows,
         limits=parse_limits(settings.limits),
         smallest_effect=lambda columns: configured_effects(settings, columns),
         minimum_rows=settings.check.minimum_rows,
