@@ -61,8 +61,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     The source of a frozen value repeats it in some rows and sends the other rows unchanged, so the others
     look like the reference: their Kolmogorov–Smirnov distance is small. If the whole distribution moves, they
     do not, and the values beside it are about as frequent. At an end of the range, such as zero, a value can
-    become more frequent alone. There, and wherever the other features predict this one, the rows with the value
-    must have lost that relation too.
+    become more frequent alone. There, and wherever the other features predict this one, the rows with the
+    value must have lost that relation too.
 
     Args:
         before: the feature in the reference, NaN for null, shape (n,).
