@@ -32,7 +32,7 @@ TYPE_ROWS = 20_000
 
 @dataclass(frozen=True, eq=False)
 class LargeText:
-    """A text file whose cells are read in parts.
+    """A text file that is read in parts.
 
     A column of which the cells can be read one by one is counted in parts. Columns of dates, and of numbers
     with units, separators of thousands or a decimal comma, are read whole, a few at a time, since the form of
