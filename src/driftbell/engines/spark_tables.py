@@ -84,9 +84,12 @@ class SparkTable:
         """Facts about the source."""
         return {"engine": f"Spark {self.frame.sparkSession.version}"}
 
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the dtype of the numbers of a column; None for other types."""
+        return self._precisions.get(name)
+
     @cached_property
-    def precisions(self) -> Mapping[str, np.dtype[Any] | None]:
-        """Dtype of the numbers in each column; None for other types."""
+    def _precisions(self) -> Mapping[str, np.dtype[Any] | None]:
         empty = self._collect(self._typed(self.names).limit(0), self.names)
         return {s.name: number_precision(s.dtype) for s in empty.get_columns()}
 

@@ -21,16 +21,18 @@ from driftbell.drift.compare import prepare
 from driftbell.drift.judge import judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
-from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines.count_parts import CountPlan
 from driftbell.engines.large_files import LargeFiles, open_large
+from driftbell.engines.large_text import LargeText, open_text
 from driftbell.engines.spark_tables import SparkTable
 from driftbell.progress import begin_stage
 from driftbell.records import Judgement, Kind, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
+from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.precision import coarser
 from driftbell.tabular.raw_table import RawTable, is_path
-from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.tabular.typed_column import TypedColumn, read_with_options
 from driftbell.wiring.model_roles import ModelRoles, check_names
 from driftbell.wiring.sql_tables import is_database
 
@@ -42,6 +44,10 @@ MAX_SAMPLE_CELLS, MIN_SAMPLE_ROWS = 20_000_000, 10_000
 
 Read = Callable[[Mapping[str, TypedColumn] | None], tuple[RawTable, dict[str, TypedColumn]]]
 """Reads a whole table by the kinds of the reference, or decides the kinds."""
+
+
+Countable = LargeFiles | LargeText | SparkTable
+"""A table that is counted without reading it whole: files in parts, or a table of Spark on its executors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,47 +93,10 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FileSide:
-    """A table in files that are read in parts."""
+class CountableSide:
+    """A table in files that are read in parts, or of Spark."""
 
-    files: LargeFiles
-    options: ColumnOptions
-    rows: int
-
-    @property
-    def total(self) -> int:
-        """Number of rows."""
-        return self.files.total
-
-    @property
-    def detected(self) -> Mapping[str, Any]:
-        """Facts about the files."""
-        return self.files.detected
-
-    @property
-    def names(self) -> list[str]:
-        """Names of all columns."""
-        return list(self.files.schema)
-
-    def sample(self) -> dict[str, TypedColumn]:
-        """Return rows at even distances, all if there are not more than wanted."""
-        return _typed(self.files.sample(_sample_rows(self.rows, self.names)), None, self.options)
-
-    def precision(self, name: str) -> np.dtype[Any] | None:
-        """Return the widest dtype of the numbers of a column."""
-        return self.files.precisions.get(name)
-
-    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
-        """Count the files part by part."""
-        plan = replace(plan, categories=self.files.categories)
-        return count_table(self.files.parts(list(plan.bins)), plan)
-
-
-@dataclass(frozen=True, eq=False)
-class SparkSide:
-    """A table of Spark, which its executors count."""
-
-    table: SparkTable
+    table: Countable
     options: ColumnOptions
     rows: int
 
@@ -138,7 +107,7 @@ class SparkSide:
 
     @property
     def detected(self) -> Mapping[str, Any]:
-        """Facts about Spark."""
+        """Facts about the source."""
         return self.table.detected
 
     @property
@@ -147,15 +116,16 @@ class SparkSide:
         return self.table.names
 
     def sample(self) -> dict[str, TypedColumn]:
-        """Return random rows, all if there are not more than wanted."""
-        return _typed(self.table.sample(_sample_rows(self.rows, self.names)), None, self.options)
+        """Return some of the rows, all if there are not more than wanted."""
+        rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // max(len(self.names), 1))
+        return read_with_options(self.table.sample(min(self.rows, rows)), self.options)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
-        """Return the dtype of the numbers of a column."""
-        return self.table.precisions.get(name)
+        """Return the widest dtype of the numbers of a column."""
+        return self.table.precision(name)
 
     def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
-        """Count all rows on the executors."""
+        """Count the table part by part."""
         return self.table.count(plan)
 
 
@@ -199,14 +169,16 @@ class MemorySide:
         return {name: count_column_on(self._columns[name], on) for name, on in plan.bins.items()}
 
 
-Countable = LargeFiles | SparkTable
-"""A table that can be counted without reading it whole."""
-
-
 def open_sides(
-    reference: Any, current: Any, exact_rows: int
+    reference: Any, current: Any, exact_rows: int, options: FileOptions | None = None
 ) -> tuple[Countable | None, Countable | None] | None:
     """Open two tables if one of them is a file, or a table of Spark, with more rows than `exact_rows`.
+
+    Args:
+        reference: a file, folder or pattern, or any other table.
+        current: the same.
+        exact_rows: largest number of rows that are compared.
+        options: the user's options of reading files.
 
     Returns:
         What is counted on each side, None for a side that is read whole; None if both are compared by their
@@ -215,17 +187,18 @@ def open_sides(
     Raises:
         ConfigError: a file cannot be read.
     """
-    sides = [_open(table) for table in (reference, current)]
+    sides = [_open(table, exact_rows, options or FileOptions()) for table in (reference, current)]
     if all(side is None or side.total <= exact_rows for side in sides):
         return None
     return sides[0], sides[1]
 
 
-def _open(table: Any) -> Countable | None:
+def _open(table: Any, exact_rows: int, options: FileOptions) -> Countable | None:
     if isinstance(table, SparkTable):
         return table
-    is_file = is_path(table) and str(table) and not is_database(str(table))
-    return open_large(str(table)) if is_file else None
+    if not is_path(table) or not str(table) or is_database(str(table)):
+        return None
+    return open_large(str(table)) or open_text(str(table), options, exact_rows)
 
 
 def check_large(
@@ -255,12 +228,12 @@ def check_large(
         ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
     """
     begin_stage("reading the reference", 0.0, 0.2)
-    past: Side = _side(tables[0], options, exact_rows) or MemorySide(readers[0], None)
+    past = _side(tables[0], options, exact_rows) or MemorySide(readers[0], None)
     typed = past.sample()
     named = roles(typed).names
     check_names(named, typed)
     effects = smallest_effect(list(typed))
-    present: Side = _side(tables[1], options, exact_rows) or MemorySide(readers[1], typed)
+    present = _side(tables[1], options, exact_rows) or MemorySide(readers[1], typed)
     prepared = prepare(typed, roles=named)
     check_limits(limits, prepared.columns)
     names = select_columns(present.names, options, strict=False)
@@ -289,13 +262,7 @@ def check_large(
 
 
 def _side(table: Countable | None, options: ColumnOptions, rows: int) -> Side | None:
-    if isinstance(table, SparkTable):
-        return SparkSide(table, options, rows)
-    return None if table is None else FileSide(table, options, rows)
-
-
-def _sample_rows(rows: int, names: Sequence[str]) -> int:
-    return min(rows, max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // max(len(names), 1)))
+    return None if table is None else CountableSide(table, options, rows)
 
 
 def _precision_note(error: float) -> str:
@@ -311,17 +278,3 @@ def _dtype(column: PreparedColumn, typed: TypedColumn, present: Side) -> np.dtyp
     if column.kind is not Kind.NUMERIC or precision is None or typed.precision == precision:
         return None
     return coarser(typed.precision, precision)
-
-
-def _typed(
-    raw: RawTable, kinds: Mapping[str, TypedColumn] | None, options: ColumnOptions
-) -> dict[str, TypedColumn]:
-    return read_columns(
-        raw,
-        kinds=kinds,
-        columns=options.kinds,
-        exclude=options.exclude,
-        include=options.include,
-        nulls=options.nulls,
-        keep_null_words=options.keep_null_words,
-    )
