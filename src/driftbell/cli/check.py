@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbell.cli.engine_options import engine_options, is_on_spark
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.moments import parse_moment
 from driftbell.cli.progress_bar import progress_bar
@@ -56,19 +57,6 @@ if TYPE_CHECKING:
     help="Largest negligible change as a share of the rows: 0.05 for all columns, 'amount=0.1' for one; "
     "may be repeated [default: 0.02, or check.smallest_effect].",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(("polars", "spark")),
-    default="polars",
-    show_default=True,
-    help="What counts large tables: Polars in this process, or the executors of Spark.",
-)
-@click.option(
-    "--spark-master",
-    metavar="URL",
-    help="Spark that --engine spark uses: local[*], spark://HOST:7077, yarn, k8s://URL, or sc://HOST of "
-    "Spark Connect [default: SPARK_REMOTE, else Spark's own configuration].",
-)
 @click.option("--log", "is_log", is_flag=True, help="Check a period of the prediction log, with its archive.")
 @click.option(
     "--since",
@@ -78,6 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option("--until", callback=parse_moment, help="With --log: end of the period [default: now].")
 @click.option("--version", help="With --log: version of the model [default: the champion].")
+@engine_options
 @model_options
 @table_options
 def check(
@@ -177,6 +166,7 @@ def _period(
         if given:
             raise click.UsageError(f"{given[0]} needs --log")
         return None
+    is_on_spark(files, options)
     if files:
         raise click.UsageError("--log checks the prediction log against the model's reference: pass no files")
     parameters = click.get_current_context().command.params
@@ -217,13 +207,9 @@ def _check(
         verbose: whether to print what was detected in the files.
         hidden: whether to show no progress bar.
     """
-    on_spark = options["engine"] == "spark"
-    if options["spark_master"] and not on_spark:
-        raise click.UsageError("--spark-master needs --engine spark")
+    on_spark = is_on_spark(files, options)
     match files:
         case ():
-            if on_spark:
-                raise click.UsageError("--engine spark needs two tables, REFERENCE and CURRENT")
             if any(options[name] for name in MODEL_OPTIONS):
                 raise click.UsageError(
                     "--prediction, --label and --probability need two tables, REFERENCE and CURRENT"

@@ -16,6 +16,7 @@ from driftbell.cli import cli
     ("arguments", "words"),
     [
         (["--engine", "spark"], "--engine spark needs two tables"),
+        (["--log", "--engine", "spark"], "--engine spark needs two tables"),
         (["a.parquet", "a.parquet", "--spark-master", "local[1]"], "--spark-master needs --engine spark"),
         (["a.parquet", "a.parquet", "--engine", "spark", "--spark-master", ""], "must not be empty"),
         (["a.parquet", "a.parquet", "--engine", "spark", "--label", "x"], "--label needs whole rows"),
