@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from alarm import score
+from alarm import scenarios, score
 from alarm.data import Frame, datasets
 from alarm.methods import controls, known
 from alarm.scenarios import NotApplicableError, scenario
@@ -79,6 +79,19 @@ def test_windows_of_a_natural_stream_are_judged_one_by_one() -> None:
     run = made("natural", frame)
     assert run.window_harmful[-2:] == (True, True)
     assert set(run.window_harmful[:-2]) == {False}
+
+
+def test_chance_alone_makes_no_window_costly() -> None:
+    """Of 1,000 scores without a loss 50 pass 5 % each; besides true losses, few of the costly are chance."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=1000)
+    assert not scenarios._significant(scores).any()
+    assert (scores > 1.645).sum() > 30
+    scores[:100] += 5
+    significant = scenarios._significant(scores)
+    assert significant[:100].sum() >= 95
+    assert significant[100:].sum() <= 10
+    assert not scenarios._significant(np.empty(0)).any()
 
 
 def row(alarms: list[int], scores: list[float], **truth: object) -> score.Row:
