@@ -62,8 +62,11 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
-    if source == ESTIMATE and not no_loss and _are_labelled(charts, state, finding.change):
-        source, covered, finding = LABELS, True, _finding(charts, state, LABELS)
+    if source == ESTIMATE and _are_labelled(charts, state, finding.change):
+        covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
+        no_loss = no_loss or by_labels is None
+        if by_labels and not no_loss:
+            source, finding = LABELS, by_labels
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
@@ -73,7 +76,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding.change,
         finding.loss,
         uncovered=_uncovered(charts, state, suspicion),
-        measured=_measured(charts, state, finding.change) if source == ESTIMATE else None,
+        measured=None if source == LABELS and finding.proven else _measured(charts, state, finding.change),
         unknown_labels=state.unknown_labels,
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
@@ -122,6 +125,13 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
         first, last = state.broken_since or (change.time, change.time)
         change, loss = ChangePoint(first, first, last), None
     return _Finding(change, loss, proven, broken)
+
+
+def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> _Finding | None:
+    """Return the finding of the labels of most rows since a change; None if they show none that matters."""
+    finding, measured = _finding(charts, state, LABELS), _measured(charts, state, change)
+    matters = measured is not None and measured.loss.value >= charts.smallest_loss
+    return finding if finding.proven or matters else None
 
 
 def _estimate_since(
