@@ -23,6 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import driftbell
 from alarm import score
 from alarm.data import Frame, datasets, nannyml_data
@@ -236,9 +238,10 @@ def report(result: dict[str, Any]) -> Iterator[str]:
     excluded = [*score.excluded(controlled), *result["skipped"]]
     if excluded:
         yield from ("\n**Runs and peers that are not in the tables**\n", *(f"- {line}" for line in excluded))
-    for row in rows:
-        if row["mode"] == "cost" and not row["problem"]:
-            yield f"\n{row['method']}: {row['cpu_ms']:,.0f} ms of CPU a check, {row['dataset']}."
+    costs = [row for row in rows if row["mode"] == "cost" and score.is_result(row)]
+    for method in dict.fromkeys(row["method"] for row in costs):
+        spent = [row["cpu_ms"] for row in costs if row["method"] == method]
+        yield f"\n{method}: {np.median(spent):,.0f} ms of CPU a check, the median of {len(spent)} runs."
     yield from by_sizes(controlled)
     if any(row["method"] == OURS for row in controlled):
         yield from ("\n**driftbell by scenario**\n", *score.by_scenario(controlled, OURS))
