@@ -61,7 +61,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     The source of a frozen value repeats it in some rows and sends the other rows unchanged, so the others
     look like the reference: their Kolmogorov–Smirnov distance is small. If the whole distribution moves, they
     do not, and the values beside it are about as frequent. At an end of the range, such as zero, a value can
-    become more frequent alone. There, the rows must have lost their relation to the other features.
+    become more frequent alone. There, and wherever the other features predict this one, the rows with the
+    value must have lost that relation too.
 
     Args:
         before: the feature in the reference, NaN for null, shape (n,).
@@ -88,10 +89,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     if len(np.unique(others)) < MIN_DISTINCT:
         return False
     is_lost = None if expected is None else _has_lost_relation(before, now, value, expected)
-    if is_lost is not None:
-        return is_lost
     is_end = value in (distinct[0], distinct[-1]) and share_before >= MIN_END_SHARE
-    if is_end:
+    if is_lost is False or (is_end and is_lost is None):
         return False
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
