@@ -16,8 +16,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -54,8 +55,7 @@ class Job:
 def main() -> None:
     options = parsed()
     result = merged(options.outcomes) if options.outcomes else measurement(options)
-    if options.json:
-        options.json.write_text(json.dumps(result))
+    saved(result, options.json)
     text = "\n".join(report(result))
     print(text)
     if options.write:
@@ -67,12 +67,35 @@ def measurement(options: argparse.Namespace) -> dict[str, Any]:
     frames = datasets(options.data, shipped=options.shipped)
     if options.datasets:
         frames = {name: frames[name] for name in options.datasets}
-    peers = Peers(options.peer_python, [*peer_files(), *options.peer])
-    for line in skipped(peers):
-        print(line, file=sys.stderr)
+    every = list(jobs(frames, options))
+    with ProcessPoolExecutor(options.jobs, initializer=started, initargs=(frames, options)) as pool:
+        try:
+            result = pool.submit(about_peers).result()
+        except BrokenProcessPool:
+            raise SystemExit("the processes of the benchmark could not start; the reason is above") from None
+        for line in result["skipped"]:
+            print(line, file=sys.stderr)
+        for done, rows in enumerate(pool.map(one, every), 1):
+            if sys.stderr.isatty():
+                print(f"\r{done} of {len(every)} runs", end="", file=sys.stderr, flush=True)
+            result["rows"] += rows
+            saved(result, options.json)
+    return result
+
+
+def about_peers() -> dict[str, Any]:
+    """Return the outcomes before the first run, with versions and the peers that could not be loaded."""
+    peers: Peers = _state["peers"]
     versions = {"driftbell": driftbell.__version__, **peers.versions}
-    rows = list(measured(frames, options, peers))
-    return {"versions": versions, "skipped": list(skipped(peers)), "rows": rows}
+    return {"versions": versions, "skipped": list(skipped(peers)), "rows": []}
+
+
+def saved(result: dict[str, Any], path: Path | None) -> None:
+    """Write the outcomes so far, so that an interrupted run leaves those of its whole runs."""
+    if path is not None:
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(result))
+        partial.replace(path)
 
 
 def merged(files: list[Path]) -> dict[str, Any]:
@@ -155,26 +178,6 @@ def fits(name: str, frame: Frame) -> bool:
         "sparse shifted": bool(frame.sparse()),
         "calendar": bool(frame.calendar()),
     }.get(name, True)
-
-
-def measured(frames: dict[str, Frame], options: argparse.Namespace, peers: Peers) -> Iterator[Row]:
-    """Yield the outcomes of every method on every run; close the peers."""
-    every = list(jobs(frames, options))
-    if options.jobs == 1:
-        _state.update(frames=frames, options=options, peers=peers)
-        result: Iterable[list[Row]] = map(one, every)
-    else:
-        peers.close()
-        pool = ProcessPoolExecutor(options.jobs, initializer=started, initargs=(frames, options))
-        result = pool.map(one, every)
-    for done, rows in enumerate(result, 1):
-        if sys.stderr.isatty():
-            print(f"\r{done} of {len(every)} runs", end="", file=sys.stderr, flush=True)
-        yield from rows
-    if options.jobs == 1:
-        peers.close()
-    else:
-        pool.shutdown()
 
 
 _state: dict[str, Any] = {}
