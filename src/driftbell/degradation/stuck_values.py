@@ -35,7 +35,7 @@ CONSTANT = 0.98
 """A feature with this share of one value is constant, whatever the other rows look like."""
 
 MIN_CONTINUOUS = 0.5
-"""A feature is continuous if at least this share of the values of the reference differ."""
+"""A feature is continuous if at least this share of its values differ."""
 
 MIN_RELATED_ROWS = 20
 MAX_ERROR = 0.25
@@ -82,10 +82,10 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     distinct = np.unique(usual)
     if share >= CONSTANT:
         return True
-    is_rare = share_before * len(usual) <= 1
-    if is_rare and len(distinct) >= MIN_CONTINUOUS * len(usual):
-        return True  # nothing but a frozen source repeats one of the values of a continuous feature
     others, newest_others = np.sort(usual[usual != value]), np.sort(newest[newest != value])
+    is_rare = share_before * len(usual) <= 1
+    if is_rare and _is_continuous(usual) and _is_continuous(newest_others):
+        return True  # nothing but a frozen source repeats one value of a feature that is not rounded
     if len(np.unique(others)) < MIN_DISTINCT:
         return False
     is_lost = None if expected is None else _has_lost_relation(before, now, value, expected)
@@ -98,6 +98,10 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
     excess = (share - share_before) / (1 - share_before)
     return distance <= MAX_DISTANCE * unit or distance * (1 - share) <= MAX_RATIO * excess
+
+
+def _is_continuous(values: Vector) -> bool:
+    return len(np.unique(values)) >= MIN_CONTINUOUS * len(values)
 
 
 def _largest_share(values: Vector) -> float:

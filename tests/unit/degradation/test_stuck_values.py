@@ -126,6 +126,13 @@ def test_a_feature_that_moved_with_the_others_and_by_another_relation_is_not_fro
     assert is_stuck(lengths, np.where(rng.random(1000) < 0.2, 12.0, lengths[:1000]), 12.0)
 
 
+def test_a_feature_that_is_rounded_now_is_frozen_only_if_a_value_is_repeated() -> None:
+    rng = np.random.default_rng(8)
+    before, now = rng.normal(1.7, 0.5, 2000), rng.normal(1.7, 0.5, 500).round(1)
+    assert not is_stuck(before, now, mode(before, now))
+    assert is_stuck(before, np.where(rng.random(500) < 0.2, 1.25, now), 1.25)
+
+
 def test_a_constant_feature_is_frozen() -> None:
     before = np.random.default_rng(4).choice([0.0, 1.0], 1000)
     assert is_stuck(before, np.ones(500), 1.0)
