@@ -31,7 +31,7 @@ from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.precision import coarser
 from driftbell.tabular.raw_table import RawTable, is_path
-from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.tabular.typed_column import TypedColumn, read_with_options
 from driftbell.wiring.model_roles import ModelRoles, check_names
 from driftbell.wiring.sql_tables import is_database
 
@@ -117,7 +117,7 @@ class FileSide:
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows at even distances, all if there are not more than wanted."""
         rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // len(self.names))
-        return _typed(self.files.sample(min(self.rows, rows)), None, self.options)
+        return read_with_options(self.files.sample(min(self.rows, rows)), self.options)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the widest dtype of the numbers of a column."""
@@ -273,17 +273,3 @@ def _dtype(column: PreparedColumn, typed: TypedColumn, present: Side) -> np.dtyp
     if column.kind is not Kind.NUMERIC or precision is None or typed.precision == precision:
         return None
     return coarser(typed.precision, precision)
-
-
-def _typed(
-    raw: RawTable, kinds: Mapping[str, TypedColumn] | None, options: ColumnOptions
-) -> dict[str, TypedColumn]:
-    return read_columns(
-        raw,
-        kinds=kinds,
-        columns=options.kinds,
-        exclude=options.exclude,
-        include=options.include,
-        nulls=options.nulls,
-        keep_null_words=options.keep_null_words,
-    )
