@@ -160,9 +160,14 @@ def scenario(
     return _run(name, pool, seed, model, window_rows, _rows(first, reference), stream, **truth)
 
 
+def limits(*, regression: bool) -> tuple[float, float]:
+    """Return the loss above which a change is costly, and the one below which it is harmless."""
+    return (0.10, 0.05) if regression else (0.02, 0.01)
+
+
 def _harmful(loss: float, frame: Frame) -> bool | None:
-    limit, harmless = (0.10, 0.05) if frame.regression else (0.02, 0.01)
-    return True if loss > limit else False if loss < harmless else None
+    costly, harmless = limits(regression=frame.regression)
+    return True if loss > costly else False if loss < harmless else None
 
 
 def _drawn(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:

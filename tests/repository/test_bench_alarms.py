@@ -106,10 +106,10 @@ def test_scores_count_what_they_say() -> None:
         row([0, 1, 0, 0], [0, 1, 0.2, 0.4], harmful=False),
         row([0, 0, 0, 0], [0, 0, 0.1, 0.3]),
     ]
-    cells = dict(zip(score.HEADS, score.cells(rows, "all"), strict=True))
+    cells = dict(zip(score.heads(rows), score.cells(rows, "all"), strict=True))
     assert list(cells.values())[:3] == ["166.7 of 6", "166.7 of 6", "–"]
-    assert cells["costly detected within 20"] == "50% (9 to 91) of 2"
-    assert cells["mean delay, windows (21 = missed)"] == "11.5"
+    assert cells["costly detected within 2"] == "50% (9 to 91) of 2"
+    assert cells["mean delay, windows (3 = missed)"] == "2.5"
     assert cells["harmless alarmed"].startswith("0% (0 to ")
     assert cells["AUC costly / harmless"] == "0.500"
     assert list(cells.values())[-3:] == ["– / –", "2.0", "1.00"]
