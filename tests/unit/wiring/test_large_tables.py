@@ -147,7 +147,7 @@ def test_labels_are_compared_by_their_rows(tmp_path: Any, form: Any, sizes: Any,
         path = tmp_path / f"{name}.{form}"
         frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
         files.append(frame if form == "memory" and len(frame) == 900 else str(path))
-    roles = {"prediction": "prediction", "label": "label", "probabilities": probabilities}
+    roles: dict[str, Any] = {"prediction": "prediction", "label": "label", "probabilities": probabilities}
     exact, binned = (driftbell.check(*files, exact_rows=n, **roles) for n in (10**6, 1000))
     assert binned.detected["current"]["binned"] == 256
     assert binned.verdict == exact.verdict == "alarm"
@@ -189,7 +189,7 @@ def test_labels_of_a_regression_and_of_one_table(files: Any) -> None:
 @pytest.mark.parametrize("column", ["prediction", "p", "label"])
 def test_a_missing_column_of_the_model_is_named(files: Any, column: Any) -> None:
     whole, part = labelled(3000, 0, 0.1), labelled(3000, 0, 0.1).drop(column)
-    roles = {"prediction": "prediction", "label": "label", "probabilities": {"yes": "p"}}
+    roles: dict[str, Any] = {"prediction": "prediction", "label": "label", "probabilities": {"yes": "p"}}
     for past, now in ((part, whole), (whole, part), (part, part)):
         paths = files("a.parquet", past), files("b.parquet", now)
         messages = []
