@@ -268,8 +268,9 @@ def test_faults_of_tables_are_named(session: Any, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="duplicate column name 'x'"):
         driftbell.check(session.sql("SELECT 1 AS x, 2 AS x"), {"x": [1]})
+    profile = driftbell.profile({"id": [1, 2] * 20})
     with pytest.raises(ConfigError, match=r"more than exact_rows .* a sample such as frame\.sample"):
-        driftbell.check(session.range(2000), {"id": [1]}, label="id", prediction="id", exact_rows=1000)
+        driftbell.check(profile, session.range(2000), exact_rows=1000)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from driftbell.phrases import count_of, printable
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
     from driftbell.wiring.large_tables import LargeCheck
+    from driftbell.wiring.model_roles import ModelRoles
     from driftbell.wiring.table_check import TableCheck
 
 
@@ -241,20 +242,28 @@ def _check(
                 return result
             from driftbell.wiring.tables import judge_large, judge_pair, read_pair
 
+            def roles_of(names: Collection[str]) -> ModelRoles:
+                return read_roles(options, names, configured)
+
             sources = (reference, current)
-            roles_of = None if options["label"] else lambda names: read_roles(options, names, configured)
             with progress_bar(hidden=hidden):
                 if on_spark:
                     from driftbell.wiring.spark_check import judge_on_spark
 
-                    master = options["spark_master"]
-                    large: LargeCheck | None = judge_on_spark(sources, reading, configured, roles_of, master)
+                    spark = options["spark_master"]
+                    large: LargeCheck | None = judge_on_spark(sources, reading, configured, roles_of, spark)
                 else:
                     large = judge_large(sources, reading, configured, roles_of)
             if large is not None:
                 print_settings(config_file, large.left_out)
                 _print_detected(large.detected, verbose=verbose)
-                return TableCheck(large.judgement, large.rows, (reference, current), large.detected)
+                return TableCheck(
+                    large.judgement,
+                    large.rows,
+                    (reference, current),
+                    large.detected,
+                    performance=large.performance,
+                )
             with progress_bar(hidden=hidden):
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,12 +93,13 @@ class SparkTable:
         empty = self._collect(self._typed(self.names).limit(0), self.names)
         return {s.name: number_precision(s.dtype) for s in empty.get_columns()}
 
-    def sample(self, rows: int) -> RawTable:
-        """Return about this number of random rows, all if there are not more."""
-        frame = self._typed(self.names)
+    def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
+        """Return about this number of random rows, all if there are not more, of some columns or of all."""
+        names = self.names if names is None else list(names)
+        frame = self._typed(names)
         if self.total > rows:
             frame = frame.sample(rows / self.total, SAMPLE_SEED)
-        series = self._collect(frame, self.names).get_columns()
+        series = self._collect(frame, names).get_columns()
         return RawTable({s.name: read_series(s.name, s) for s in series}, detected=self.detected)
 
     def collect(self, maximum: int) -> RawTable:

@@ -22,7 +22,7 @@ def judge_on_spark(
     sources: tuple[str, str],
     options: TableOptions,
     settings: Settings,
-    roles: Callable[[Collection[str]], ModelRoles] | None,
+    roles: Callable[[Collection[str]], ModelRoles],
     master: str | None,
 ) -> LargeCheck:
     """Judge two tables by counts that the executors of Spark make.
@@ -32,14 +32,12 @@ def judge_on_spark(
             read by this process.
         options: the user's options.
         settings: all settings.
-        roles: returns the columns of the model for the columns of the reference; None with labels.
+        roles: returns the columns of the model for the columns of the reference.
         master: see `spark_session`.
 
     Raises:
         ConfigError: a table cannot be read, or an option does not fit.
     """
-    if roles is None:
-        raise ConfigError("--engine spark counts columns, and --label needs whole rows: use --engine polars")
     if options.queries or any(map(is_database, sources)):
         raise ConfigError("--engine spark reads no databases: use --engine polars, or a table of its catalog")
     begin_stage("starting Spark", 0.0, 0.1)

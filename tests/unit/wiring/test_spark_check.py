@@ -19,7 +19,6 @@ from driftbell.cli import cli
         (["--log", "--engine", "spark"], "--engine spark needs two tables"),
         (["a.parquet", "a.parquet", "--spark-master", "local[1]"], "--spark-master needs --engine spark"),
         (["a.parquet", "a.parquet", "--engine", "spark", "--spark-master", ""], "must not be empty"),
-        (["a.parquet", "a.parquet", "--engine", "spark", "--label", "x"], "--label needs whole rows"),
         (["a.parquet", "sqlite:///a", "--engine", "spark"], "reads no databases"),
         (["a.parquet", "a.parquet", "--engine", "spark", "--query", "SELECT 1"], "reads no databases"),
         (["profile.json", "a.parquet", "--engine", "spark"], "is a profile, which --engine spark cannot use"),
