@@ -26,6 +26,9 @@ __all__ = ["MODELS", "SCENARIOS", "Frame", "NotApplicableError", "Run", "dataset
 SCENARIOS = ("none", "season", *CHANGES, "natural")
 LABEL, TIME = "label", "time"
 TRAIN_ROWS, TRUTH_ROWS, LONGEST = 5000, 5_000, 120
+SEASON_SHARE = 1.5
+"""A season needs at least this number of rows for each that it draws."""
+
 OLD_WINDOWS = 2
 """Windows of an older fault, with labels, right before a newer one."""
 
@@ -135,6 +138,8 @@ def scenario(
     rng = np.random.default_rng([seed, SCENARIOS.index(name)])
     order = rng.permutation(len(pool.label))
     reference, rest = order[:reference_rows], order[reference_rows:]
+    if name == "season" and len(pool.label) < SEASON_SHARE * (reference_rows + rows):
+        raise NotApplicableError("too few rows: the hard ones of a season would repeat, and be a loss")
     if name == "season":
         return _season(pool, seed, model, rng, reference_rows, rows, window_rows)
     start = before * window_rows if name in CHANGES else rows

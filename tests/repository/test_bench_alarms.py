@@ -68,6 +68,8 @@ def test_what_cannot_be_done_is_said(frames: dict[str, Any]) -> None:
         made("renamed category", frames["linear"])
     with pytest.raises(NotApplicableError, match="order"):
         made("natural", frames["linear"])
+    with pytest.raises(NotApplicableError, match="too few rows"):
+        made("season", frames["linear"], window_rows=5000)
 
 
 def test_windows_of_a_natural_stream_are_judged_one_by_one() -> None:
