@@ -131,8 +131,9 @@ def count_known(rows: Mapping[str | None, int], on: KnownCategories) -> Category
         if len(sample) > 8 * MAX_NEW:
             sample = _smallest(sample)
             largest = max(sample)
-    counts = (np.array(side, dtype=np.int64) for side in (known, groups))
-    return CategoryCounts(*counts, _smallest(sample))
+    return CategoryCounts(
+        np.array(known, dtype=np.int64), np.array(groups, dtype=np.int64), _smallest(sample)
+    )
 
 
 def hash_of(name: str) -> int:
