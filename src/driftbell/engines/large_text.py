@@ -63,8 +63,8 @@ class LargeText:
         """Return the dtype of the numbers of a column."""
         return np.dtype(np.float64) if name in self.names else None
 
-    def sample(self, rows: int) -> RawTable:
-        """Return rows at even distances, all if there are not more.
+    def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
+        """Return rows at even distances, all if there are not more, of some columns or of all.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -75,7 +75,7 @@ class LargeText:
         places = sample_places([part.rows for part in table.parts], rows)
         for i, part in enumerate(table.parts):
             if slices := [(first, count) for index, first, count in places if index == i]:
-                frame = table.frame(part)
+                frame = table.frame(part).select(self.names if names is None else names)
                 frames += [frame.slice(*place) for place in slices]
         whole = pl.concat(frames)
         columns = {s.name: read_series(s.name, s, from_text=True) for s in whole.get_columns()}

@@ -227,7 +227,7 @@ def check(
         task: "classification" or "regression"; needed for more than 20 distinct integers.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         exact_rows: Parquet and text files with more rows are read in parts and compared by counts on bins, in
-            bounded memory; without labels.
+            bounded memory, except for predictions, probabilities and labels.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -261,7 +261,7 @@ def check(
         judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
         return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
     effect_of = partial(effects_by_column, smallest_effect)
-    files = open_sides(reference, current, exact_rows) if label is None else None
+    files = open_sides(reference, current, exact_rows)
     if files is not None:
         readers = (_reader(reference, "reference", options), _reader(current, "current", options))
         large = check_large(
@@ -273,7 +273,7 @@ def check(
             smallest_effect=effect_of,
             **decision,
         )
-        return TableCheck(large.judgement, large.rows, names, large.detected)
+        return TableCheck(large.judgement, large.rows, names, large.detected, performance=large.performance)
     past = _read(reference, "reference", options, None, detected, roles.read_as_role)
     present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)

@@ -148,7 +148,7 @@ def judge_large(
     sources: tuple[str, str],
     options: TableOptions,
     settings: Settings,
-    roles: Callable[[Collection[str]], ModelRoles] | None,
+    roles: Callable[[Collection[str]], ModelRoles],
 ) -> LargeCheck | None:
     """Judge two tables by counts on bins, if one of them is a file with more than `check.exact_rows` rows.
 
@@ -156,8 +156,7 @@ def judge_large(
         sources: a file, folder or pattern of each table.
         options: the user's options.
         settings: all settings.
-        roles: returns the columns of the model for the columns of the reference; None with labels, which need
-            the rows.
+        roles: returns the columns of the model for the columns of the reference.
 
     Returns:
         None if the tables are compared by their rows.
@@ -165,7 +164,7 @@ def judge_large(
     Raises:
         ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
     """
-    if roles is None or options.queries:
+    if options.queries:
         return None
     exact_rows = settings.check.exact_rows
     files = open_sides(*sources, exact_rows, options.file)
