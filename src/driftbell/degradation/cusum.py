@@ -22,7 +22,7 @@ MIN_IMPORTANCE, MIN_BROKEN_SHARE = 0.05, 0.08
 
 MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
-estimate, minus its error (95 %, one-sided)."""
+estimate, minus its standard error."""
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -40,8 +40,6 @@ TARGET_RATE_SHARE = 0.5
 
 MIN_THRESHOLD = 0.5
 """Smallest decision threshold, in standard deviations of a block."""
-
-ONE_SIDED = 1.645
 
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
@@ -283,7 +281,7 @@ class CusumCharts:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
-        error = ONE_SIDED * block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
+        error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
