@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -11,6 +10,15 @@ import msgspec
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts, change_point
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
+from driftbell.degradation.loss_intervals import (
+    ONE_SIDED,
+    Blocks,
+    labels_since_suspicion,
+    loss_interval,
+    measured_loss,
+    newest_level,
+    reach_newest,
+)
 from driftbell.records import (
     BlockSummary,
     ChangePoint,
@@ -21,15 +29,11 @@ from driftbell.records import (
     Verdict,
 )
 
-ONE_SIDED = 1.645
-ESTIMATE_ERROR = 0.25
-"""Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
-
-SMALLEST_ERROR = 0.5
-"""Its error where it is near zero, in units of the smallest loss."""
-
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
+
+LABELLED_SHARE = 0.8
+"""Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
 
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
@@ -40,6 +44,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
 
     An alarm needs a loss with an interval above zero, and a newest block with a loss. Without it, broken
     values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
+    If most rows since the change have labels, only these decide whether there is a loss.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
@@ -56,6 +61,12 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         source, (finding, score) = ESTIMATE, later
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
+    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
+    if source == ESTIMATE and _are_labelled(charts, state, finding.change):
+        covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
+        no_loss = no_loss or by_labels is None
+        if by_labels and not no_loss:
+            source, finding = LABELS, by_labels
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
@@ -65,11 +76,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding.change,
         finding.loss,
         uncovered=_uncovered(charts, state, suspicion),
-        measured=_measured(charts, state, finding.change) if source == ESTIMATE else None,
+        measured=None if source == LABELS and finding.proven else _measured(charts, state, finding.change),
         unknown_labels=state.unknown_labels,
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
-    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
         recovered, unproven = over and state.labels.raised, _unproven(charts, state)
         return replace(capped, contradicted=True, recovered=recovered, unproven=unproven, uncovered=None)
@@ -117,6 +127,13 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
     return _Finding(change, loss, proven, broken)
 
 
+def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> _Finding | None:
+    """Return the finding of the labels of most rows since a change; None if they show none that matters."""
+    finding, measured = _finding(charts, state, LABELS), _measured(charts, state, change)
+    matters = measured is not None and measured.loss.value >= charts.smallest_loss
+    return finding if finding.proven or matters else None
+
+
 def _estimate_since(
     charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> tuple[_Finding, float] | None:
@@ -141,7 +158,20 @@ def _measured(charts: CusumCharts, state: EvidenceState, change: ChangePoint) ->
     rows = sum(block.rows for block in blocks)
     if not charts.learned.labelled or rows < MIN_LABELS:
         return None
-    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows)
+    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
+    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows, first, last)
+
+
+def _are_labelled(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> bool:
+    """Return whether most rows since a change have labels, so that these decide instead of an estimate.
+
+    If columns are suspected since a later time, those since then.
+    """
+    if state.suspicion and state.suspicion.since > change.time:
+        change = replace(change, time=state.suspicion.since)
+    rows = sum(b.rows for b in state.estimate.blocks if b.first >= change.time)
+    labels = sum(b.rows for b in _labels_since(state, change))
+    return charts.learned.labelled and labels >= max(MIN_CONTRADICTING, LABELLED_SHARE * rows)
 
 
 def _labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
@@ -162,7 +192,10 @@ def _uncovered(
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
     """Estimate the change point, and the loss since; None if zero is possible."""
-    blocks, baseline = _blocks(state, source), charts.baselines[source]
+    baseline = charts.baselines[source]
+    blocks: Blocks = state.estimate.blocks
+    if source == LABELS:  # an older loss of another size is no part of it
+        blocks = newest_level(charts, labels_since_suspicion(state))
     deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
     best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
     change = ChangePoint(
@@ -171,7 +204,7 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
     since = blocks[best:]
     if source == ESTIMATE and state.suspicion:  # a newer fault of other columns has a loss of its own
         since = tuple(b for b in since if b.first >= state.suspicion.since) or since
-    loss = loss_interval(charts, source, since)
+    loss = measured_loss(charts, blocks) if source == LABELS else loss_interval(charts, source, since)
     return change, loss if loss.is_positive else None
 
 
@@ -187,65 +220,19 @@ def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return MeasuredLoss(loss, blocks[0].rows) if matters else None
+    return MeasuredLoss(loss, blocks[0].rows, blocks[0].first, blocks[0].last) if matters else None
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
     return (state.labels if source == LABELS else state.estimate).blocks
 
 
-def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) -> Interval:
-    """Return the mean loss of blocks with its 90 % interval."""
-    rows = sum(b.rows for b in blocks)
-    mean = sum(b.rows * b.loss for b in blocks) / rows
-    baseline = charts.baselines[source]
-    learned = charts.learned
-    sampling = baseline.standard_error(rows)
-    if source == ESTIMATE and any(b.low != b.high for b in blocks):  # by features, which scatter more
-        sampling = max(sampling, charts.by_features.standard_error(rows))
-    bounds = learned.loss.mean_bounds
-    if source == LABELS and bounds is None:  # larger errors also scatter more
-        known = baseline.mean > 0
-        sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
-    error = ONE_SIDED * math.hypot(sampling, baseline.own_error)
-    low, high = mean - error, mean + error
-    if source == ESTIMATE:
-        low, high = _possible(blocks, math.hypot(error, SMALLEST_ERROR * charts.smallest_loss), mean)
-    smallest, largest = -math.inf, math.inf
-    if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
-        smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
-    return Interval(*(min(max(end, smallest), largest) for end in (mean, low, high)))
-
-
-def _possible(blocks: Sequence[BlockSummary], error: float, mean: float) -> tuple[float, float]:
-    """Return the interval of an estimate: all losses that fit the blocks, and its noise and model error.
-
-    Args:
-        blocks: with the losses that fit.
-        error: the noise, as half of a 90 % interval.
-        mean: the estimated loss.
-    """
-    rows = sum(b.rows for b in blocks)
-    low = sum(b.rows * (b.loss if b.low is None else min(b.low, b.loss)) for b in blocks) / rows
-    high = sum(b.rows * (b.loss if b.high is None else max(b.high, b.loss)) for b in blocks) / rows
-    low -= math.hypot(error, ESTIMATE_ERROR * abs(low))
-    high += math.hypot(error, ESTIMATE_ERROR * abs(high))
-    return min(low, mean), max(high, mean, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-
-
-def _largest_loss(block: BlockSummary) -> float:
-    """Return the largest loss of a block that fits, as far as it has a bound."""
-    hidden = block.blind.loss if block.blind else None
-    return block.loss if hidden is None else max(block.loss, hidden)
-
-
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the labels of the newest rows show no loss that matters."""
-    labels, estimates = state.labels.blocks, state.estimate.blocks
+    labels = state.labels.blocks
     if not charts.learned.labelled or not labels or labels[-1].rows < 2 * MIN_CONTRADICTING:
         return False
-    are_newest = not estimates or labels[-1].last >= estimates[-1].first
-    return are_newest and labels[-1].loss < charts.smallest_loss / 2
+    return reach_newest(state) and labels[-1].loss < charts.smallest_loss / 2
 
 
 def _is_contradicted(

@@ -19,7 +19,7 @@ from driftbell.degradation.cusum import (
     Block,
     CusumCharts,
 )
-from driftbell.degradation.decision import decide, loss_interval
+from driftbell.degradation.decision import decide
 from driftbell.degradation.explain import (
     DegradationEstimate,
     explain_block,
@@ -31,6 +31,7 @@ from driftbell.degradation.label_coverage import (
     with_labels,
     with_unknown_labels,
 )
+from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
@@ -233,10 +234,11 @@ def _degradation(
 
 def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
+    if estimate.contradicted:  # the labels, which contradict its loss, measure it
+        return newest_loss(charts, state, contradicted=True)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
-    newest = () if is_outside(state) else state.estimate.blocks[-1:]
-    return loss_interval(charts, ESTIMATE, newest) if newest else None
+    return newest_loss(charts, state)
 
 
 def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = False) -> Performance:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from driftbell.drift.column_bins import ColumnBins, count_column_on
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.records import Kind
@@ -17,10 +15,10 @@ from driftbell.tabular.category_counts import count_known
 from driftbell.tabular.cells import read_series
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.null_words import null_words
-from driftbell.tabular.number_counts import count_numbers_on
+from driftbell.tabular.number_counts import count_number_parts
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
-from driftbell.tabular.typed_column import read_columns
+from driftbell.tabular.typed_column import read_with_options
 
 MAX_TEXTS = 20_000
 """Texts of a column of which the categories are kept."""
@@ -98,13 +96,7 @@ class FrameCounter:
         cells = replace(
             read_series(name, series, from_text=plan.from_text), is_category=name in plan.categories
         )
-        typed = read_columns(
-            RawTable({name: cells}, decimal=plan.decimal),
-            kinds={name: on.typed},
-            columns={n: kind for n, kind in options.kinds.items() if n == name},
-            nulls=options.nulls,
-            keep_null_words=options.keep_null_words,
-        )
+        typed = read_with_options(RawTable({name: cells}, decimal=plan.decimal), options, {name: on.typed})
         counts = count_column_on(typed[name], on)
         return (
             replace(counts, stored_as=()) if plan.from_text else counts
@@ -145,11 +137,9 @@ def _plain_numbers() -> frozenset[Any]:
 def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
     """Count stored numbers, without the conversions that texts need."""
     assert on.edges is not None
-    values = series.to_numpy()  # with NaN for null
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    counts = count_numbers_on(values, on.edges)
-    stored_as = ("numbers",) if series.null_count() < len(series) else ()
+    present = series.drop_nulls() if series.null_count() else series
+    counts = count_number_parts((chunk.to_numpy() for chunk in present.get_chunks()), on.edges)
+    stored_as = ("numbers",) if len(present) else ()
     return ColumnCounts(len(series), len(series) - counts.rows, stored_as=stored_as, numbers=counts)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from driftbell.drift.column_counts import ColumnCounts
+from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.errors import ConfigError
 from driftbell.tabular.cells import Form, read_series
 from driftbell.tabular.files import (
@@ -26,7 +28,7 @@ from driftbell.tabular.files import (
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
 
-PART_ROWS, PART_COLUMNS = 100_000, 64
+PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
 
 SAMPLE_PARTS = 20
@@ -57,6 +59,24 @@ class LargeFiles:
     def total(self) -> int:
         """Number of rows of all files."""
         return sum(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self.schema)
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the widest dtype of the numbers of a column."""
+        return self.precisions.get(name)
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Return the counts of the columns of a plan.
+
+        Raises:
+            ConfigError: a file cannot be read; the message names it.
+        """
+        plan = replace(plan, categories=self.categories)
+        return count_table(self.parts(list(plan.bins)), plan)
 
     @property
     def detected(self) -> dict[str, Any]:
@@ -91,29 +111,31 @@ class LargeFiles:
             rows = self.rows[self.files.index(file)]
             yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
 
-    def sample(self, rows: int) -> RawTable:
-        """Return rows at even distances, all if there are not more.
+    def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
+        """Return rows at even distances, all if there are not more, of some columns or of all.
 
         Raises:
             ConfigError: a file cannot be read; the message names it.
         """
         import polars as pl
 
-        frames = [self._slice(*place) for place in _places(self.rows, rows)]
+        schema = {name: self.schema[name] for name in (self.names if names is None else names)}
+        frames = [self._slice(*place, list(schema)) for place in sample_places(self.rows, rows)]
         columns = {}
-        for name, dtype in self.schema.items():
+        for name, dtype in schema.items():
             series = pl.concat([frame[name].cast(dtype) for frame in frames])
             columns[name] = read_series(name, series)
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
 
-    def _slice(self, index: int, first: int, rows: int) -> Any:
+    def _slice(self, index: int, first: int, rows: int, names: Sequence[str]) -> Any:
         import polars as pl
 
         file = self.files[index]
-        with _readable(file):
-            frame = _scan(file).slice(first, rows).collect()
         added = folder_columns(Path(self.path), file)
+        with _readable(file):
+            frame = _scan(file).slice(first, rows)
+            frame = frame.select(n for n in frame.collect_schema() if n in names or n in added).collect()
         return frame.with_columns(pl.lit(value).alias(name) for name, value in added.items())
 
 
@@ -238,8 +260,13 @@ def _precision(dtype: Any) -> np.dtype[Any] | None:
     return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
 
 
-def _places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
-    """Return runs of rows: index of the file, first row and number of rows."""
+def sample_places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
+    """Return runs of rows at even distances: index of the file, first row and number of rows.
+
+    Args:
+        rows: rows of each file.
+        wanted: about the number of rows of all runs.
+    """
     total = sum(rows)
     if total <= wanted:
         return [(i, 0, count) for i, count in enumerate(rows)]

@@ -65,9 +65,10 @@ if TYPE_CHECKING:
         TrafficBucket,
     )
     from driftbell.records.periods import ColumnStats, Period
-    from driftbell.records.predictions import Outputs, Prediction, ShadowPrediction, Window
+    from driftbell.records.predictions import LoggedRows, Outputs, Prediction, ShadowPrediction, Window
     from driftbell.records.reference import Reference, Training
     from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
+    from driftbell.records.slices import CountedDays, SliceKey, TimeSlice
     from driftbell.records.table_performance import MetricComparison, TablePerformance
     from driftbell.records.verdict import Verdict
 
@@ -92,9 +93,10 @@ _MODULES = {
             "Notification TrafficBucket"
         ),
         "periods": "ColumnStats Period",
-        "predictions": "Outputs Prediction ShadowPrediction Window",
+        "predictions": "LoggedRows Outputs Prediction ShadowPrediction Window",
         "reference": "Reference Training",
         "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
+        "slices": "CountedDays SliceKey TimeSlice",
         "table_performance": "MetricComparison TablePerformance",
         "verdict": "Verdict",
     }.items()
@@ -123,6 +125,7 @@ __all__ = [
     "ColumnStats",
     "ColumnVerdict",
     "Columns",
+    "CountedDays",
     "DailyCost",
     "Degradation",
     "Delivery",
@@ -143,6 +146,7 @@ __all__ = [
     "Lease",
     "Limit",
     "LimitResult",
+    "LoggedRows",
     "Measure",
     "MetricComparison",
     "ModelMetrics",
@@ -162,6 +166,7 @@ __all__ = [
     "Scope",
     "ShadowPrediction",
     "Share",
+    "SliceKey",
     "SourceState",
     "StoredRefusal",
     "Suspect",
@@ -169,6 +174,7 @@ __all__ = [
     "TablePerformance",
     "TargetDrift",
     "Task",
+    "TimeSlice",
     "TrafficBucket",
     "Training",
     "Value",

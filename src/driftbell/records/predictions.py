@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,6 +76,49 @@ class Window:
     predictions: tuple[Prediction, ...] = ()
     first: int = 0
     last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRows:
+    """Features and outputs of some predictions of one model version.
+
+    Attributes:
+        features: value by feature name of each row.
+        outputs: the predicted class of each row, or the predicted number as a text.
+        probabilities: probability by class of each row.
+        seqs: sequence number of each row; empty for rows of the archive.
+        days: date (UTC) of each row, such as `2026-01-31`; empty for rows of the archive.
+    """
+
+    features: Sequence[Mapping[str, Value]]
+    outputs: Sequence[str]
+    probabilities: Sequence[Mapping[str, float]]
+    seqs: Sequence[int] = ()
+    days: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, order: Sequence[int]) -> LoggedRows:
+        """Return some of the rows, in this order of their places."""
+        return LoggedRows(
+            [self.features[i] for i in order],
+            [self.outputs[i] for i in order],
+            [self.probabilities[i] for i in order],
+            [self.seqs[i] for i in order],
+            [self.days[i] for i in order],
+        )
+
+    @classmethod
+    def joined(cls, pages: Sequence[LoggedRows]) -> LoggedRows:
+        """Return the rows of several pages of the store."""
+        return cls(
+            [cell for page in pages for cell in page.features],
+            [cell for page in pages for cell in page.outputs],
+            [cell for page in pages for cell in page.probabilities],
+            [cell for page in pages for cell in page.seqs],
+            [cell for page in pages for cell in page.days],
+        )
 
 
 @dataclass(frozen=True, slots=True)
