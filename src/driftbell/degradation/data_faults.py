@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ class Diagnosis:
     @property
     def standard_error(self) -> float:
         """The standard error of the mean expected error of independent rows."""
-        return float(self.errors.std()) / max(1, len(self.errors)) ** 0.5
+        return float(self.errors.std()) / math.sqrt(max(1, len(self.errors)))
 
     @property
     def repairs(self) -> tuple[int, ...]:

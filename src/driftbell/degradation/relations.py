@@ -71,6 +71,8 @@ class Relations:
         usual = learned.usual
         self._sorted = [np.sort(usual[~np.isnan(usual[:, j]), j]) for j in range(usual.shape[1])]
         self._overdispersion = overdispersion
+        self._means: Vector = np.zeros(usual.shape[1])
+        self._means = self._normal_scores(usual).mean(axis=0)  # ties move them away from zero
         self._scores = self._normal_scores(usual)
         self._others = [
             j for j in range(usual.shape[1]) if j not in ignored and float(self._scores[:, j].std()) > 0.1
@@ -136,7 +138,8 @@ class Relations:
         if not len(others):
             return None
         terms = _terms(self._scores[:, list(real)])
-        inverse = np.linalg.inv(terms.T @ terms + RIDGE * len(terms) * np.eye(terms.shape[1]))
+        inverted = np.linalg.inv(terms.T @ terms + RIDGE * len(terms) * np.eye(terms.shape[1]))
+        inverse = np.asarray(inverted, dtype=np.float64)
         targets = self._scores[:, others]
         weights = inverse @ (terms.T @ targets)
         residuals = targets - terms @ weights
@@ -152,19 +155,14 @@ class Relations:
         return _Fit(others[best], weights[:, best], inverse, _covariance(residuals), tuple(slopes))
 
     def _normal_scores(self, matrix: Matrix) -> Matrix:
-        """Return the normal score of each value by its rank in the reference; 0 of a null."""
+        """Return the centered normal score of each value by its rank in the reference."""
         scores = np.zeros(matrix.shape)
         for j, values in enumerate(self._sorted):
             low, high = (np.searchsorted(values, matrix[:, j], side=side) for side in ("left", "right"))
             ranks = ((low + high) / 2 + 0.5) / (len(values) + 1)
             scores[:, j] = np.where(np.isnan(matrix[:, j]), 0.0, scipy.special.ndtri(ranks))
-        return np.clip(scores, -MAX_SCORE, MAX_SCORE) - self._center(scores)
-
-    def _center(self, scores: Matrix) -> Vector | float:
-        """Return the mean scores of the reference, which ties move away from zero."""
-        if not hasattr(self, "_means"):
-            self._means = np.clip(scores, -MAX_SCORE, MAX_SCORE).mean(axis=0)
-        return self._means
+        centered: Matrix = np.clip(scores, -MAX_SCORE, MAX_SCORE) - self._means
+        return centered
 
 
 def _covariance(values: Matrix) -> Matrix:
