@@ -219,9 +219,13 @@ def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def per_mille(runs: list[list[int]], count: Callable[[list[int]], int]) -> str:
-    """Format a count per 1,000 checks."""
+    """Format a count per 1,000 checks with its 95 % interval, as if checks were independent."""
     checks = sum(len(run) for run in runs)
-    return f"{1000 * sum(count(run) for run in runs) / checks:.1f} of {checks:,}" if checks else "–"
+    if not checks:
+        return "–"
+    events = sum(count(run) for run in runs)
+    low, high = wilson(events, checks)
+    return f"{1000 * events / checks:.1f} ({1000 * low:.1f} to {1000 * high:.1f}) of {checks:,}"
 
 
 def by_scenario(rows: Iterable[Row], method: str) -> list[str]:

@@ -109,7 +109,7 @@ def test_scores_count_what_they_say() -> None:
         row([0, 0, 0, 0], [0, 0, 0.1, 0.3]),
     ]
     cells = dict(zip(score.heads(rows), score.cells(rows, "all"), strict=True))
-    assert list(cells.values())[:3] == ["166.7 of 6", "166.7 of 6", "–"]
+    assert list(cells.values())[:3] == ["166.7 (30.1 to 563.5) of 6"] * 2 + ["–"]
     assert cells["costly detected within 2"] == "50% (9 to 91) of 2"
     assert cells["mean delay, windows (3 = missed)"] == "2.5"
     assert cells["harmless alarmed"].startswith("0% (0 to ")

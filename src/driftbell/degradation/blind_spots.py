@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.broken_values import MIN_FROZEN
+from driftbell.degradation.broken_values import MIN_FROZEN, calendar_columns
 from driftbell.degradation.column_changes import ColumnTests
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.degradation.relations import MIN_FIT, Relations
+from driftbell.degradation.row_mix import RowMix
 from driftbell.phrases import join_names
 from driftbell.records import BlindSpot, ColumnCondition
 
@@ -33,6 +35,9 @@ MAX_SINGLES = 2
 """Moved features, the most important ones, that are also put back one at a time."""
 
 ONE_SIDED = 1.645
+
+MAX_CHANCE = 1e-6
+"""Changed values are wrong if their relation to the other features has at most this p-value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,13 @@ class PossibleLoss:
         low: the smallest one.
         high: the largest one.
         blind: rows with a loss that the estimate cannot tell.
+        errors: expected error of each row if moved values are certainly wrong; else None.
     """
 
     low: float
     high: float
     blind: BlindSpot | None = None
+    errors: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +85,14 @@ class _Explanation:
         reason: see `BlindSpot`.
         errors: expected error of each row if they are.
         share: share of the rows with changed answers.
+        repaired: the rows with other values of these features.
     """
 
     places: tuple[int, ...]
     reason: str
     errors: Vector
     share: float = 1.0
+    repaired: Matrix | None = None
 
 
 class BlindSpots:
@@ -101,14 +110,22 @@ class BlindSpots:
 
     Args:
         learned: models fitted on the reference.
+        row_mix: control variate of expected errors.
         by_features: mean error on unchanged rows by the models of the label.
         error: the measured mean error on unchanged rows; None without labels.
         smallest_loss: the smallest loss that matters.
     """
 
     def __init__(
-        self, learned: ReferenceModels, *, by_features: float, error: float | None, smallest_loss: float
+        self,
+        learned: ReferenceModels,
+        row_mix: RowMix,
+        *,
+        by_features: float,
+        error: float | None,
+        smallest_loss: float,
     ) -> None:
+        self._row_mix = row_mix
         self._learned, self._by_features = learned, by_features
         self._bias = 0.0 if error is None else max(0.0, by_features - error)
         self._smallest_loss = smallest_loss
@@ -119,6 +136,7 @@ class BlindSpots:
         # of n + 1 values alike, a new one is the smallest or largest with probability 2 / (n + 1)
         self._chance = len(self._ranges) * 2 / (len(learned.usual) + 1)
         self._tests = ColumnTests(learned)
+        self._relations = Relations(learned, calendar_columns(learned), self._tests.overdispersion)
 
     def find(self, block: BlockEstimate) -> PossibleLoss:
         """Return the losses that fit a block, and the blind spot with the largest one.
@@ -147,18 +165,64 @@ class BlindSpots:
             if spot is not None and (spot.loss or 0.0) > max(self._smallest_loss, block.loss)
         ]
         blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
+        certain = self._certain(block, explanations)
+        if certain:
+            least = min(certain, key=self._loss_without_bias)
+            losses = [self._loss_of(e) for e in certain]
+            return PossibleLoss(self._loss_without_bias(least), max(losses), blind, least.errors)
         low, high = self._range(block, explanations, raw)
         return PossibleLoss(low, high, blind)
+
+    def _certain(self, block: BlockEstimate, explanations: Sequence[_Explanation]) -> list[_Explanation]:
+        """Return the explanations that fit if moved values cannot be real; none if they can."""
+        faults = block.diagnosis.faults if block.diagnosis else ()
+        changed = tuple(dict.fromkeys(j for e in explanations if e.repaired is not None for j in e.places))
+        if not changed or any(fault.kind != "outside" for fault in faults):
+            return []
+        chance = self._relations.chance(block.matrix, changed, changed)
+        if chance is None or chance > MAX_CHANCE:
+            return []
+        certain, none = [], np.zeros(len(block.matrix), dtype=bool)
+        for e in explanations:
+            if e.repaired is not None and self._repairs_relations(block.matrix, changed, e):
+                errors = self._row_mix.remove(e.errors, e.repaired, none, frozenset())
+                certain.append(replace(e, errors=errors))
+        return certain
+
+    def _may_be_real(self, block: BlockEstimate, explanations: Sequence[_Explanation]) -> bool:
+        """Return whether features that seem to have moved still have their relation to the others."""
+        if block.diagnosis is None or block.diagnosis.broken:
+            return False
+        repaired = block.diagnosis.repairs
+        changed = tuple(dict.fromkeys([*repaired, *(j for e in explanations for j in e.places)]))
+        chance = self._relations.chance(block.matrix, changed, repaired)
+        return chance is not None and chance >= MIN_FIT
+
+    def _repairs_relations(self, matrix: Matrix, changed: tuple[int, ...], explanation: _Explanation) -> bool:
+        """Return whether all relations are as before if only the features of an explanation are wrong."""
+        if explanation.repaired is None:
+            return False
+        rest = tuple(j for j in changed if j not in explanation.places)
+        chances = (
+            self._relations.chance(matrix, changed, rest),
+            self._relations.chance(explanation.repaired, changed, explanation.places, put_back=True),
+        )
+        return all(chance is None or chance >= MIN_FIT for chance in chances)
+
+    def _loss_without_bias(self, explanation: _Explanation) -> float:
+        return float(explanation.errors.mean()) - self._by_features
 
     def _range(
         self, block: BlockEstimate, explanations: Sequence[_Explanation], raw: Vector | None
     ) -> tuple[float, float]:
         """Return the smallest and the largest loss of all explanations."""
-        losses = [block.loss, *(float(e.errors.mean()) - self._by_features for e in explanations)]
+        losses = [block.loss, *map(self._loss_without_bias, explanations)]
         largest = [self._loss_of(e) for e in explanations]
         faults = block.diagnosis.faults if block.diagnosis else ()
-        if raw is not None and (not faults or any(fault.known for fault in faults)):  # values may be real
-            losses.append(float(raw.mean()) - self._by_features)
+        if raw is not None and (
+            not faults or any(fault.known for fault in faults) or self._may_be_real(block, explanations)
+        ):
+            losses += [float(raw.mean()) - self._by_features, block.by_confidence]
         return min(losses), max([*losses, *largest])
 
     def _loss_of(self, explanation: _Explanation, share_of_bias: float = 1.0) -> float:
@@ -220,12 +284,13 @@ class BlindSpots:
             errors = self._learned.error_by_features(repaired, block.answers)
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
-            yield _Explanation(moved, "moved", errors)
+            yield _Explanation(moved, "moved", errors, repaired=repaired)
         if faults and not any(fault.kind == "outside" for fault in faults):
             return
         for j in sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]:
             replaced = self._tests.without_values(block.matrix, changes, j)
-            yield _Explanation((j,), "unrelated", self._learned.error_by_features(replaced, block.answers))
+            errors = self._learned.error_by_features(replaced, block.answers)
+            yield _Explanation((j,), "unrelated", errors, repaired=replaced)
 
     def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
         """Return the blind spot of an explanation that costs a relevant loss; else None."""

@@ -89,6 +89,7 @@ class ColumnTests:
         )
         self._own = [_Distribution(usual[:, j]) for j in range(usual.shape[1])]
         self._residual = [_Distribution(residuals[:, j]) for j in range(usual.shape[1])]
+        self.overdispersion = max((self._own[j].overdispersion for j in self._numeric), default=1.0)
         tests = max(1, len(self._numeric))
         by_importance = sorted(self._numeric, key=lambda j: -learned.importance[j])
         ranks = {

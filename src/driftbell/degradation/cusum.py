@@ -22,7 +22,7 @@ MIN_IMPORTANCE, MIN_BROKEN_SHARE = 0.05, 0.08
 
 MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
-estimate, minus its standard error if few rows are broken."""
+estimate, minus its standard error."""
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -180,6 +180,7 @@ class CusumCharts:
         self._by_features = self.by_features.mean
         self.blind_spots = BlindSpots(
             learned,
+            self._faults.row_mix,
             by_features=self._by_features,
             error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
@@ -240,7 +241,15 @@ class CusumCharts:
                 usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
                 block = self._estimate(n, float(usual.mean()) - self.baselines[ESTIMATE].mean, usual, sample)
             possible = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
-        if block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
+        if possible.errors is not None:  # moved values are wrong, so the confidence means nothing
+            block = replace(
+                block,
+                loss=possible.low,
+                basis="fault",
+                errors=possible.errors,
+                loss_without_moves=possible.low,
+            )
+        elif block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
             block = replace(
                 block, loss=possible.low, loss_without_moves=min(block.loss_without_moves, possible.low)
             )
@@ -272,13 +281,13 @@ class CusumCharts:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
-        error = self.by_features.standard_error(block.rows)
+        error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
                 f.excess / MIN_BROKEN_SHARE,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - error * (1 - f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
+                (block.loss - error) / (MIN_LOSS_SHARE * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= MIN_IMPORTANCE

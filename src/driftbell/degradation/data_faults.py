@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from driftbell.degradation.broken_values import BrokenValues, DataFault, calenda
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.degradation.row_mix import RowMix
 from driftbell.degradation.samples import ks_distance, present, spread
 from driftbell.records import Columns
 
@@ -51,6 +53,11 @@ class Diagnosis:
     broken: tuple[DataFault, ...] = ()
 
     @property
+    def standard_error(self) -> float:
+        """The standard error of the mean expected error of independent rows."""
+        return float(self.errors.std()) / math.sqrt(max(1, len(self.errors)))
+
+    @property
     def repairs(self) -> tuple[int, ...]:
         """Indices of the features that have moved."""
         return tuple(f.place for f in self.faults if f.scale)
@@ -77,6 +84,7 @@ class DataFaultDetector:
 
     Attributes:
         calendar: parts of the calendar and counters, by feature index; see `calendar_kind`.
+        row_mix: control variate of the expected errors.
     """
 
     def __init__(self, learned: ReferenceModels) -> None:
@@ -98,6 +106,7 @@ class DataFaultDetector:
         self._rows = n
         self.calendar = calendar_columns(learned)
         self._broken = BrokenValues(learned, self.calendar)
+        self.row_mix = RowMix(learned, overdispersion(learned.by_features))
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
         """Return the data faults of a block.
@@ -131,11 +140,11 @@ class DataFaultDetector:
             repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
         errors = self._learned.error_by_features(repaired, answers)
         unknown = [f for f in broken if not f.known]
+        rows, without = np.zeros(len(errors), dtype=bool), frozenset(f.place for f in unknown)
         if unknown:
             rows = np.logical_or.reduce([f.rows for f in unknown])
-            without = frozenset(f.place for f in unknown)
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
-        return errors
+        return self.row_mix.remove(errors, repaired, rows, without)
 
     def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""

@@ -103,7 +103,7 @@ class ReferenceModels:
     def error_by_confidence(self, matrix: Matrix, answers: Answers) -> Vector:
         """Estimate the error of each row from the model's confidence; without one, from all features."""
         inputs = self._confidence_input(matrix, answers)
-        return self._halves(lambda f, rows: self._confidence[f](inputs[rows]), len(answers))
+        return self.by_halves(lambda f, rows: self._confidence[f](inputs[rows]), len(answers))
 
     def error_by_features(
         self, matrix: Matrix, answers: Answers, without: frozenset[int] = frozenset()
@@ -117,14 +117,14 @@ class ReferenceModels:
         """
         models, spread = self._truth_models(without)
         features = np.delete(matrix, sorted(without), axis=1)
-        return self._halves(
+        return self.by_halves(
             lambda f, rows: self._error(models[f], spread, features[rows], answers.take(rows)), len(answers)
         )
 
     def expect(self, place: int, matrix: Matrix) -> Vector:
         """Predict one numeric feature from the others."""
         others = np.delete(matrix, place, axis=1)
-        return self._halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
+        return self.by_halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
 
     def with_usual(self, columns: Columns, answers: Answers) -> ReferenceModels:
         """Return the same models with the rows of an accepted baseline as the usual ones."""
@@ -136,7 +136,7 @@ class ReferenceModels:
         accepted.expected = {j: self.expect(j, matrix) for j in self.expected}
         return accepted
 
-    def _halves(self, predict: Callable[[int, slice], Vector], rows: int) -> Vector:
+    def by_halves(self, predict: Callable[[int, slice], Vector], rows: int) -> Vector:
         """Predict every other row with each fold's model."""
         out = np.empty(rows)
         for f in range(FOLDS):
@@ -269,7 +269,7 @@ def _fit_confidence(learned: ReferenceModels) -> None:
             learned._confidence.append(_isotonic(inputs[other], learned.errors[other]))
         else:
             learned._confidence.append(
-                _trees(learned.seed, iterations=30).fit(inputs[other], learned.errors[other]).predict
+                new_trees(learned.seed, iterations=30).fit(inputs[other], learned.errors[other]).predict
             )
     learned.by_confidence = learned._out_of_fold(lambda f, rows: learned._confidence[f](inputs[rows]))
 
@@ -287,7 +287,7 @@ def _fit_features(learned: ReferenceModels) -> None:
             continue
         fits = [present & (learned.fold != f) for f in range(FOLDS)]
         learned._others[place] = [
-            _trees(learned.seed, rate=0.15, rows=len(rows)).fit(others[rows], learned.matrix[rows, place])
+            new_trees(learned.seed, rate=0.15, rows=len(rows)).fit(others[rows], learned.matrix[rows, place])
             for rows in fits
         ]
         models = learned._others[place]
@@ -303,7 +303,7 @@ def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     if not classes:
         if not matrix.shape[1]:
             return DummyRegressor().fit(np.zeros((len(truth), 1)), truth)
-        return _trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(matrix, truth)
+        return new_trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(matrix, truth)
     count = len(np.unique(truth))
     if count < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
@@ -319,7 +319,10 @@ def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     ).fit(matrix, truth)
 
 
-def _trees(seed: int, *, iterations: int = 40, leaves: int = 8, rate: float = 0.12, rows: int = 1000) -> Any:
+def new_trees(
+    seed: int, *, iterations: int = 40, leaves: int = 8, rate: float = 0.12, rows: int = 1000
+) -> Any:
+    """Return a regressor of few small trees for a reference of `rows` rows."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(
@@ -365,7 +368,7 @@ def _surrogate(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Cal
     if classes:
         model = _truth_model(matrix, _frequent(answers.values), classes, seed)
         return lambda rows: np.asarray(model.predict_proba(rows))
-    model = _trees(seed, iterations=60, leaves=15).fit(matrix, answers.values)
+    model = new_trees(seed, iterations=60, leaves=15).fit(matrix, answers.values)
     return lambda rows: np.asarray(model.predict(rows))
 
 

@@ -113,20 +113,27 @@ def count_known(rows: Mapping[str | None, int], on: KnownCategories) -> Category
     >>> counts.known.tolist(), counts.rows, list(counts.sample.values())
     ([3, 0], 4, [('Oslo', 1)])
     """
-    counts, places = no_categories(on), on.places
+    known, groups, places = [0] * len(on.names), [0] * BUCKETS, on.places
     sample: dict[int, tuple[str, int]] = {}
+    largest = 2**64
     for name, count in rows.items():
         if name is None:
             continue
         place = places.get(name)
         if place is not None:
-            counts.known[place] += count
+            known[place] += count
             continue
-        counts.groups[bucket(name, on.salt)] += count
-        sample[hash_of(name)] = (name[:MAX_NAME_LENGTH], count)
+        groups[bucket(name, on.salt)] += count
+        key = hash_of(name)
+        if key > largest:
+            continue
+        sample[key] = (name[:MAX_NAME_LENGTH], count)
         if len(sample) > 8 * MAX_NEW:
             sample = _smallest(sample)
-    return CategoryCounts(counts.known, counts.groups, _smallest(sample))
+            largest = max(sample)
+    return CategoryCounts(
+        np.array(known, dtype=np.int64), np.array(groups, dtype=np.int64), _smallest(sample)
+    )
 
 
 def hash_of(name: str) -> int:

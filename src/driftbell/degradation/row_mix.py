@@ -1,0 +1,93 @@
+"""Control variate of estimates by features: the part of an estimate that depends on which rows came."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_models import FOLDS, ReferenceModels, Vector, new_trees, one_thread
+
+MIN_SHIFT = 2.0
+"""Blocks of unchanged rows have a usual error within this number of standard errors of its mean."""
+
+MAX_SUBSETS = 32
+"""Sets of ignored features of which the models are remembered."""
+
+
+class RowMix:
+    """Regression estimator of the error with a data fault.
+
+    A block has harder or easier rows by chance. The expected error of a row with a fault rises with the error
+    that is usual for such a row, so the usual error is a control variate: its mean on unchanged rows is
+    known, and the deviation of a block from it is subtracted. As far as the deviation is larger than by
+    chance, the rows are indeed harder or easier, and it is left.
+
+    Source: W. G. Cochran, "Sampling Techniques", Wiley 1977, chapter 7.
+
+    Args:
+        learned: models fitted on the reference.
+        overdispersion: of its errors; see `overdispersion`.
+    """
+
+    def __init__(self, learned: ReferenceModels, overdispersion: float) -> None:
+        self._learned, self._overdispersion = learned, overdispersion
+        self._models: dict[frozenset[int], tuple[list[Any], float, float]] = {}
+
+    def remove(
+        self, errors: Vector, matrix: Matrix, broken: NDArray[np.bool_], without: frozenset[int]
+    ) -> Vector:
+        """Return expected errors minus the chance deviation of the usual errors of these rows.
+
+        Args:
+            errors: expected error of each row with a fault, by features, shape (n,).
+            matrix: features of the rows, repaired, shape (n, d).
+            broken: mask of the rows with broken values, shape (n,).
+            without: indices of the features with broken values.
+        """
+        if not len(errors):
+            return errors
+        usual, mean, deviation = self._usual(matrix, frozenset())
+        if without and broken.any():
+            of_broken, mean_of_broken, deviation_of_broken = self._usual(matrix, without)
+            share = float(broken.mean())
+            usual = np.where(broken, of_broken, usual)
+            mean += share * (mean_of_broken - mean)
+            deviation += share * (deviation_of_broken - deviation)
+        shift = float(usual.mean()) - mean
+        chance = MIN_SHIFT * deviation * math.sqrt(self._overdispersion / len(errors))
+        certain = max(0.0, 1 - (chance / shift) ** 2) if shift else 0.0
+        return errors - (usual - mean) + certain * shift
+
+    def _usual(self, matrix: Matrix, without: frozenset[int]) -> tuple[Vector, float, float]:
+        """Return the usual error of each row, and its mean and standard deviation on unchanged rows."""
+        if without not in self._models:
+            while len(self._models) >= MAX_SUBSETS:
+                del self._models[next(iter(self._models))]
+            self._models[without] = self._fit(without)
+        models, mean, deviation = self._models[without]
+        return self._predict(models, matrix, without), mean, deviation
+
+    def _fit(self, without: frozenset[int]) -> tuple[list[Any], float, float]:
+        learned = self._learned
+        features = np.delete(learned.matrix, sorted(without), axis=1)
+        if not features.shape[1]:
+            return [], float(learned.by_features.mean()), 0.0
+        with one_thread():
+            models = []
+            for f in range(FOLDS):
+                rows = learned.fold != f
+                models.append(
+                    new_trees(learned.seed, rows=len(rows)).fit(features[rows], learned.by_features[rows])
+                )
+            usual = self._predict(models, learned.usual, without)
+        return models, float(usual.mean()), float(usual.std())
+
+    def _predict(self, models: list[Any], matrix: Matrix, without: frozenset[int]) -> Vector:
+        if not models:
+            return np.full(len(matrix), float(self._learned.by_features.mean()))
+        features = np.delete(matrix, sorted(without), axis=1)
+        return self._learned.by_halves(lambda f, rows: models[f].predict(features[rows]), len(matrix))
