@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts, change_point
+from driftbell.degradation.blocks import rows_per_alarm
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
+from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate, UncoveredSuspicion, UnprovenLoss
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.records import (
@@ -35,8 +37,10 @@ MAX_CONTRADICTED_SCORE = 0.99
 def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     """Combine the charts into verdict, change point and loss.
 
-    An alarm needs a loss with an interval above zero, and a newest block with a loss. Without it, broken
-    values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
+    An alarm opens with a loss of at least the smallest one, with an interval above zero, and newest blocks
+    that are not clearly below the allowance. Without it, broken values raise the alarm and its loss stays
+    unknown; else there is a warning. An open alarm stays until the score is below 1 and the newest blocks are
+    clearly below the allowance.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
@@ -44,8 +48,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     if not _blocks(state, source):
         return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
-    if score < 1:
+    lasting = _lasting(charts, state) if state.alarm and score < 1 else None
+    if score < 1 and not lasting:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
+    source = lasting or source
     finding = _finding(charts, state, source)
     over, covered = _is_over(charts, state), is_covered(state)
     if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
@@ -70,8 +76,36 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding, score = later
         alarm = replace(alarm, score=score, change_point=finding.change, loss=finding.loss)
     if finding.proven or finding.broken:
-        return alarm
+        return (
+            _with_measured_loss(charts, state, alarm) if state.alarm or _matters(charts, finding) else capped
+        )
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+def _lasting(charts: CusumCharts, state: EvidenceState) -> str | None:
+    """Return the source whose evidence of a loss has not ended; None if there is none."""
+    sources = ((LABELS, state.labels), (ESTIMATE, state.estimate))
+    return next((s for s, of in sources if of.raised and not charts.is_over(s, of)), None)
+
+
+def _matters(charts: CusumCharts, finding: _Finding) -> bool:
+    """Return whether a loss may open an alarm: a loss below the smallest one does not."""
+    return finding.loss is None or finding.loss.value >= charts.smallest_loss
+
+
+def _with_measured_loss(
+    charts: CusumCharts, state: EvidenceState, alarm: DegradationEstimate
+) -> DegradationEstimate:
+    """Return an alarm of an estimate with the loss by labels, if they are of the same rows."""
+    labels, estimates, change = state.labels.blocks, state.estimate.blocks, alarm.change_point
+    if alarm.source == LABELS or change is None or not labels or not charts.learned.labelled:
+        return alarm
+    since = [b for b in labels if b.first + (b.last - b.first) / 2 >= change.time]
+    are_newest = labels[-1].last >= estimates[-1].first
+    if not are_newest or sum(b.rows for b in since) < MIN_CONTRADICTING or not is_covered(state):
+        return alarm
+    loss = loss_interval(charts, LABELS, since)
+    return replace(alarm, source=LABELS, loss=loss) if loss.is_positive else alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +127,7 @@ class _Finding:
 
 def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding:
     change, loss = _change(charts, state, source)
-    proven = loss is not None and _shows_loss(state, source)
+    proven = loss is not None and not charts.is_over(source, _source(state, source))
     broken = source == ESTIMATE and (state.data_quality or 0.0) >= 1
     if broken and not proven:
         first, last = state.broken_since or (change.time, change.time)
@@ -109,11 +143,12 @@ def _estimate_since(
     sums: tuple[float, ...] = ()
     score = state.data_quality or 0.0
     for block in blocks:
-        sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss)
+        allowed = rows_per_alarm(charts, state, ESTIMATE)
+        sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss, allowed)
         score = max(score, of_block) if block is blocks[-1] else score
     if score < 1:
         return None
-    since = SourceState(sums, score, tuple(blocks))
+    since = SourceState(sums, score, tuple(blocks), True, len(blocks))
     return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
 
 
@@ -123,9 +158,14 @@ def _uncovered(
     """Return a suspicion that labels do not cover, beside what labels of other rows say."""
     if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
         return None
-    blocks = state.labels.blocks[-1:]
+    blocks = _newest_labels(charts, state)
     loss = loss_interval(charts, LABELS, blocks)
-    return UncoveredSuspicion(suspicion, blocks[0].rows, blocks[0].last, loss if loss.is_positive else None)
+    return UncoveredSuspicion(
+        suspicion,
+        sum(b.rows for b in blocks),
+        max(b.last for b in blocks),
+        loss if loss.is_positive else None,
+    )
 
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
@@ -140,23 +180,32 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
     return change, loss if loss.is_positive else None
 
 
-def _shows_loss(state: EvidenceState, source: str) -> bool:
-    """Return whether the newest block of a source has a loss."""
-    return _blocks(state, source)[-1].loss > 0
-
-
 def _unproven(charts: CusumCharts, state: EvidenceState) -> UnprovenLoss | None:
     """Return the loss that the newest labels measure if it matters and is probably not zero."""
-    blocks = state.labels.blocks[-1:]
+    blocks = _newest_labels(charts, state)
     if not blocks or not charts.learned.labelled:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return UnprovenLoss(loss, blocks[0].rows) if matters else None
+    return UnprovenLoss(loss, sum(b.rows for b in blocks)) if matters else None
+
+
+def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Sequence[BlockSummary]:
+    """Return the newest blocks of labels, together as large as a block of predictions."""
+    blocks, count = state.labels.blocks, 0
+    for first in range(len(blocks) - 1, -1, -1):
+        count += blocks[first].rows
+        if count >= charts.block_rows:
+            return blocks[first:]
+    return blocks
+
+
+def _source(state: EvidenceState, source: str) -> SourceState:
+    return state.labels if source == LABELS else state.estimate
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
-    return (state.labels if source == LABELS else state.estimate).blocks
+    return _source(state, source).blocks
 
 
 def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) -> Interval:
@@ -165,11 +214,13 @@ def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummar
     mean = sum(b.rows * b.loss for b in blocks) / rows
     baseline = charts.baselines[source]
     learned = charts.learned
-    sampling = baseline.standard_error(rows)
+    sampling, own_error = baseline.standard_error(rows), baseline.own_error
+    if source == LABELS:  # measured: slow swings are a loss of their time
+        sampling, own_error = baseline.sampling_error(rows), baseline.sampling_error(baseline.rows)
     if source == LABELS and not learned.classes:  # larger errors also scatter more
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
-    error = math.hypot(sampling, baseline.own_error)
+    error = math.hypot(sampling, own_error)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     smallest, largest = -math.inf, math.inf
@@ -191,17 +242,17 @@ def _largest_loss(block: BlockSummary) -> float:
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the labels of the newest rows show no loss that matters."""
     labels, estimates = state.labels.blocks, state.estimate.blocks
-    if not charts.learned.labelled or not labels or labels[-1].rows < 2 * MIN_CONTRADICTING:
+    if not charts.learned.labelled or not labels:
         return False
     are_newest = not estimates or labels[-1].last >= estimates[-1].first
-    return are_newest and labels[-1].loss < charts.smallest_loss / 2
+    return are_newest and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
 
 
 def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
     """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
-    if not charts.learned.labelled:
+    if not charts.learned.labelled or _unproven(charts, state):
         return False
     suspicion = state.suspicion
     if suspicion and suspicion.labels >= MIN_COVERING:

@@ -89,6 +89,7 @@ class DegradationEstimate:
         blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
+        small: whether the loss is smaller than the smallest one that matters.
     """
 
     verdict: Verdict
@@ -102,6 +103,7 @@ class DegradationEstimate:
     blind: BlockSummary | None = None
     unproven: UnprovenLoss | None = None
     uncovered: UncoveredSuspicion | None = None
+    small: bool = False
 
     @property
     def explained(self) -> bool:
@@ -166,6 +168,9 @@ def _sentence(
             f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
             "chance; if it lasts, an alarm is raised."
         )
+    if estimate.small and estimate.loss and estimate.change_point:
+        loss = _format_loss(estimate.loss, classes, error)
+        return f"No alarm: a loss of {loss} {since_clause(estimate.change_point)} is too small to matter."
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
     loss = _format_loss(estimate.loss, classes, error) if estimate.loss else ""

@@ -128,6 +128,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         smallest_loss=parse_smallest_loss(settings.alarms.smallest_loss),
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
+        seconds_per_alarm=settings.alarms.budget.seconds_per_alarm(settings.check.every),
         bucketed=reference.bucketed,
     )
     smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
@@ -135,7 +136,6 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         "degradation detector fitted",
         model=model.name,
         budget=str(settings.alarms.budget),
-        rate_of_budget=round(detector.charts.false_alarm_rate, 2),
         smallest_loss=detector.charts.smallest_loss,
         smallest_loss_seen_in_one_window=float(f"{smallest:.4g}"),
         labels=reference.labels is not None,
