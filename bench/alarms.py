@@ -25,7 +25,7 @@ from typing import Any
 from alarm import score
 from alarm.data import Frame, datasets, nannyml_data
 from alarm.methods import ALWAYS, COIN, MODES, OURS, Outcome, Peers, controls, ours
-from alarm.scenarios import MODELS, SCENARIOS, NotApplicableError, Run, scenario
+from alarm.scenarios import LABEL, MODELS, SCENARIOS, NotApplicableError, Run, scenario
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "concepts" / "benchmark.md"
 BEGIN, END = "<!-- printed by bench/alarms.py -->", "<!-- end of what bench/alarms.py printed -->"
@@ -43,6 +43,8 @@ class Job:
     seed: int
     model: str
     months: bool = False
+    window_rows: int = 500
+    reference_rows: int = 5000
 
 
 def main() -> None:
@@ -78,8 +80,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--months", type=int, default=40, help="simulated months, for the false-alarm rate")
     parser.add_argument("--windows", type=int, default=20, help="windows before and after the change")
-    parser.add_argument("--window-rows", type=int, default=500)
-    parser.add_argument("--reference-rows", type=int, default=5000)
+    parser.add_argument("--window-rows", type=int, nargs="+", default=[500], help="in turns, seed by seed")
+    parser.add_argument("--reference-rows", type=int, nargs="+", default=[5000], help="in turns, as well")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-driftbell", action="store_true", help="only the peers")
@@ -92,7 +94,7 @@ def parsed() -> argparse.Namespace:
         options.data, options.shipped, options.datasets = None, None, ["linear"]
         options.seeds, options.months = 1, 0
         options.scenarios, options.modes = ("none", "stuck"), ["none", "late"]
-        options.no_peers, options.windows, options.reference_rows = True, 3, 1000
+        options.no_peers, options.windows, options.reference_rows = True, 3, [1000]
     return options
 
 
@@ -101,10 +103,13 @@ def jobs(frames: dict[str, Frame], options: argparse.Namespace) -> Iterator[Job]
     names = list(frames)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         model = MODELS[seed % len(MODELS)] if options.model == "each" else options.model
+        windows = options.window_rows[seed % len(options.window_rows)]
+        references = options.reference_rows[seed // len(options.window_rows) % len(options.reference_rows)]
         for number, name in enumerate(options.scenarios):
             fitting = [n for n in names if fits(name, frames[n])]
             if fitting:
-                yield Job(name, fitting[(seed + number) % len(fitting)], seed, model)
+                dataset = fitting[(seed + number) % len(fitting)]
+                yield Job(name, dataset, seed, model, window_rows=windows, reference_rows=references)
     generated = [n for n in names if not frames[n].in_time_order]
     if not options.no_driftbell:
         for run in range(options.months // MONTHS_A_RUN if generated else 0):
@@ -117,6 +122,11 @@ def fits(name: str, frame: Frame) -> bool:
         "renamed category": bool(frame.categorical()),
         "class shares": not frame.regression,
         "bias of little": len(frame.numeric()) > 1,
+        "two moved": len(frame.numeric()) > 1,
+        "several frozen": len(frame.numeric()) > 1,
+        "old then new": len(frame.numeric()) > 1,
+        "sparse shifted": bool(frame.sparse()),
+        "calendar": bool(frame.calendar()),
     }.get(name, True)
 
 
@@ -152,7 +162,7 @@ def one(job: Job) -> list[Row]:
     if job.months:
         return months(frame, job)
     try:
-        sizes = {"reference_rows": options.reference_rows, "window_rows": options.window_rows}
+        sizes = {"reference_rows": job.reference_rows, "window_rows": job.window_rows}
         sizes |= {"before": options.windows, "after": options.windows}
         run = scenario(job.name, frame, job.seed, job.model, **sizes)
     except NotApplicableError:
@@ -182,6 +192,8 @@ def months(frame: Frame, job: Job) -> list[Row]:
 
 def described(run: Run, outcome: Outcome) -> Row:
     truth = {"scenario": run.name, "dataset": run.dataset, "model": run.model, "seed": run.seed}
+    truth |= {"window_rows": run.window_rows, "regression": run.regression}
+    truth |= {"reference_rows": len(run.reference[LABEL])}
     truth |= {"change": run.change, "harmful": run.harmful, "loss": run.loss, "columns": list(run.columns)}
     return {**truth, "window_harmful": list(run.window_harmful), **asdict(outcome)}
 
@@ -192,6 +204,7 @@ def report(rows: list[Row]) -> Iterator[str]:
         if any(row["mode"] == mode for row in controlled):
             yield f"\n**{words[0].upper()}{words[1:]}**, budget {BUDGET}\n"
             yield from score.table(controlled, mode)
+    yield from by_sizes(controlled)
     if any(row["method"] == OURS for row in controlled):
         yield from ("\n**driftbell by scenario**\n", *score.by_scenario(controlled, OURS))
     promised = [row for row in rows if row["scenario"] == "months"]
@@ -203,6 +216,18 @@ def report(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         if row["mode"] == "cost":
             yield f"\n{row['method']}: {row['problem'] or format(row['cpu_ms'], '.0f') + ' ms of CPU'}"
+
+
+def by_sizes(rows: list[Row]) -> Iterator[str]:
+    """Yield the tables of driftbell by size of window and reference, if there are several."""
+    mine = [row for row in rows if row["method"] == OURS]
+    for size, words in (("window_rows", "rows a window"), ("reference_rows", "rows of the reference")):
+        sizes = sorted({row[size] for row in mine})
+        for mode in MODES if len(sizes) > 1 else ():
+            if any(row["mode"] == mode for row in mine):
+                yield f"\n**driftbell by {words}, {MODES[mode]}**\n"
+                named = [{**row, "method": f"{row[size]:,}"} for row in mine]
+                yield from score.table(sorted(named, key=lambda row: row[size]), mode)
 
 
 def written(text: str) -> None:

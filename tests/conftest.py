@@ -30,6 +30,7 @@ from structlog._config import BoundLoggerLazyProxy
 from structlog.testing import capture_logs
 
 from driftbell.config.settings import Settings
+from driftbell.hidden_values import hide_values
 from driftbell.records import Value
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import METRICS_PREFIX
@@ -308,6 +309,8 @@ def default_logging() -> Iterator[None]:
     Loggers of modules keep what was configured when they first wrote, so they have to forget it.
     """
     yield
+    hide_values(False)
+    sys.excepthook = sys.__excepthook__
     if not structlog.is_configured():
         return
     structlog.reset_defaults()

@@ -89,12 +89,12 @@ def some(
 
 FAULTS = {
     "unit change": ("a", "times", lambda t: t | {"a": 1.8 * t["a"] + 32}),
-    "other scale": ("a", "of the reference", lambda t: t | {"a": 0.45 * t["a"]}),
-    "shift": ("b", "more than", lambda t: t | {"b": t["b"] + 3}),
+    "other scale": ("a", "as large", lambda t: t | {"a": 0.45 * t["a"]}),
+    "shift": ("b", "larger", lambda t: t | {"b": t["b"] + 3}),
     "stuck": ("a", "frozen at 9.3", lambda t: some(t, 9.3, every=4)),
     "nulls": ("a", "null 0.0% → 80.0%", lambda t: some(t, np.nan, every=4)),
     "range": ("a", "outside", lambda t: some(t, 99.0)),
-    "new category": ("d", "new category 'N/A' 100%", lambda t: some(t, "N/A", "d", every=5)),
+    "new category": ("d", "new category 'N/A' (100%)", lambda t: some(t, "N/A", "d", every=5)),
     "missing column": ("a", "null 0.0% → 100.0%", lambda t: {k: v for k, v in t.items() if k != "a"}),
 }
 """By name: the affected column, words of its description, and the change of a table."""

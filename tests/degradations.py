@@ -9,7 +9,7 @@ from driftbell.records import ChangePoint, Degradation, Evidence, Interval, Perf
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
-WARMER = "values are about 1.8 times those of the reference plus 32: unit change from °C to °F?"
+WARMER = "values look about 1.8 times as large plus 32: perhaps another unit (°C → °F)"
 
 ALARM = Degradation(
     Verdict.ALARM,

@@ -22,6 +22,9 @@ UNITS: tuple[tuple[float, float], ...] = (
 )
 
 
+OLD_THEN_NEW = "old then new"
+
+
 @dataclass(frozen=True)
 class Pool:
     """Rows that the model was not fitted on, with its answers.
@@ -75,6 +78,10 @@ def _weighted(pool: Pool, log_weights: Array, *columns: str) -> Change:
 
 def _touched(pool: Pool, name: str, column: NDArray[Any]) -> Change:
     return Change({**pool.table, name: column}, pool.label, np.ones(len(pool.label)), (name,))
+
+
+def _touched_all(pool: Pool, columns: Table) -> Change:
+    return Change({**pool.table, **columns}, pool.label, np.ones(len(pool.label)), tuple(columns))
 
 
 def _ranks(values: Array, rng: np.random.Generator) -> Array:
@@ -200,6 +207,72 @@ def concept(pool: Pool, rng: np.random.Generator) -> Change:
     return Change(pool.table, label, np.ones(len(label)))
 
 
+def two_moved(pool: Pool, rng: np.random.Generator) -> Change:
+    """The two most important numbers are shifted together by 0.5 to 2 sigma."""
+    names = pool.by_importance(pool.frame.numeric())[:2]
+    if len(names) < 2:
+        raise NotApplicableError("one number only")
+    step = float(rng.uniform(0.5, 2.0)) * (1 if rng.random() < 0.5 else -1)
+    values = {name: pool.table[name].astype(np.float64) for name in names}
+    return _touched_all(pool, {name: v + step * np.nanstd(v) for name, v in values.items()})
+
+
+def several_frozen(pool: Pool, rng: np.random.Generator) -> Change:
+    """Two to four of the six most important numbers are frozen, each at one of its frequent values."""
+    names = pool.by_importance(pool.frame.numeric())[:6]
+    if len(names) < 2:
+        raise NotApplicableError("one number only")
+    count = int(rng.integers(2, min(4, len(names)) + 1))
+    chosen = [names[i] for i in rng.permutation(len(names))[:count]]
+    frozen = {}
+    for name in chosen:
+        values = pool.table[name].astype(np.float64)
+        value = np.nanquantile(values, rng.uniform(0.1, 0.9), method="nearest")
+        frozen[name] = np.full(len(values), value)
+    return _touched_all(pool, frozen)
+
+
+def sparse_shifted(pool: Pool, rng: np.random.Generator) -> Change:
+    """A number that is mostly zero is shifted by 0.5 to 3 sigma."""
+    names = pool.frame.sparse()
+    if not names:
+        raise NotApplicableError("no sparse feature")
+    name = names[rng.integers(len(names))]
+    values = pool.table[name].astype(np.float64)
+    return _touched(pool, name, values + float(rng.uniform(0.5, 3.0)) * np.nanstd(values))
+
+
+def calendar(pool: Pool, rng: np.random.Generator) -> Change:
+    """Time goes on: from now on the rows of a sixth of the calendar only."""
+    names = pool.frame.calendar()
+    if not names:
+        raise NotApplicableError("no part of the calendar")
+    name = names[rng.integers(len(names))]
+    values = pool.table[name].astype(np.float64)
+    known = np.unique(values[~np.isnan(values)])
+    size = max(1, len(known) // 6)
+    start = int(rng.integers(0, len(known) - size + 1))
+    weights = np.isin(values, known[start : start + size]).astype(np.float64)
+    return Change(pool.table, pool.label, weights / weights.mean(), (name,))
+
+
+def next_fault(pool: Pool, rng: np.random.Generator) -> Change:
+    """The second most important number is frozen, after an older fault of the most important one."""
+    names = pool.by_importance(pool.frame.numeric())[:2]
+    if len(names) < 2:
+        raise NotApplicableError("one number only")
+    values = pool.table[names[1]].astype(np.float64)
+    value = np.nanquantile(values, rng.uniform(0.1, 0.9), method="nearest")
+    return _touched(pool, names[1], np.full(len(values), value))
+
+
+def older_fault(pool: Pool, rng: np.random.Generator) -> Change:
+    """The most important number is shifted by 0.5 to 2 sigma."""
+    name = pool.by_importance(pool.frame.numeric())[0]
+    values = pool.table[name].astype(np.float64)
+    return _touched(pool, name, values + float(rng.uniform(0.5, 2.0)) * np.nanstd(values))
+
+
 CHANGES: dict[str, Callable[[Pool, np.random.Generator], Change]] = {
     "hard rows": hard,
     "easy rows": easy,
@@ -212,6 +285,11 @@ CHANGES: dict[str, Callable[[Pool, np.random.Generator], Change]] = {
     "renamed category": renamed,
     "class shares": class_shares,
     "concept": concept,
+    "two moved": two_moved,
+    "several frozen": several_frozen,
+    "sparse shifted": sparse_shifted,
+    "calendar": calendar,
+    OLD_THEN_NEW: next_fault,
 }
 
 

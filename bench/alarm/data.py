@@ -25,6 +25,7 @@ SHIPPED = {
     "car price": ("regression_synthetic", "analysis_targets", True),
     "credit cards": ("mc", "analysis_gt", False),
 }
+CALENDAR = ("month", "hour", "period")
 NO_FEATURES = ("y_", "timestamp", "id", "period", "partition")
 
 
@@ -49,6 +50,14 @@ class Frame:
     def numeric(self) -> list[str]:
         """Return the names of the numeric features."""
         return [name for name, column in self.columns.items() if column.dtype == np.float64]
+
+    def sparse(self) -> list[str]:
+        """Return the names of the numeric features that are mostly zero."""
+        return [name for name in self.numeric() if np.mean(self.columns[name] == 0) > 0.5]
+
+    def calendar(self) -> list[str]:
+        """Return the names of the features that are parts of the calendar."""
+        return [name for name in self.columns if name in CALENDAR]
 
     def categorical(self) -> list[str]:
         """Return the names of the other features."""
@@ -167,4 +176,26 @@ def regression() -> Frame:
     return Frame("regression", columns, y, regression=True)
 
 
-GENERATORS: tuple[Callable[[], Frame], ...] = (linear, curved, many_classes, regression)
+def shop() -> Frame:
+    """Orders with a month, an hour, related amounts, and two numbers that are mostly zero."""
+    rng = np.random.default_rng(105)
+    month, hour = rng.integers(1, 13, ROWS).astype(float), rng.integers(0, 24, ROWS).astype(float)
+    size = rng.normal(size=ROWS)
+    amount, items, weight = (np.exp(0.6 * size + 0.3 * rng.normal(size=ROWS)) for _ in range(3))
+    rebate, fee = (np.where(rng.random(ROWS) < share, rng.gamma(2, 1, ROWS), 0.0) for share in (0.2, 0.1))
+    age = rng.normal(40, 12, ROWS)
+    kind = rng.choice(4, ROWS, p=[0.5, 0.3, 0.15, 0.05])
+    logit = (
+        1.5 * np.log(amount * items)
+        + 0.06 * (age - 40)
+        + np.cos(month / 12 * 2 * np.pi)
+        + 0.15 * rebate
+        + np.array([-1.0, 0.0, 1.0, 2.0])[kind]
+    )
+    columns: dict[str, NDArray[Any]] = {"month": month, "hour": hour, "amount": amount, "items": items}
+    columns |= {"weight": weight, "rebate": rebate, "fee": fee, "age": age}
+    columns["kind"] = np.array(["post", "van", "shop", "other"], dtype=object)[kind]
+    return Frame("shop", columns, _sure(logit, rng))
+
+
+GENERATORS: tuple[Callable[[], Frame], ...] = (linear, curved, many_classes, regression, shop)

@@ -25,6 +25,8 @@ from driftbell.records import PREDICTION_COLUMN
 OURS, ALWAYS, COIN = "driftbell", "always", "coin, 10 %"
 MODES = {"none": "without labels", "all": "with labels", "late": "with 10 % of the labels, two windows late"}
 LATE_SHARE, LATE_WINDOWS = 0.1, 2
+CANNOT_TELL = "annot tell whether"
+"""Words of a sentence without an answer to whether the model performs worse."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Outcome:
         mode: which labels it saw: one of `MODES`.
         alarms: 1 for every window with an alarm, else 0.
         scores: its evidence window by window, the more the worse.
+        unknown: 1 for every window in which it says that it cannot tell, else 0; none without that answer.
+        intervals: lower and upper end of the 90 % interval of the loss, in units of `Run.loss`, window by
+            window; None where it states none.
         cpu_ms: time of the processor a check.
         fit_s: time of the processor before the first check.
         problem: why there is nothing, or "".
@@ -45,6 +50,8 @@ class Outcome:
     mode: str
     alarms: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    unknown: list[int] = field(default_factory=list)
+    intervals: list[tuple[float, float] | None] = field(default_factory=list)
     cpu_ms: float = 0.0
     fit_s: float = 0.0
     problem: str = ""
@@ -54,14 +61,17 @@ def known(run: Run, mode: str) -> NDArray[np.bool_]:
     """Return which rows of the stream get a label."""
     rows = len(run.stream[PREDICTION_COLUMN])
     share = {"none": 0.0, "all": 1.0, "late": LATE_SHARE}[mode]
-    return np.random.default_rng([run.seed, 7]).random(rows) < share
+    labelled = np.random.default_rng([run.seed, 7]).random(rows) < share
+    labelled[run.always_labelled] = True
+    return labelled
 
 
 def ours(run: Run, mode: str, budget: str, every: timedelta | None = None) -> Outcome:
     """Run a backtest with driftbell."""
-    reference, stream, options = run.replay(labels=mode != "none")
-    if mode == "late":
-        stream = {**stream, LABEL: _hidden(stream[LABEL], known(run, mode))}
+    labelled = known(run, mode)
+    reference, stream, options = run.replay(labels=bool(labelled.any()))
+    if labelled.any():
+        stream = {**stream, LABEL: _hidden(stream[LABEL], labelled)}
     start = time.process_time()
     checks = iter(
         driftbell.backtest(
@@ -85,9 +95,15 @@ def ours(run: Run, mode: str, budget: str, every: timedelta | None = None) -> Ou
         mode,
         [int(record.verdict == "alarm") for record in records],
         [float(record.score) for record in records],
+        [int(record.verdict != "alarm" and CANNOT_TELL in record.sentence) for record in records],
+        [_in_units(record.interval, run.error_unit) for record in records],
         a_check * 1000,
         max(first - a_check, 0.0),
     )
+
+
+def _in_units(interval: tuple[float, float] | None, unit: float) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0] / unit, interval[1] / unit)
 
 
 def _hidden(label: NDArray[Any], labelled: NDArray[np.bool_]) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alarm.changes import CHANGES, NotApplicableError, Pool, loss_of
+from alarm.changes import CHANGES, OLD_THEN_NEW, NotApplicableError, Pool, loss_of, older_fault
 from alarm.data import Frame, datasets
 from alarm.fitted import MODELS, Array, Fitted, Table, errors, fit
 from driftbell.records import PREDICTION_COLUMN, probability_column
@@ -26,6 +26,8 @@ __all__ = ["MODELS", "SCENARIOS", "Frame", "NotApplicableError", "Run", "dataset
 SCENARIOS = ("none", "season", *CHANGES, "natural")
 LABEL, TIME = "label", "time"
 TRAIN_ROWS, TRUTH_ROWS, LONGEST = 5000, 5_000, 120
+OLD_WINDOWS = 2
+"""Windows of an older fault, with labels, right before a newer one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,21 @@ class Run:
     def regression(self) -> bool:
         """Return whether the label is a number."""
         return not self.probabilities
+
+    @property
+    def always_labelled(self) -> slice:
+        """Return the rows of the stream that have a label in every mode: those of an older fault."""
+        if self.name != OLD_THEN_NEW or self.change is None:
+            return slice(0, 0)
+        return slice(max(0, self.change - OLD_WINDOWS) * self.window_rows, self.change * self.window_rows)
+
+    @property
+    def error_unit(self) -> float:
+        """Return what one unit of `loss` is in units of the error: the reference's error of a regression."""
+        if not self.regression:
+            return 1.0
+        predicted, label = (self.reference[k].astype(np.float64) for k in (PREDICTION_COLUMN, LABEL))
+        return float(np.abs(predicted - label).mean())
 
     def replay(self, *, labels: bool = True) -> tuple[Table, Table, dict[str, Any]]:
         """Return reference, stream and names for `driftbell.backtest`; the reference is always labelled."""
@@ -133,6 +150,12 @@ def scenario(
         tail = _drawn(left, rows - start, rng)
     second = _table(change.table, answer, change.label)
     stream = _joined(_rows(first, head), _rows(second, tail))
+    if name == OLD_THEN_NEW:
+        old = slice(max(0, start - OLD_WINDOWS * window_rows), start)
+        fault = older_fault(pool, rng)
+        faulty = _table(fault.table, loss_of(pool, fault)[0], fault.label)
+        parts = (_rows(first, head[: old.start]), _rows(faulty, head[old]), _rows(second, tail))
+        stream = _joined(_joined(parts[0], parts[1]), parts[2])
     truth = {"change": before, "harmful": _harmful(loss, pool.frame), "loss": loss, "columns": change.columns}
     return _run(name, pool, seed, model, window_rows, _rows(first, reference), stream, **truth)
 

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from alarm.changes import OLD_THEN_NEW
+
 Row = dict[str, Any]
 WITHIN = 20
+FROM_CHECK = 4
+"""Index of the first check after a change whose interval is compared with the true loss: the fifth."""
+
+LARGE, LARGE_RELATIVE = 0.05, 0.25
+"""A large loss of accuracy, and of a regression relative to its error on the reference."""
 HEADS = (
     "false alarms per 1,000 unchanged checks",
     "of those, reopened",
     "false alarms per 1,000 under a season",
     f"costly detected within {WITHIN}",
     f"mean delay, windows ({WITHIN + 1} = missed)",
+    "cannot tell counted as half",
+    "silent no at a large loss",
     "harmless alarmed",
+    "harmless: cannot tell",
+    "90 % interval covers the loss",
+    "its median width, points",
     "AUC costly / harmless",
     "natural: costly / benign windows alarmed",
     "a check, ms CPU",
     "fit, s",
 )
+
+FAMILY_HEADS = ("costly detected", "harmless alarmed", "cannot tell", "silent no", "interval covers")
 
 
 def table(rows: Iterable[Row], mode: str) -> list[str]:
@@ -40,7 +55,8 @@ def table(rows: Iterable[Row], mode: str) -> list[str]:
 
 def cells(rows: list[Row], mode: str) -> list[str]:
     """Return the cells of one method, in the order of `HEADS`."""
-    quiet = [row["alarms"][: row["change"]] for row in rows if row["scenario"] not in ("season", "natural")]
+    never_quiet = ("season", "natural", OLD_THEN_NEW)
+    quiet = [row["alarms"][: row["change"]] for row in rows if row["scenario"] not in never_quiet]
     season = [row["alarms"] for row in rows if row["scenario"] == "season"]
     changed = [row for row in rows if row["change"] is not None and seen(row, mode)]
     harmful = [row for row in changed if row["harmful"] is True]
@@ -52,12 +68,61 @@ def cells(rows: list[Row], mode: str) -> list[str]:
         per_mille(season, sum),
         percent([d <= WITHIN for d in delays]),
         f"{np.mean(delays):.1f}" if delays else "–",
+        half(harmful),
+        percent([is_silent(row) for row in changed if is_large(row)]),
         percent([delay(row) <= WITHIN for row in harmless]),
+        percent([says_unknown(row) and delay(row) > WITHIN for row in harmless]),
+        coverage(changed),
+        width(changed),
         area([peak(row) for row in harmful], [peak(row) for row in harmless]),
         " / ".join(percent(natural(rows, degradation)) for degradation in (True, False)),
         f"{np.median([row['cpu_ms'] for row in rows]):.1f}",
         f"{np.median([row['fit_s'] for row in rows]):.2f}",
     ]
+
+
+def says_unknown(row: Row) -> bool:
+    """Return whether a method says after a change that it cannot tell."""
+    return any(row.get("unknown", [])[row["change"] :][:WITHIN])
+
+
+def half(rows: list[Row]) -> str:
+    """Format the share of detected changes, where an answer that nobody can tell counts as half."""
+    hits = [1.0 if delay(row) <= WITHIN else 0.5 * says_unknown(row) for row in rows]
+    return f"{np.mean(hits):.0%} of {len(hits)}" if hits else "–"
+
+
+def is_large(row: Row) -> bool:
+    """Return whether the true loss is large."""
+    limit = LARGE_RELATIVE if row.get("regression") else LARGE
+    return bool(row["loss"] > limit)
+
+
+def is_silent(row: Row) -> bool:
+    """Return whether no alarm follows a change, and the last check does not say that it cannot tell."""
+    return delay(row) > WITHIN and not any(row.get("unknown", [])[-1:])
+
+
+def covered(rows: Iterable[Row]) -> list[bool]:
+    """Return for each interval, from the fifth check after a change, whether it covers the true loss."""
+    return [low <= row["loss"] <= high for row in rows for low, high in intervals(row)]
+
+
+def intervals(row: Row) -> list[tuple[float, float]]:
+    """Return the stated intervals of the loss from the fifth check after the change."""
+    stated = row.get("intervals", [])[row["change"] + FROM_CHECK :]
+    return [(interval[0], interval[1]) for interval in stated if interval is not None]
+
+
+def coverage(rows: list[Row]) -> str:
+    """Format how many of the intervals cover the true loss."""
+    return percent(covered(rows))
+
+
+def width(rows: list[Row]) -> str:
+    """Format the median width of the intervals, in points of accuracy or percent of the error."""
+    widths = [high - low for row in rows for low, high in intervals(row)]
+    return f"{100 * np.median(widths):.1f}" if widths else "–"
 
 
 def seen(row: Row, mode: str) -> bool:
@@ -101,8 +166,18 @@ def area(high: list[float], low: list[float]) -> str:
 
 
 def percent(hits: list[bool]) -> str:
-    """Format a share with its total."""
-    return f"{np.mean(hits):.0%} of {len(hits)}" if hits else "–"
+    """Format a share with its 95 % interval and its total."""
+    if not hits:
+        return "–"
+    low, high = wilson(sum(hits), len(hits))
+    return f"{np.mean(hits):.0%} ({100 * low:.0f} to {100 * high:.0f}) of {len(hits)}"
+
+
+def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share."""
+    share, spread = hits / total, z * math.sqrt(hits * (total - hits) / total + z * z / 4)
+    center, scale = hits + z * z / 2, total + z * z
+    return max(0.0, min(share, (center - spread) / scale)), min(1.0, max(share, (center + spread) / scale))
 
 
 def per_mille(runs: list[list[int]], count: Callable[[list[int]], int]) -> str:
@@ -115,18 +190,26 @@ def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
     """Return a table of one method by scenario and mode."""
     rows = [row for row in rows if row["method"] == method and not row["problem"]]
     modes = list(dict.fromkeys(row["mode"] for row in rows))
-    lines = [
-        "| scenario | " + " | ".join(f"{m}: costly detected | {m}: harmless alarmed" for m in modes) + " |"
-    ]
-    lines.append("| --- " * (2 * len(modes) + 1) + "|")
+    lines = ["| scenario | " + " | ".join(f"{m}: {head}" for m in modes for head in FAMILY_HEADS) + " |"]
+    lines.append("| --- " * (len(FAMILY_HEADS) * len(modes) + 1) + "|")
     for name in dict.fromkeys(row["scenario"] for row in rows if row["change"] is not None):
-        results = [
-            percent([d <= WITHIN for d in delays(rows, name, mode, degradation)])
-            for mode in modes
-            for degradation in (True, False)
-        ]
+        results = [cell for mode in modes for cell in family(rows, name, mode)]
         lines.append(f"| {name} | " + " | ".join(results) + " |")
     return lines
+
+
+def family(rows: list[Row], name: str, mode: str) -> list[str]:
+    """Return the cells of one scenario and mode, in the order of `FAMILY_HEADS`."""
+    mine = [r for r in rows if (r["scenario"], r["mode"]) == (name, mode) and r["change"] is not None]
+    return [
+        *(
+            percent([d <= WITHIN for d in delays(rows, name, mode, degradation)])
+            for degradation in (True, False)
+        ),
+        percent([says_unknown(row) and delay(row) > WITHIN for row in mine]),
+        percent([is_silent(row) for row in mine if is_large(row)]),
+        coverage(mine),
+    ]
 
 
 def delays(rows: list[Row], name: str, mode: str, degradation: bool) -> list[int]:

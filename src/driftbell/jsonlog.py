@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from driftbell.errors import DriftbellError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.process.log_stream import LogStream
 
 _FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
@@ -53,7 +54,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO", plain: bool 
     handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared[:-1],
+            foreign_pre_chain=[_hide_message, *shared[:-1]],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _order_fields,
@@ -69,6 +70,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO", plain: bool 
     logging.captureWarnings(True)
     threading.excepthook = _log_thread_error
     sys.unraisablehook = _log_unraisable
+    sys.excepthook = _log_uncaught
 
 
 def on_drop(listener: Callable[[int], None]) -> None:
@@ -106,10 +108,37 @@ def _log_thread_error(failure: threading.ExceptHookArgs) -> None:
         structlog.get_logger().error("thread ended", thread=name, exc_info=failure.exc_value)
 
 
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not isinstance(error, Exception):  # such as Ctrl-C
+        sys.__excepthook__(kind, error, trace)
+        return
+    structlog.get_logger().error("process ended", exc_info=error)
+
+
 def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
     structlog.get_logger().error(
         "error in a destructor", object=type(failure.object).__name__, exc_info=failure.exc_value
     )
+
+
+def _hide_message(_: Any, __: str, event: EventDict) -> EventDict:
+    """Leave out what a message of another library may have of a feature: asyncio writes arguments and errors.
+
+    Of warnings, the place and the type are left, and of lines of other loggers than the server's the place.
+    """
+    record: logging.LogRecord = event["_record"]
+    first, library = str(event["event"]).partition("\n")[0], record.name.partition(".")[0]
+    if library == "asyncio":
+        event["event"] = first.partition("(")[0].partition("<")[0].strip()
+    elif values_are_hidden():
+        if library == "uvicorn":
+            event["event"] = first
+        elif record.name == "py.warnings":
+            event["event"] = ": ".join(first.split(": ")[:2])
+        else:
+            event["event"] = f"{record.name} logged a message, which columns.log hides"
+            event["where"] = [f"{record.pathname}:{record.lineno} {record.funcName}"]
+    return event
 
 
 def _describe_error(_: Any, __: str, event: EventDict) -> EventDict:

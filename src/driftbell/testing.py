@@ -64,6 +64,7 @@ class FakeModel:
 
     engine = "native"
     engine_reason = "it is a fake"
+    class_counts: tuple[int, ...] = ()
 
     def __init__(
         self,

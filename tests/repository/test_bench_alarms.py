@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
 from alarm import score
 from alarm.data import Frame, datasets
-from alarm.methods import controls
+from alarm.methods import controls, known
 from alarm.scenarios import NotApplicableError, scenario
 
 
@@ -83,6 +83,7 @@ def test_windows_of_a_natural_stream_are_judged_one_by_one() -> None:
 
 def row(alarms: list[int], scores: list[float], **truth: object) -> score.Row:
     usual = {"scenario": "stuck", "change": 2, "harmful": True, "mode": "all", "method": "x", "problem": ""}
+    usual |= {"loss": 0.3, "regression": False}
     return {**usual, "alarms": alarms, "scores": scores, "cpu_ms": 2.0, "fit_s": 1.0, **truth}
 
 
@@ -92,10 +93,56 @@ def test_scores_count_what_they_say() -> None:
         row([0, 1, 0, 0], [0, 1, 0.2, 0.4], harmful=False),
         row([0, 0, 0, 0], [0, 0, 0.1, 0.3]),
     ]
-    false, opened, season, found, delay, harmless, auc, natural, cost, fit = score.cells(rows, "all")
-    assert (false, opened, season) == ("166.7 of 6", "166.7 of 6", "–")
-    assert (found, delay, harmless, auc) == ("50% of 2", "11.5", "0% of 1", "0.500")
-    assert (natural, cost, fit) == ("– / –", "2.0", "1.00")
+    cells = dict(zip(score.HEADS, score.cells(rows, "all"), strict=True))
+    assert list(cells.values())[:3] == ["166.7 of 6", "166.7 of 6", "–"]
+    assert cells["costly detected within 20"] == "50% (9 to 91) of 2"
+    assert cells["mean delay, windows (21 = missed)"] == "11.5"
+    assert cells["harmless alarmed"].startswith("0% (0 to ")
+    assert cells["AUC costly / harmless"] == "0.500"
+    assert list(cells.values())[-3:] == ["– / –", "2.0", "1.00"]
+
+
+def test_an_answer_that_nobody_can_tell_is_half_an_alarm_and_not_silent() -> None:
+    missed, unsure = row([0, 0, 0, 0], [0.0] * 4), row([0, 0, 0, 0], [0.0] * 4, unknown=[0, 0, 0, 1])
+    cells = dict(zip(score.HEADS, score.cells([missed, unsure], "all"), strict=True))
+    assert cells["cannot tell counted as half"] == "25% of 2"
+    assert cells["silent no at a large loss"] == "50% (9 to 91) of 2"
+
+
+def test_intervals_are_compared_with_the_true_loss_from_the_fifth_check_on() -> None:
+    ends = [(0.0, 0.01)] * 6 + [(0.2, 0.4), None, (0.0, 0.1)]
+    checked = row([0] * 9, [0.0] * 9, intervals=ends, loss=0.3)
+    assert score.covered([checked]) == [True, False]
+    assert score.width([checked]) == "15.0"
+
+
+def test_an_older_fault_is_labelled_in_every_mode(frames: dict[str, Frame]) -> None:
+    run = made("old then new", frames["linear"])
+    labelled = known(run, "none")
+    assert np.flatnonzero(labelled).tolist() == list(range(1000, 2000))
+    assert len(np.unique(run.stream[run.columns[0]][2000:].astype(float))) == 1
+
+
+def test_the_rows_of_a_calendar_change_are_of_a_part_of_it(frames: dict[str, Frame]) -> None:
+    run = made("calendar", frames["shop"], seed=1)
+    (column,) = run.columns
+    now, before = set(run.stream[column][2000:]), set(run.stream[column][:2000])
+    assert len(now) <= len(before) / 5
+    assert now <= before
+
+
+def test_several_features_change_together(frames: dict[str, Frame]) -> None:
+    assert len(made("two moved", frames["shop"]).columns) == 2
+    frozen = made("several frozen", frames["shop"])
+    for column in frozen.columns:
+        assert len(np.unique(frozen.stream[column][2000:].astype(float))) == 1
+        assert (
+            frozen.stream[column][:2000].min()
+            < frozen.stream[column][-1]
+            < frozen.stream[column][:2000].max()
+        )
+    (sparse,) = made("sparse shifted", frames["shop"]).columns
+    assert sparse in frames["shop"].sparse()
 
 
 def test_concept_drift_does_not_count_without_labels() -> None:

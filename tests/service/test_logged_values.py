@@ -6,7 +6,10 @@ import base64
 import hashlib
 import io
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +219,78 @@ def test_a_marked_value_is_nowhere_in_what_is_written(service: Running, tmp_path
     assert places_of_marks(service.data_dir, tmp_path, service.output.parent) == []
     assert not list((tmp_path / "saved").rglob("log.key*"))
     assert (service.data_dir / "log.key").stat().st_mode & 0o777 == 0o600
+
+
+OWN_MODEL = """
+import logging, warnings
+import numpy as np
+
+seen = []
+
+def predict(table):
+    seen.extend(text for name in ("email", "note") for text in table[name] if "MARKER" in text)
+    if (table["age"] == 99).any():  # it works again
+        seen.clear()
+    if seen:
+        warnings.warn(f"odd {seen[0]}")
+        logging.getLogger("own").warning("odd %s", seen[-1])
+        raise KeyError(f"cannot use {seen}")
+    return np.where(table["income"] > 30000, "yes", "no")
+"""
+
+
+def own_model(folder: Path) -> tuple[str, ...]:
+    """Write a model of one's own code that writes values into each kind of message, and its settings."""
+    (folder / "own_marks.py").write_text(OWN_MODEL)
+    customers(400, 1).assign(bought=["yes", "no"] * 200).to_csv(folder / "reference.csv", index=False)
+    (folder / "driftbell.toml").write_text(
+        f"""[model]
+path = "own_marks:predict"
+reference = "{folder}/reference.csv"
+target = "bought"
+classes = ["no", "yes"]
+[check]
+every = "off"
+"""
+    )
+    return "--config", str(folder / "driftbell.toml")
+
+
+def test_what_a_failing_model_says_is_nowhere(tmp_path: Path) -> None:
+    data, config = tmp_path / "data", own_model(tmp_path)
+    with running("up", data, *config, COLUMNS__LOG=LOG, **PLAIN) as service:
+        monitored(service)
+        for door in ("predict", "predict/batch"):
+            body = marked(1) if door == "predict" else [marked(2)]
+            answer = httpx.post(f"{service.url}/{door}", json=body)
+            assert answer.status_code == 500
+            assert MARKER not in answer.text
+        assert httpx.post(f"{service.url}/predict", json=rows_of(customers(1, 2))[0] | {"age": 99}).is_success
+        assert MARKER not in json.dumps(checked(service))
+        (first, _) = service.events("request failed")
+        assert first["reason"] == "KeyError"
+        assert service.events("own logged a message, which columns.log hides")
+        for page in PAGES:
+            assert MARKER not in httpx.get(f"{service.url}/{page}", follow_redirects=True).text, page
+    assert places_of_marks(data) == []
+
+
+def test_a_start_that_fails_at_the_reference_says_no_value(tmp_path: Path) -> None:
+    config = own_model(tmp_path)
+    reference = pd.read_csv(tmp_path / "reference.csv")
+    reference.loc[0, ["email", "note"]] = f"{MARKER}@example.org", MARKER
+    reference.to_csv(tmp_path / "reference.csv", index=False)
+    for masks, is_shown in (("", True), (LOG, False)):
+        done = subprocess.run(
+            [sys.executable, "-m", "driftbell", "serve", "--data-dir", str(tmp_path / "data"), *config],
+            env=os.environ | ({"DRIFTBELL_COLUMNS__LOG": masks} if masks else {}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "cannot predict a row like the first one of its reference: KeyError" in done.stderr
+        assert (MARKER in done.stdout + done.stderr) is is_shown
 
 
 def test_each_form_is_logged(service: Running) -> None:

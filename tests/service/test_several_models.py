@@ -175,7 +175,13 @@ def test_an_unknown_model_is_404_with_the_names_of_the_others(service: Running) 
     assert answer.json()["detail"] == "no further model is named 'hose': this service has house"
     version = httpx.get(f"{service.url}/models/hose")
     assert version.status_code == 404
-    assert "no version has this name" in version.json()["detail"]
+    assert version.json()["detail"].startswith(
+        "no version of 'iris' is named 'hose'; the versions, newest first: "
+    )
+    assert version.json()["detail"].endswith("; further models: house")
+    below = httpx.get(f"{service.url}/models/house/models/none").json()["detail"]
+    assert below.startswith("no version of 'house' is named 'none'; the versions, newest first: ")
+    assert "further models" not in below
 
 
 def test_versions_of_one_model_do_not_touch_the_other(service: Running, folder: Path) -> None:

@@ -137,7 +137,12 @@ def test_a_version_that_a_worker_cannot_load_is_not_promoted(files: Path, tmp_pa
         assert (promoted["before"], promoted["version"], promoted["workers"]) == (first, second, 1)
         wait_until(lambda: served(service.url) == second, 10, "the switch")
         assert promote(service.url, second).json()["detail"] == f"{second} is the champion already"
-        assert promote(service.url, "none").status_code == 404
+        unknown = promote(service.url, second[:-1])
+        assert unknown.status_code == 404
+        assert unknown.json()["detail"] == (
+            f"no version of 'iris' is named '{second[:-1]}'; did you mean '{second}'? "
+            f"The versions, newest first: {second} and {first}"
+        )
         assert promote(service.url, second, author=" ").status_code == 422
 
 
@@ -162,6 +167,7 @@ def test_other_features_need_consent_and_everything_follows_the_champion(files: 
         for path, key in (("checks", "checks"), ("alarms", "alarms")):
             url = f"{service.url}/monitor/{path}"
             assert httpx.get(url, params={"version": narrow}, timeout=10).json() == {key: []}
+            assert "newest first" in httpx.get(url, params={"version": "none"}, timeout=10).json()["detail"]
         performance = f"{service.url}/monitor/performance"
         other = httpx.get(f"{service.url}/models", timeout=10).json()["versions"][1]["version"]
         for version in (narrow, other):

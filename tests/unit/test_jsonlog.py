@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,6 +14,7 @@ import structlog
 
 from driftbell import jsonlog
 from driftbell.errors import StoreError
+from driftbell.hidden_values import hide_values
 
 SECRET = "5.123457"
 
@@ -136,4 +138,45 @@ def test_a_command_writes_sentences(stream: io.StringIO) -> None:
     assert second == "Warning: values are unknown (column zip, examples a, b): set its type"
     assert third == "Warning: low on disk"
     assert rest[-1] == "Error: check failed (error type ValueError)"
+    assert SECRET not in stream.getvalue()
+
+
+def test_messages_of_other_libraries_are_hidden_where_a_column_is_masked(stream: io.StringIO) -> None:
+    hide_values()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn(f"odd {SECRET}", UserWarning, stacklevel=1)
+    logging.getLogger("own.model").warning("odd %s", SECRET)
+    logging.getLogger("uvicorn.error").error("Traceback (most recent call last):\nValueError: %s", SECRET)
+    warned, own, server = lines(stream)
+    assert warned["event"].startswith(__file__)
+    assert warned["event"].endswith(": UserWarning")
+    assert own["event"] == "own.model logged a message, which columns.log hides"
+    assert own["where"][0].startswith(f"{__file__}:")
+    assert server["event"] == "Traceback (most recent call last):"
+    assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        (
+            f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{SECRET}')>",
+            "Task exception was never retrieved",
+        ),
+        (f"Exception in callback save('{SECRET}') at a.py:1\nhandle: <Handle>", "Exception in callback save"),
+    ],
+)
+def test_lines_of_asyncio_have_no_arguments_and_errors(stream: io.StringIO, text: str, event: str) -> None:
+    logging.getLogger("asyncio").error(text, exc_info=ValueError(SECRET))
+    (line,) = lines(stream)
+    assert (line["event"], line["error_type"]) == (event, "ValueError")
+    assert SECRET not in stream.getvalue()
+
+
+def test_an_error_that_ends_a_process_is_a_line(stream: io.StringIO) -> None:
+    sys.excepthook(ValueError, ValueError(SECRET), None)
+    (line,) = lines(stream)
+    assert (line["event"], line["error_type"]) == ("process ended", "ValueError")
     assert SECRET not in stream.getvalue()

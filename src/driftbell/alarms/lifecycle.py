@@ -36,7 +36,7 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
     return replace(
         current,
         sentence=degradation.sentence,
-        columns=tuple(s.column for s in degradation.suspects),
+        columns=degradation.suspect_columns,
         first=first or current.first,
         last=max(current.last, check.last),
     )

@@ -56,5 +56,5 @@ def notification_after(
 def _columns(judgement: Judgement, verdict: Verdict) -> tuple[str, ...]:
     """Return the suspects of an alarm, else the drifted columns."""
     if judgement.degradation and verdict is Verdict.ALARM:
-        return tuple(s.column for s in judgement.degradation.suspects)
+        return judgement.degradation.suspect_columns
     return judgement.drifted_columns

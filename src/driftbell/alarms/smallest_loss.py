@@ -10,10 +10,10 @@ from driftbell.alarms.limits import number_from
 from driftbell.errors import ConfigError
 
 ACCURACY_LOSS, ERROR_SHARE = 0.02, 0.1
-"""Defaults: a loss of accuracy, and a share of the mean absolute error of a regression."""
+"""Defaults: a loss of a metric between 0 and 1, and a share of an error or a cost."""
 
 NAME = "alarms.smallest_loss"
-HINT = "must be more than 0: such as 0.02, or for a regression a share of its error such as '10%'"
+HINT = "must be more than 0: such as 0.02, or of an error or a cost a share such as '10%'"
 _SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 
 
@@ -22,40 +22,48 @@ class SmallestLoss:
     """The smallest loss that is worth an alarm; without a number, the default of the model's task.
 
     Attributes:
-        amount: loss of accuracy (0.02 is two points), or increase of the mean absolute error.
-        share: the increase as a share of the mean absolute error on the reference (regression).
+        amount: loss of the metric (0.02 of accuracy is two points), or increase of an error or a cost.
+        share: the increase as a share of that on the reference.
     """
 
     amount: float | None = None
     share: float | None = None
 
     def of_accuracy(self) -> float:
-        """Return the smallest loss of accuracy.
-
-        Raises:
-            ConfigError: the setting is for a regression.
+        """Return the smallest loss of accuracy; see `of_share`.
 
         >>> SmallestLoss().of_accuracy()
         0.02
         """
+        return self.of_share("accuracy")
+
+    def of_share(self, metric: str) -> float:
+        """Return the smallest loss of a metric between 0 and 1.
+
+        Args:
+            metric: its name, for messages.
+
+        Raises:
+            ConfigError: the setting is for an error or a cost.
+        """
         if self.share is not None:
             text = f"{100 * self.share:g}%"
             raise ConfigError(
-                f"{NAME} = '{text}' is a share of the error of a regression, but the model is a classifier: "
-                "set it to a loss of accuracy, such as 0.02 for two percentage points"
+                f"{NAME} = '{text}' is a share of an error, such as that of a regression, but the metric is "
+                f"{metric}: set it to a loss of {metric}, such as 0.02 for two percentage points"
             )
         if self.amount is not None and self.amount >= 1:
             raise ConfigError(
-                f"{NAME} = {self.amount:g} must be below 1, since the model is a classifier: 0.02 is two "
-                "percentage points of accuracy"
+                f"{NAME} = {self.amount:g} must be below 1, since the metric is {metric}: 0.02 is two "
+                f"percentage points of {metric}"
             )
         return ACCURACY_LOSS if self.amount is None else self.amount
 
     def of_error(self, error: float) -> float:
-        """Return the smallest increase of a mean absolute error.
+        """Return the smallest increase of an error or a cost.
 
         Args:
-            error: mean absolute error on the reference.
+            error: mean absolute error, or another one, on the reference.
 
         >>> [loss.of_error(4.0) for loss in (SmallestLoss(), SmallestLoss(share=0.5), SmallestLoss(3.0))]
         [0.4, 2.0, 3.0]

@@ -149,6 +149,7 @@ def backtest(
       driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d \\
         --metrics postgresql://me@db/dashboards
     """
+    from driftbell.config.alarms import compared_loss
     from driftbell.config.defaults import load_for_tables
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.simulation.backtest_run import WINDOW_ROWS
@@ -163,8 +164,8 @@ def backtest(
         target.check()
     configured = load_for_tables(config_file)
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS}, configured.columns)
-    if options["smallest_loss"] is None and isinstance(configured.alarms.smallest_loss, int | float):
-        options["smallest_loss"] = float(configured.alarms.smallest_loss)
+    if options["smallest_loss"] is None:
+        options["smallest_loss"] = compared_loss(configured.alarms).amount
     roles = [options["prediction"], options["label"], options["timestamp"]]
     check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))

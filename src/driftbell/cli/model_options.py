@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.errors import ConfigError
 
 if TYPE_CHECKING:
+    from driftbell.alarms.smallest_loss import SmallestLoss
     from driftbell.config.settings import Settings
     from driftbell.wiring.model_roles import ModelRoles
 
@@ -93,7 +93,7 @@ def read_roles(values: Mapping[str, Any], columns: Collection[str], settings: Se
         parse_probabilities(values["pairs"], columns),
         values["task"],
         values["smallest_loss"],
-        parse_smallest_loss(settings.alarms.smallest_loss),
+        _compared_loss(settings),
         None if budget.checks is None else 1 / budget.checks_per_alarm(),
     )
 
@@ -124,3 +124,9 @@ def _split(pair: str, columns: Collection[str]) -> tuple[str, str]:
         raise ConfigError(f"--probability must be CLASS=COL, got '{pair}'")
     at = next((i for i in reversed(places) if pair[i + 1 :] in columns), places[-1])
     return pair[:at], pair[at + 1 :]
+
+
+def _compared_loss(settings: Settings) -> SmallestLoss:
+    from driftbell.config.alarms import compared_loss  # reading settings takes long
+
+    return compared_loss(settings.alarms)

@@ -21,6 +21,7 @@ import click
 
 import driftbell
 from driftbell.errors import DriftbellError, MissingExtraError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.phrases import network_address
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _print_error(show: Callable[[], object], code: int) -> int:
 def _print_crash(error: BaseException) -> None:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO) and error.filename is None:
         click.echo(f"driftbell: cannot write the output: {error.strerror}", err=True)
+    elif values_are_hidden():  # a message of another library may have one
+        click.echo("".join([*traceback.format_tb(error.__traceback__), type(error).__name__]), err=True)
     else:
         traceback.print_exception(error)
 

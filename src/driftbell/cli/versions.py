@@ -56,8 +56,12 @@ class Registry:
         ]
         if len(matches) == 1:
             return matches[0]
-        problem = "several versions begin with" if matches else "no version is"
-        raise ConfigError(f"{problem} '{printable(text)}': see driftbell models list")
+        if matches:
+            names = join_names(v.version for v in matches)
+            raise ConfigError(f"several versions of '{self.model}' begin with '{printable(text)}': {names}")
+        from driftbell.models.known_versions import unknown_version_text
+
+        raise ConfigError(unknown_version_text(text, [v.version for v in versions], model=self.model))
 
     def state(self) -> VersionState:
         """Return the current aliases and promotion."""

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from driftbell.config.section import Section
+from driftbell.hidden_values import hide_values
 from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
 from driftbell.tabular.dtypes import parse_dtypes
-from driftbell.tabular.logged_values import parse_forms
+from driftbell.tabular.logged_values import FULL, parse_forms
 
 Kinds = Annotated[dict[str, str], BeforeValidator(parse_kinds)]
 Dtypes = Annotated[dict[str, str], BeforeValidator(parse_dtypes)]
@@ -37,6 +38,11 @@ class ColumnSettings(Section):
     """Form in which features are logged: 'full', 'hash', 'bucket' or 'drop', such as {email = "hash"}."""
     log_key_file: Path | None = None
     """A file with the secret key of `columns.log`, the same for all replicas; else one in `data_dir`."""
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Hide values in messages of this process if a feature is not logged in full."""
+        if any(form != FULL for form in self.log.values()):
+            hide_values()
 
     @property
     def of_the_model(self) -> dict[str, Any]:

@@ -50,12 +50,19 @@ def file_value(value: Any) -> str | int | float | bool | None:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or None
     if isinstance(value, dict):
-        return ", ".join(f"{name}={v}" for name, v in value.items()) or None
+        return ", ".join(part for name, v in value.items() for part in _entries(name, v)) or None
     if isinstance(value, SecretStr):
         return "(set)"
     if isinstance(value, Path):
         return path_without_credentials(value)
     return without_credentials(str(value)) if isinstance(value, str | Budget) else value
+
+
+def _entries(name: str, value: Any) -> list[str]:
+    """Return `name=value`, or `name>key=value` of each key of a mapping."""
+    if not isinstance(value, dict):
+        return [f"{name}={value}"]
+    return [f"{name}>{key}={v}" for key, v in value.items()]
 
 
 def read_secret_file(setting: str, path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from driftbell.alarms.budget import Budget
+from driftbell.config.alarms import AlarmSettings
 from driftbell.config.auth import AuthSettings
 from driftbell.config.check import CheckSettings, LimitValues
 from driftbell.config.columns import ColumnSettings
@@ -30,7 +30,6 @@ from driftbell.config.values import (
     Collector,
     DatabaseUrl,
     Duration,
-    FalseAlarms,
     Hosts,
     ModelSource,
     Origins,
@@ -39,7 +38,6 @@ from driftbell.config.values import (
     ReportSize,
     SecretUrls,
     Size,
-    SmallestRelevantLoss,
     TimeLimit,
 )
 from driftbell.errors import ConfigError
@@ -105,15 +103,6 @@ class WindowSettings(Section):
 
     rows: int = Field(500, ge=1, le=1_000_000)
     """The number of latest predictions that a check judges."""
-
-
-class AlarmSettings(Section):
-    """`[alarms]`."""
-
-    budget: FalseAlarms = Budget(1, timedelta(days=30))
-    """The accepted rate of false alarms of each version, such as '1 per 30d' or '2 per 1000 checks'."""
-    smallest_loss: SmallestRelevantLoss = None
-    """The smallest loss worth an alarm: of accuracy (0.02), or more error (a number, or '10%' of it)."""
 
 
 class ReportSettings(Section):

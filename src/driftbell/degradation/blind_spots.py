@@ -129,13 +129,8 @@ class BlindSpots:
 
     def _largest_loss(self, block: BlockEstimate, rows: NDArray[np.bool_]) -> float:
         """Return the loss of a block if its other rows have none, and these the largest error."""
-        share = float(rows.mean())
-        if self._learned.classes:
-            return share * (1 - self._by_features)
-        low, high = float(self._learned.truth.min()), float(self._learned.truth.max())
-        values = block.answers.values[rows]
-        largest = np.maximum(np.abs(values - low), np.abs(values - high))
-        return share * (float(largest.mean()) - self._by_features)
+        largest = self._learned.loss.largest(block.answers.take(rows), self._learned.truth)
+        return float(rows.mean()) * (float(largest.mean()) - self._by_features)
 
     def _explanations(self, block: BlockEstimate) -> Iterator[BlindSpot]:
         """Yield other explanations of the block that cost a relevant loss."""

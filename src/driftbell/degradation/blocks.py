@@ -26,7 +26,7 @@ SAME = 1e-12
 """Smaller corrections are rounding."""
 
 NEWEST_BLOCKS = 20
-"""So many of the newest blocks are never merged."""
+"""Number of newest blocks that are never merged."""
 
 
 def add_estimate(
@@ -128,14 +128,15 @@ def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummar
 def _corrected(
     charts: CusumCharts, blocks: tuple[BlockSummary, ...], errors: float
 ) -> tuple[BlockSummary, ...]:
-    """Add corrected errors to the newest blocks; an error rate stays between 0 and 1."""
+    """Add corrected errors to the newest blocks; a bounded error stays within its bounds."""
     mean, changed = charts.baselines[LABELS].mean, list(blocks)
     for i in range(len(blocks) - 1, -1, -1):
         block = blocks[i]
         before = block.rows * (block.loss + mean)
         after = before + errors
-        if charts.learned.classes and i:
-            after = min(max(after, 0.0), float(block.rows))
+        if charts.learned.loss.mean_bounds and i:
+            low, high = charts.learned.loss.row_bounds
+            after = min(max(after, block.rows * low), block.rows * high)
         changed[i] = msgspec.structs.replace(block, loss=after / block.rows - mean)
         errors -= after - before
         if abs(errors) < SAME:
@@ -143,14 +144,19 @@ def _corrected(
     return tuple(changed)
 
 
-def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> EvidenceState:
+def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> tuple[EvidenceState, float]:
     """Add new labels to the charts, in blocks of a fixed number; the rest waits.
 
     They are in the order of their arrival, and those of one call in the order of the predictions: a file of
     labels may be sorted by class.
+
+    Returns:
+        The next state, and the largest score of these blocks: an alarm does not depend on how many of them
+        one look counts.
     """
+    largest = 0.0
     if not len(labels.errors) and not labels.corrected:
-        return state
+        return state, largest
     order = sorted(range(len(labels.errors)), key=labels.times.__getitem__)
     errors, times = np.asarray(labels.errors, dtype=np.float64)[order], [labels.times[i] for i in order]
     state = _correct(charts, state, labels.corrected)
@@ -158,15 +164,20 @@ def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> 
     while start < len(errors):
         stop = min(len(errors), start + charts.label_rows - state.pending.count)
         state = _add_pending(charts, state, errors[start:stop], times[start:stop])
+        if not state.pending.count:
+            largest = max(largest, state.labels.score or 0.0)
         start = stop
-    return state
+    return state, largest
 
 
-def add_waiting_labels(charts: CusumCharts, state: EvidenceState) -> EvidenceState:
-    """Return the state as if the waiting labels were a block, if they are not too few."""
-    if state.pending.count < MIN_LABELS:
+def judged_labels(charts: CusumCharts, state: EvidenceState, largest: float) -> EvidenceState:
+    """Return the state as a look judges it: with waiting labels, and the largest score since the last."""
+    if state.pending.count >= MIN_LABELS:
+        state = _count_pending(charts, state, early=True)
+    labels = state.labels
+    if labels.score is None or labels.score >= largest:
         return state
-    return _count_pending(charts, state, early=True)
+    return msgspec.structs.replace(state, labels=msgspec.structs.replace(labels, score=largest))
 
 
 def _add_pending(
@@ -198,8 +209,9 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
     pending = state.pending
     if errors and pending.count:
         total = pending.errors + errors
-        if charts.learned.classes:  # each pending label is at most one error; the rest is already counted
-            total = min(max(total, 0.0), float(pending.count))
+        if charts.learned.loss.mean_bounds:  # a pending label has a largest error; the rest is counted
+            low, high = charts.learned.loss.row_bounds
+            total = min(max(total, pending.count * low), pending.count * high)
         errors -= total - pending.errors
         state = msgspec.structs.replace(state, pending=msgspec.structs.replace(pending, errors=total))
     labels = state.labels

@@ -11,6 +11,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from driftbell.degradation.category_changes import count_categories, describe_new
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import present
@@ -33,8 +34,6 @@ RANGE_MARGIN = 0.1
 
 MIN_FROZEN = 0.08
 """A feature is frozen if at least this share of additional rows has one value."""
-
-MAX_CATEGORY_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +118,7 @@ class BrokenValues:
             new, cells = unseen
             nulls &= ~new
             counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
-            words = ""
-            for category, count in counts.most_common(1):
-                words = f"new category '{_printable(category)}' {count / len(now):.0%}"
+            words = self._new_words(matrix[:, j], j, counts)
             unseen_faults = self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
             faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
@@ -130,6 +127,14 @@ class BrokenValues:
         if self._learned.encoder.numeric[j] and j not in self._calendar:
             faults += [replace(f, outliers=True) for f in self._outliers(matrix, j)]
         return faults
+
+    def _new_words(self, now: Vector, j: int, new: Counter[str | None]) -> str:
+        """Return the description of the new categories of a block."""
+        categories = self._learned.encoder.categories(j)
+        before = count_categories(self._learned.matrix[:, j], categories)
+        known = count_categories(now[~np.isnan(now)], categories)
+        nulls = len(now) - known.total() - new.total()
+        return describe_new(before, known + new + Counter({None: nulls}))
 
     def _outliers(self, matrix: Matrix, j: int) -> list[DataFault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
@@ -192,8 +197,3 @@ def calendar_columns(learned: ReferenceModels) -> dict[int, str]:
         else:
             kinds[j] = calendar_kind_of_texts(encoder.categories(j))
     return {j: kind for j, kind in kinds.items() if kind}
-
-
-def _printable(category: object) -> str:
-    """Shorten a value from a request and replace control characters, which databases and mail refuse."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in str(category)[:MAX_CATEGORY_LENGTH])

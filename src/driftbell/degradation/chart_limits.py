@@ -16,7 +16,7 @@ ALLOWANCES = (0.625, 2.0)
 other detects large ones sooner."""
 
 SWING_ALLOWANCE = 1.0
-"""The same for the chart of labels whose errors have slow swings: a loss up to the smallest one is none."""
+"""The same for the chart of labels with slow swings: a loss up to the smallest one is none."""
 
 MARGIN = 1.645
 """The baseline is the reference's mean error plus this number of its standard errors."""
@@ -27,7 +27,7 @@ TARGET_SHARE = 0.8
 MIN_THRESHOLD = 0.5
 """Smallest decision threshold, in standard deviations of a block."""
 
-EARLY_MARGIN = 2.0
+EARLY_MARGIN = 3.0
 """The decision threshold of an incomplete block is higher by this number of standard deviations of a complete
 one: a sum that is also looked at within its blocks passes a threshold more often."""
 
@@ -42,7 +42,7 @@ Limit = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ChartBudget:
-    """What a chart is allowed.
+    """Share of the budget of a chart.
 
     Attributes:
         smallest_loss: the smallest loss that matters.
@@ -70,7 +70,7 @@ class ChartLimits:
     Args:
         baseline: errors before any change.
         rows: rows of a block.
-        budget: what the charts are allowed.
+        budget: the false alarms that the charts may raise.
         swinging: errors of a reference with slow swings, in the order of time: one more chart counts only
             short-range dependence as noise, and adds the reference's largest excursion to its threshold.
             None for no such chart.

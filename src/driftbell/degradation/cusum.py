@@ -31,9 +31,9 @@ PACE_WEIGHT = 0.02
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-CLOSING_BLOCKS, BELOW = 10, 1.28
-"""An alarm closes when up to so many of the newest blocks are this number of standard errors below the
-allowance: less would open and close it with each block of a constant loss."""
+CLOSING_BLOCKS, BELOW = 5, 1.645
+"""An alarm closes when the newest rows, up to those of so many blocks, are this number of standard errors
+below the allowance: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
@@ -110,6 +110,7 @@ class CusumCharts:
         self.block_rows = min(max(block_rows, MIN_ROWS), MAX_BLOCK_ROWS)
         self.seconds_per_alarm = seconds_per_alarm
         self._faults = DataFaultDetector(learned)
+        self.calendar = self._faults.calendar
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
@@ -117,7 +118,7 @@ class CusumCharts:
             learned.by_features,
             learned.errors,
         )
-        unit = 1.0 if learned.classes else float(learned.errors.max() or smallest_loss)
+        unit = learned.loss.unit(learned.errors) or smallest_loss
         self.baselines: Mapping[str, ErrorBaseline] = {
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),
@@ -291,9 +292,9 @@ class CusumCharts:
         return self.is_below(source, state.blocks[-max(state.lasting, 1) :])
 
     def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
-        """Return whether the newest blocks are clearly below the smallest allowance (90 %).
+        """Return whether the newest blocks are clearly below the smallest allowance (95 %).
 
-        One to ten blocks may show it, unless newer ones are clearly above: so a single block neither ends a
+        One block or some may show it, unless newer ones are clearly above: so a single block neither ends a
         constant loss by chance nor is needed to.
 
         Args:
@@ -303,8 +304,10 @@ class CusumCharts:
         """
         baseline, total, rows = self.baselines[source], 0.0, 0
         allowance = ALLOWANCES[0] * self.smallest_loss + MARGIN * baseline.own_error
-        for block in blocks[: -CLOSING_BLOCKS - 1 : -1]:
+        for block in reversed(blocks):
             rows += block.rows
+            if rows > CLOSING_BLOCKS * max(self.block_rows, block.rows):
+                return False
             total += block.rows * block.loss
             distance = total / rows - allowance
             if rows >= min_rows and abs(distance) > BELOW * baseline.sampling_error(rows):

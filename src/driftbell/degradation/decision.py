@@ -30,6 +30,9 @@ ESTIMATE_ERROR = 0.25
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
 
+REACHED_SHARE = 0.8
+"""Labels that contradict the estimate of a block reach at least this share of its rows."""
+
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
 
@@ -76,21 +79,25 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding, score = later
         alarm = replace(alarm, score=score, change_point=finding.change, loss=finding.loss)
     if finding.proven or finding.broken:
-        return (
-            _with_measured_loss(charts, state, alarm) if state.alarm or _matters(charts, finding) else capped
-        )
+        if not state.alarm and not _matters(charts, state, source, finding.loss):
+            return replace(capped, verdict=Verdict.OK, small=True)
+        return _with_measured_loss(charts, state, alarm)
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
 
 
 def _lasting(charts: CusumCharts, state: EvidenceState) -> str | None:
-    """Return the source whose evidence of a loss has not ended; None if there is none."""
+    """Return the source with evidence of a loss that has not ended; None if there is none."""
     sources = ((LABELS, state.labels), (ESTIMATE, state.estimate))
     return next((s for s, of in sources if of.raised and not charts.is_over(s, of)), None)
 
 
-def _matters(charts: CusumCharts, finding: _Finding) -> bool:
-    """Return whether a loss may open an alarm: a loss below the smallest one does not."""
-    return finding.loss is None or finding.loss.value >= charts.smallest_loss
+def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Interval | None) -> bool:
+    """Return whether a loss may open an alarm: a loss below the smallest one does not.
+
+    The change may lie within the first block that shows it, so that the newest block counts too.
+    """
+    newest = state.estimate.blocks[-1].loss if source == ESTIMATE else 0.0
+    return loss is None or max(loss.value, newest) >= charts.smallest_loss
 
 
 def _with_measured_loss(
@@ -145,7 +152,8 @@ def _estimate_since(
     for block in blocks:
         allowed = rows_per_alarm(charts, state, ESTIMATE)
         sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss, allowed)
-        score = max(score, of_block) if block is blocks[-1] else score
+        is_newest = block is blocks[-1] or (block is blocks[-2] and blocks[-1].rows < charts.block_rows)
+        score = max(score, of_block) if is_newest else score
     if score < 1:
         return None
     since = SourceState(sums, score, tuple(blocks), True, len(blocks))
@@ -217,20 +225,21 @@ def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummar
     sampling, own_error = baseline.standard_error(rows), baseline.own_error
     if source == LABELS:  # measured: slow swings are a loss of their time
         sampling, own_error = baseline.sampling_error(rows), baseline.sampling_error(baseline.rows)
-    if source == LABELS and not learned.classes:  # larger errors also scatter more
+    bounds = learned.loss.mean_bounds
+    if source == LABELS and bounds is None:  # larger errors also scatter more
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
     error = math.hypot(sampling, own_error)
     if source == ESTIMATE:
         error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
     smallest, largest = -math.inf, math.inf
-    if learned.classes and learned.labelled:  # an error rate is between 0 and 1, also after corrections
-        smallest, largest = -baseline.mean, 1 - baseline.mean
+    if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
+        smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
     high = mean + ONE_SIDED * error
     if source == ESTIMATE:
         high = max(high, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-    bounds = (mean, mean - ONE_SIDED * error, high)
-    return Interval(*(min(max(bound, smallest), largest) for bound in bounds))
+    ends = (mean, mean - ONE_SIDED * error, high)
+    return Interval(*(min(max(end, smallest), largest) for end in ends))
 
 
 def _largest_loss(block: BlockSummary) -> float:
@@ -248,6 +257,11 @@ def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     return are_newest and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
 
 
+def _reach(labels: Sequence[BlockSummary], block: BlockSummary) -> bool:
+    """Return whether labels reach most of the rows of a block."""
+    return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
+
+
 def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
@@ -260,6 +274,9 @@ def _is_contradicted(
         blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
     else:  # half of a block, at least, is of rows since the change
         blocks = [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+        since = [b for b in state.estimate.blocks if b.first >= change.time]
+        if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
+            return False
     if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
     measured = loss_interval(charts, LABELS, blocks)

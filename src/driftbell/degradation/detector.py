@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from driftbell.alarms.metric import BALANCED_ACCURACY, LOG_LOSS, ROC_AUC, AlarmMetric
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import (
+    DEFAULT_METRIC,
     FOLDS,
     Answers,
     Vector,
@@ -19,13 +22,26 @@ from driftbell.degradation.reference_models import (
     one_thread,
 )
 from driftbell.degradation.relevant_loss import relevant_loss
+from driftbell.degradation.row_losses import UnknownMetricError
 from driftbell.degradation.update import Rows, update
 from driftbell.errors import ConfigError
-from driftbell.records import Column, Columns, Degradation, EvidenceState, LabelledPrediction, Outputs, Window
+from driftbell.records import (
+    Column,
+    Columns,
+    Degradation,
+    EvidenceState,
+    LabelledPrediction,
+    Outputs,
+    Prediction,
+    Window,
+)
 from driftbell.tabular.columns import as_column
-from driftbell.tabular.outputs import output_values, parse_number
+from driftbell.tabular.outputs import output_values
 
 DEFAULT_LOSS = SmallestLoss()
+
+NEED_KNOWN_CLASSES = (BALANCED_ACCURACY, LOG_LOSS, ROC_AUC)
+"""Metrics that do not count a label that is no class of the model."""
 
 
 class CusumDetector:
@@ -39,6 +55,11 @@ class CusumDetector:
     def __init__(self, charts: CusumCharts, classes: Sequence[str]) -> None:
         self.charts = charts
         self._classes = tuple(classes)
+
+    @property
+    def smallest_loss(self) -> float:
+        """The smallest loss that matters, in units of the metric."""
+        return loss_scale(self.charts).amount(self.charts.smallest_loss)
 
     def advance(
         self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
@@ -91,27 +112,25 @@ class CusumDetector:
         predictions = window.predictions
         names = self.charts.learned.encoder.names
         columns = {name: as_column([p.features.get(name) for p in predictions]) for name in names}
-        values = output_values((p.output for p in predictions), self._classes)
-        probabilities = None
-        if self.charts.learned.answers.probabilities is not None:
-            cells = [[p.probabilities.get(c, 0.0) for c in self._classes] for p in predictions]
-            probabilities = np.array(cells, dtype=np.float64).reshape(len(predictions), len(self._classes))
         return Rows(
             columns,
-            Answers(values, probabilities),
+            self._answers(predictions),
             [p.time for p in predictions],
             [p.id for p in predictions],
         )
 
     def _labels(self, labels: Sequence[LabelledPrediction]) -> LabelRows:
-        first = [label for label in labels if label.before is None]
-        errors = [self._error(label.label, label.prediction.output) for label in first]
-        corrected = sum(
-            self._error(label.label, label.prediction.output)
-            - self._error(label.before, label.prediction.output)
-            for label in labels
-            if label.before is not None
+        of_label, of_earlier = (
+            self._errors(labels, [label.label for label in labels]),
+            self._errors(labels, [label.before or "" for label in labels]),
         )
+        is_first = np.array([label.before is None for label in labels], dtype=bool)
+        counts = is_first & ~np.isnan(of_label)
+        first = [label for label, used in zip(labels, counts, strict=True) if used]
+        errors = of_label[counts]
+        usual = self.charts.baselines[LABELS].mean  # instead of that of a row that does not count
+        changes = np.nan_to_num(of_label, nan=usual) - np.nan_to_num(of_earlier, nan=usual)
+        corrected = float(changes[~is_first].sum())
         times = [label.prediction.time for label in first]
 
         def features(rows: Sequence[int]) -> Columns:
@@ -119,14 +138,20 @@ class CusumDetector:
             cells = [first[i].prediction.features for i in rows]
             return {name: as_column([row.get(name) for row in cells]) for name in names}
 
-        return LabelRows(np.array(errors), times, corrected, features)
+        return LabelRows(errors, times, corrected, features)
 
-    def _error(self, label: str, output: str) -> float:
-        """Return the error of an output: 1 if it is another class, or the absolute error of a regression."""
-        if self._classes:
-            return float(label != output)
-        true, predicted = parse_number(label), parse_number(output)
-        return 0.0 if true is None or predicted is None else abs(true - predicted)
+    def _errors(self, labelled: Sequence[LabelledPrediction], texts: Sequence[str]) -> Vector:
+        """Return the loss of each labelled prediction with these labels, NaN for one that does not count."""
+        predictions = [row.prediction for row in labelled]
+        truth = output_values(texts, self._classes)
+        return self.charts.learned.loss.of_rows(truth, self._answers(predictions))
+
+    def _answers(self, predictions: Sequence[Prediction]) -> Answers:
+        probabilities = None
+        if self.charts.learned.answers.probabilities is not None:
+            cells = [[p.probabilities.get(c, 0.0) for c in self._classes] for p in predictions]
+            probabilities = np.array(cells, dtype=np.float64).reshape(len(predictions), len(self._classes))
+        return Answers(output_values((p.output for p in predictions), self._classes), probabilities)
 
 
 def fit_detector(
@@ -136,6 +161,7 @@ def fit_detector(
     *,
     classes: Sequence[str],
     smallest_loss: SmallestLoss = DEFAULT_LOSS,
+    metric: AlarmMetric = DEFAULT_METRIC,
     checks_per_alarm: float,
     block_rows: int = 500,
     seconds_per_alarm: float | None = None,
@@ -152,6 +178,7 @@ def fit_detector(
             ignored.
         classes: the model's classes, by class id; none for a regression.
         smallest_loss: the smallest loss that matters.
+        metric: of the alarms.
         checks_per_alarm: checks that the budget allows for each false alarm.
         block_rows: the expected number of new rows of a check.
         seconds_per_alarm: see `CusumCharts`.
@@ -159,7 +186,7 @@ def fit_detector(
         seed: random seed.
 
     Raises:
-        ConfigError: the reference has fewer than two rows.
+        ConfigError: the reference has fewer than two rows, or the metric does not fit the model.
     """
     if len(outputs.values) < FOLDS:
         raise ConfigError(f"model.reference needs at least {FOLDS} rows, has {len(outputs.values)}")
@@ -170,7 +197,19 @@ def fit_detector(
         features = {k: v[has_label] for k, v in features.items()}
         answers = answers.take(has_label)
         truth = output_values(map(str, labels[has_label].tolist()), classes)
-    learned = fit_reference_models(features, answers, truth, classes=len(classes), seed=seed)
+    metric = metric.of_model(
+        classes, has_probabilities=answers.probabilities is not None, labelled=truth is not None
+    )
+    if truth is not None and metric.name in NEED_KNOWN_CLASSES and (truth < 0).any():
+        known = truth >= 0
+        features = {name: column[known] for name, column in features.items()}
+        answers, truth = answers.take(known), truth[known]
+    try:
+        learned = fit_reference_models(
+            features, answers, truth, classes=len(classes), seed=seed, metric=metric, names=tuple(classes)
+        )
+    except UnknownMetricError as error:
+        raise ConfigError(f"alarms.metric = '{metric.name}': {error}") from error
     learned.bucketed = bucketed
     charts = CusumCharts(
         learned,

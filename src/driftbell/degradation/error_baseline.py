@@ -15,6 +15,10 @@ SHORT_ROWS = 100
 
 MIN_STRETCHES = 10
 
+UNCERTAINTY = 1.3
+"""The overdispersion of 20 stretches is uncertain: times this, it is the end of its 50 % interval (chi-square
+with 19 degrees of freedom), without which every second reference promises too much."""
+
 SWING_RATIO = 1.5
 """Slow swings increase the variance of a mean at least by this factor beyond short-range dependence."""
 
@@ -70,13 +74,16 @@ def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
     skew = float(np.mean(((errors - errors.mean()) / spread) ** 3)) if spread > 0 else 0.0
     floor = 1 / (2 * n) if n else 1.0  # no error in n rows does not mean an error rate of zero
     long_range = overdispersion(errors)
+    short = short_range_overdispersion(errors)
+    if long_range > 1:
+        long_range *= UNCERTAINTY
     return ErrorBaseline(
         float(errors.mean()) if n else 0.0,
         max(spread, unit * math.sqrt(floor * (1 - floor))),
         skew,
         n,
         long_range,
-        min(short_range_overdispersion(errors), long_range),
+        min(UNCERTAINTY * short, long_range),
     )
 
 

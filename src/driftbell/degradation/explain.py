@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from driftbell.degradation.blind_texts import blind_clause
+from driftbell.degradation.cause_texts import describe_cause
+from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_coverage import MIN_COVERING
-from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, error_change_text
-from driftbell.degradation.reference_models import Answers, Vector, one_thread
-from driftbell.degradation.samples import ks_distance
-from driftbell.phrases import count_of, format_points, format_value, join_names
+from driftbell.degradation.loss_scale import LossScale
+from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
+from driftbell.phrases import count_of, format_value, join_names
 from driftbell.records import (
     BlockExplanation,
     BlockSummary,
@@ -29,15 +30,8 @@ from driftbell.records import (
     Verdict,
 )
 
-MAX_SUSPECTS = 5
 MAX_TO_LABEL = 50
 MIN_SEGMENT_ROWS = 30
-MAX_CHANCE = 0.01
-"""Chance that any column of unchanged rows is a suspect because its distribution seems to have moved."""
-
-KS_5_PERCENT = 1.36
-"""The 5 % point of the two-sample Kolmogorov–Smirnov distance, in units of sqrt(1/n + 1/m)."""
-
 NULL = -1e32
 """Replacement of null in the decision tree of the segment: below every other number."""
 
@@ -120,15 +114,14 @@ def sentence(
     estimate: DegradationEstimate,
     suspects: Sequence[Suspect],
     segment: str,
-    classes: int,
-    error: float | None = None,
+    scale: LossScale,
 ) -> str:
     """Return the answer in words, with what labels of other rows say."""
     uncovered = estimate.uncovered
     if uncovered is None:
-        return _sentence(estimate, suspects, segment, classes, error)
+        return _sentence(estimate, suspects, segment, scale)
     columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    shown = f"a loss: {_format_loss(uncovered.loss, classes, error)}" if uncovered.loss else "no loss"
+    shown = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
     missing = (
         f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
         f"{shown}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
@@ -136,7 +129,7 @@ def sentence(
     )
     if estimate.verdict is Verdict.WARNING:
         return f"Cannot tell whether the model performs worse. {missing}"
-    return f"{_sentence(estimate, suspects, segment, classes, error)} {missing}"
+    return f"{_sentence(estimate, suspects, segment, scale)} {missing}"
 
 
 def _minute(time: datetime) -> str:
@@ -147,8 +140,7 @@ def _sentence(
     estimate: DegradationEstimate,
     suspects: Sequence[Suspect],
     segment: str,
-    classes: int,
-    error: float | None = None,
+    scale: LossScale,
 ) -> str:
     """Return the answer in one sentence.
 
@@ -156,30 +148,29 @@ def _sentence(
         estimate: result of the charts.
         suspects: columns that probably cause the loss, most likely first.
         segment: the rows with the largest loss, or "".
-        classes: number of classes; 0 for a regression.
-        error: mean absolute error of a regression before the change; None if it is unknown.
+        scale: of losses.
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
-        reason = blind_clause(estimate.blind, classes, error)
-        return f"Cannot tell whether the model performs worse: {reason}."
+        reason = blind_clause(estimate.blind, scale)
+        return f"Cannot tell whether the model performs worse: {reason}{_which(suspects)}."
     if estimate.unproven:
-        loss = _format_loss(estimate.unproven.loss, classes, error)
+        loss = scale.text(estimate.unproven.loss)
         return (
             f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
             "chance; if it lasts, an alarm is raised."
         )
     if estimate.small and estimate.loss and estimate.change_point:
-        loss = _format_loss(estimate.loss, classes, error)
-        return f"No alarm: a loss of {loss} {since_clause(estimate.change_point)} is too small to matter."
+        lost = _lost(scale.text(estimate.loss), scale)
+        since = since_clause(estimate.change_point)
+        return f"No alarm: {lost}, {since}, which is less than the smallest loss that matters."
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
-    loss = _format_loss(estimate.loss, classes, error) if estimate.loss else ""
+    loss = scale.text(estimate.loss) if estimate.loss else ""
     since = since_clause(estimate.change_point)
-    causes = ", ".join(f"{suspect.column} ({suspect.words})" for suspect in suspects[:2])
-    which = f"; suspect columns: {causes}" if causes else ""
+    which = _which(suspects)
     basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
     if estimate.recovered:
-        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
         return f"The newest labels show no loss any more: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"the estimated loss is {loss} {since}, but " if loss else ""
@@ -187,40 +178,38 @@ def _sentence(
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
             "Evidence of a loss has accumulated, and the estimate cannot tell whether it goes on: "
-            f"{blind_clause(estimate.blind, classes, error)}{which}."
+            f"{blind_clause(estimate.blind, scale)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
         return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
-        before = f" Before, {_lost(loss, classes)}, {basis}, {since}." if loss else ""
+        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
         return (
             f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
         )
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
-            f"much: {blind_clause(estimate.blind, classes, error)}{which}{where}."
+            f"much: {blind_clause(estimate.blind, scale)}{which}{where}."
         )
     if not loss:
         return (
             f"The model probably performs worse, because inputs look broken {since}: the estimate without "
             f"labels cannot tell how much{which}{where}."
         )
-    worse = f"The model loses {loss}" if classes else f"The model performs worse: {loss}"
+    worse = f"The model {'loses' if scale.metric in POINT_METRICS else 'performs worse:'} {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
 
 
-def _lost(loss: str, classes: int) -> str:
-    return f"the model lost {loss}" if classes else f"the model performed worse: {loss}"
+def _which(suspects: Sequence[Suspect]) -> str:
+    """Return the clause with the two most likely causes; "" without any."""
+    causes = ", ".join(describe_cause(suspect) for suspect in suspects[:2])
+    return f"; suspect columns: {causes}" if causes else ""
 
 
-def _format_loss(loss: Interval, classes: int, error: float | None) -> str:
-    """Format a loss with an interval above zero; a small one keeps two digits."""
-    if not classes:
-        return error_change_text(error, loss)
-    value, low, high = map(format_points, (loss.value, loss.low, loss.high))
-    return f"{value} points of accuracy (90 % interval: {low} to {high})"
+def _lost(loss: str, scale: LossScale) -> str:
+    return f"the model {'lost' if scale.metric in POINT_METRICS else 'performed worse:'} {loss}"
 
 
 def since_clause(change: ChangePoint) -> str:
@@ -238,11 +227,23 @@ def explain_block(
     ids: Sequence[str],
     *,
     in_detail: bool,
+    before: Sequence[Suspect] = (),
 ) -> BlockExplanation:
-    """Explain a block; the expensive part only in detail."""
-    if not in_detail:
-        return BlockExplanation(_why(block))
+    """Explain a block; the expensive part only in detail.
+
+    Args:
+        charts: fitted on the reference.
+        block: the newest rows.
+        columns: their features by name.
+        answers: the model's answers.
+        ids: of the rows; may be empty.
+        in_detail: whether suspect columns, segment and rows to label are needed.
+        before: suspects of the check before.
+    """
     learned = charts.learned
+    why = _why(block, learned)
+    if not in_detail:
+        return BlockExplanation(why)
     sample = block.examined
     columns = {k: v[sample] for k, v in columns.items()} if len(sample) < len(answers) else columns
     matrix = learned.encoder(columns, len(sample))
@@ -254,63 +255,22 @@ def explain_block(
         order = np.argsort(-np.asarray(block.errors), kind="stable")
     rows = [int(sample[i]) for i in order[:MAX_TO_LABEL]]
     return BlockExplanation(
-        _why(block),
-        tuple(suspects(charts, block, matrix)),
+        why,
+        tuple(find_suspects(charts, block, matrix, before)),
         worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, learned.encoder.numeric),
         tuple(ids[i] for i in rows if i < len(ids)),
     )
 
 
-def _why(block: Block) -> str:
-    reasons = {
-        "confidence": "from the model's confidence",
-        "label shift": "the classes have other shares than before",
-    }
-    return reasons.get(block.basis, "features look broken or moved")
-
-
-def suspects(charts: CusumCharts, block: Block, matrix: Matrix) -> list[Suspect]:
-    """Rank the columns that probably cause the loss: data faults, else columns that moved and matter."""
-    learned = charts.learned
-    names = learned.encoder.names
-    if block.diagnosis:
-        weight = {f.place: float(learned.importance[f.place] * f.rows.mean()) for f in block.diagnosis.faults}
-        total = sum(weight.values()) or 1.0
-        words: dict[int, list[str]] = {}
-        for fault in block.diagnosis.faults:
-            words.setdefault(fault.place, []).append(fault.words)
-        ranked = sorted(words, key=lambda j: -weight[j])
-        return [
-            Suspect(names[j], round(weight[j] / total, 3), ", ".join(words[j])) for j in ranked[:MAX_SUSPECTS]
-        ]
-    moved = np.array([_distance(learned.usual[:, j], matrix[:, j]) for j in range(len(names))])
-    chance = MAX_CHANCE / len(names)  # Bonferroni
-    limit = math.sqrt(-math.log(chance / 2) / 2) / KS_5_PERCENT
-    weights = np.where(moved > limit, moved, 0.0) * learned.importance
-    total = float(weights.sum())
-    if not total > 0:
-        return []
-    order = [int(j) for j in np.argsort(-weights, kind="stable") if weights[j] > 0.05 * total]
-    return [
-        Suspect(names[j], round(float(weights[j]) / total, 3), _describe(learned, matrix, j))
-        for j in order[:MAX_SUSPECTS]
-    ]
-
-
-def _distance(before: Vector, now: Vector) -> float:
-    """Return the Kolmogorov–Smirnov distance in units of its 5 % point, with nulls as smallest value."""
-    a = np.sort(np.nan_to_num(before, nan=-np.inf))
-    b = np.sort(np.nan_to_num(now, nan=-np.inf))
-    return ks_distance(a, b) / float(KS_5_PERCENT * np.sqrt(1 / len(a) + 1 / len(b)))
-
-
-def _describe(learned: Any, matrix: Matrix, j: int) -> str:
-    if not learned.encoder.numeric[j]:
-        return "its categories have other shares"
-    before, now = learned.usual[:, j], matrix[:, j]
-    if np.isnan(before).all() or np.isnan(now).all():
-        return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
-    return f"median {format_value(float(np.nanmedian(before)))} → {format_value(float(np.nanmedian(now)))}"
+def _why(block: Block, learned: ReferenceModels) -> str:
+    """Return what the estimate of a block is based on."""
+    if block.basis == "label shift":
+        return "the classes have other shares than before"
+    if block.basis == "fault":
+        return "features look broken or moved"
+    if learned.answers.probabilities is not None:
+        return "from the model's confidence"
+    return "from the errors on similar rows of the reference"
 
 
 def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Sequence[bool]) -> str:

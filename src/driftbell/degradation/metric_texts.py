@@ -12,7 +12,10 @@ ESTIMATED, BY_LABELS = "estimated without labels", "by its labels"
 """How the loss in the sentence of an alarm is known."""
 
 MONITORED_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "mae", "rmse")
-"""Metrics that each check of the monitor measures."""
+"""Metrics that each check of the monitor measures, and the one of the alarms."""
+
+EXPORTED_METRICS = (*MONITORED_METRICS, "balanced_accuracy", "pinball", "cost")
+"""Metrics that a check may have: also those that are measured only if alarms are about them."""
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -25,7 +28,15 @@ METRIC_NAMES = {
     "mae": "mean absolute error",
     "rmse": "RMSE",
     "r2": "R²",
+    "pinball": "pinball loss",
+    "cost": "cost per prediction",
 }
+
+POINT_METRICS = ("accuracy", "balanced accuracy")
+"""Names of metrics with losses in percentage points."""
+
+GAINS = (*POINT_METRICS, "F1 (macro)", "ROC AUC")
+"""Names of metrics of alarms that are larger for a better model, at most 1."""
 
 SHARES = ("accuracy", "balanced_accuracy", "precision", "recall")
 """Metrics that are written in percent."""
@@ -72,30 +83,88 @@ def amount_text(name: str, *amounts: float) -> str:
     return " to ".join(map(format_amount, amounts))
 
 
-def error_change_text(before: float | None, increase: Interval) -> str:
-    """Return the change of a mean absolute error with the interval of the new one.
+def loss_text(metric: str, before: float | None, loss: Interval, currency: str = "") -> str:
+    """Return a loss with its 90 % interval, and the metric before and after it.
 
     Args:
-        before: mean absolute error before the change; None if it is unknown.
-        increase: of the error.
+        metric: its name in texts, one of the values of `METRIC_NAMES`.
+        before: its value before; None if it is unknown.
+        loss: decrease of a metric that is larger for a better model, increase of any other.
+        currency: of a cost.
 
-    >>> error_change_text(4.163, Interval(0.95, 0.76, 1.14))
+    >>> loss_text("accuracy", 0.942, Interval(0.061, 0.041, 0.081))
+    '6.1 points of accuracy (90 % interval: 4.1 to 8.1), 94.2 % → 88.1 %'
+    >>> loss_text("mean absolute error", 4.163, Interval(0.95, 0.76, 1.14))
     'mean absolute error 4.16 → 5.11 (90 % interval: 4.92 to 5.30)'
-    >>> error_change_text(10.87, Interval(158.7, 152.0, 165.4))
+    >>> loss_text("mean absolute error", 10.87, Interval(158.7, 152.0, 165.4))
     'mean absolute error 10.9 → 169.6 (90 % interval: 162.9 to 176.3)'
-    >>> error_change_text(None, Interval(950.0, 760.0, 1140.0))
-    '950 more error per row (90 % interval: 760 to 1,140)'
+    >>> loss_text("mean absolute error", None, Interval(950.0, 760.0, 1140.0))
+    '950 more mean absolute error (90 % interval: 760 to 1,140)'
+    >>> loss_text("ROC AUC", 0.9124, Interval(0.05, 0.04, 0.06))
+    'ROC AUC 0.912 → 0.862 (90 % interval: 0.852 to 0.872)'
+    >>> loss_text("cost per prediction", 1.24, Interval(0.37, 0.16, 0.58), "EUR")
+    'cost per prediction 1.24 → 1.61 EUR (90 % interval: 1.40 to 1.82)'
     """
-    bounds = (increase.low, increase.high)
+    if metric in POINT_METRICS:
+        value, low, high = map(format_points, (loss.value, loss.low, loss.high))
+        points = f"{value} points of {metric} (90 % interval: {low} to {high})"
+        return points if before is None else f"{points}, {values_text(metric, before, loss.value)}"
+    unit = f" {currency}" if currency else ""
     if before is None:
-        write = number_writer((increase.value, *bounds))
-        low, high = map(write, bounds)
-        return f"{write(increase.value)} more error per row (90 % interval: {low} to {high})"
-    after = before + increase.value
+        write = number_writer((loss.value, loss.low, loss.high))
+        low, high = map(write, (loss.low, loss.high))
+        more = "less" if metric in GAINS else "more"
+        return f"{write(loss.value)}{unit} {more} {metric} (90 % interval: {low} to {high})"
+    write = _change_writer(metric, before, loss.value)
+    low, high = map(write, sorted(_after(metric, before, end) for end in (loss.low, loss.high)))
+    sides = values_text(metric, before, loss.value, currency)
+    return f"{metric} {sides} (90 % interval: {low} to {high})"
+
+
+def values_text(metric: str, before: float, loss: float, currency: str = "") -> str:
+    """Return a metric before and after a loss.
+
+    >>> values_text("accuracy", 0.942, 0.061), values_text("log loss", 0.3121, 0.09)
+    ('94.2 % → 88.1 %', '0.312 → 0.402')
+    """
+    write = _change_writer(metric, before, loss)
+    unit = " %" if metric in POINT_METRICS else ""
+    last = f"{unit} {currency}" if currency else unit
+    return f"{write(before)}{unit} → {write(_after(metric, before, loss))}{last}"
+
+
+def largest_loss_text(metric: str, before: float | None, loss: float, currency: str = "") -> str:
+    """Return the clause about the largest loss that is possible.
+
+    >>> largest_loss_text("accuracy", 0.9, 0.2), largest_loss_text("mean absolute error", 4.0, 2.0)
+    ('up to 20.0 points of accuracy may be lost', 'the mean absolute error may be up to 6.00')
+    >>> largest_loss_text("mean absolute error", None, 2.0)
+    'the mean absolute error may be up to 2.00 larger'
+    """
+    if metric in POINT_METRICS:
+        return f"up to {format_points(loss)} points of {metric} may be lost"
+    unit = f" {currency}" if currency else ""
+    if before is None:
+        return f"the {metric} may be up to {number_writer([loss])(loss)}{unit} larger"
+    after = _after(metric, before, loss)
+    if metric in GAINS:
+        return f"the {metric} may be as low as {_change_writer(metric, before, loss)(after)}"
+    return f"the {metric} may be up to {number_writer([after])(after)}{unit}"
+
+
+def _after(metric: str, before: float, loss: float) -> float:
+    return min(1.0, max(0.0, before - loss)) if metric in GAINS else before + loss
+
+
+def _change_writer(metric: str, before: float, loss: float) -> Callable[[float], str]:
+    """Return a function that writes a metric before and after a loss so that they differ."""
+    after = _after(metric, before, loss)
+    if metric in POINT_METRICS:
+        return _decimal_writer((100 * before, 100 * after), 1, 100)
+    if metric in GAINS:
+        return _decimal_writer((before, after), 3)
     first = min(_first_decimals(before), _first_decimals(after) + 1) if before > 0 else _first_decimals(after)
-    write = _decimal_writer((before, after), first)
-    low, high = (write(before + bound) for bound in bounds)
-    return f"mean absolute error {write(before)} → {write(after)} (90 % interval: {low} to {high})"
+    return _decimal_writer((before, after), first)
 
 
 def number_writer(values: Sequence[float]) -> Callable[[float], str]:

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.alarms.metric import AlarmMetric
+from driftbell.degradation.answers import Answers as Answers
+from driftbell.degradation.answers import Vector as Vector
 from driftbell.degradation.encoder import Encoder, Matrix
+from driftbell.degradation.row_losses import ClassLoss, NumberLoss, RowLoss, fit_row_loss
 from driftbell.degradation.screening import screen
 from driftbell.records import Columns
 
@@ -36,41 +40,7 @@ MAX_SHUFFLED = 2000
 MAX_SUBSETS = 32
 """Sets of ignored features of which the models of the label are remembered."""
 
-Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """A model's answers for n rows.
-
-    Attributes:
-        values: class ids (classification) or numbers (regression), shape (n,).
-        probabilities: of each class, shape (n, classes); None if the model has none.
-    """
-
-    values: Vector
-    probabilities: Matrix | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def confidence(self) -> Vector:
-        """Return the probability of each predicted class, shape (n,); 0 for an answer that is no class.
-
-        It is not always the largest probability: models with a decision threshold predict others.
-
-        Raises:
-            ValueError: the model has no probabilities.
-        """
-        if self.probabilities is None:
-            raise ValueError("the model has no probabilities")
-        classes = self.values.astype(np.intp)
-        own = self.probabilities[np.arange(len(classes)), np.maximum(classes, 0)]
-        return np.where(classes >= 0, own, 0.0)
-
-    def take(self, rows: Any) -> Answers:
-        """Return the answers of some rows."""
-        return Answers(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
+DEFAULT_METRIC = AlarmMetric()
 
 
 @dataclass(slots=True)
@@ -84,7 +54,9 @@ class ReferenceModels:
         answers: the model's answers on the reference.
         truth: the labels, coded like the answers, shape (n,); without labels the answers themselves.
         labelled: whether there are labels.
-        errors: 1 if the answer is wrong, else 0; for regression the absolute error; shape (n,).
+        loss: loss of a row.
+        errors: loss of each row: 1 if the answer is wrong, else 0; for regression the absolute error; or that
+            of another metric; shape (n,).
         importance: share of each feature in the model's answers, shape (d,).
         top: indices of the most important features, most important first.
         seed: random seed.
@@ -105,6 +77,7 @@ class ReferenceModels:
     answers: Answers
     truth: Vector
     labelled: bool
+    loss: RowLoss
     errors: Vector
     importance: Vector
     top: tuple[int, ...]
@@ -144,7 +117,7 @@ class ReferenceModels:
         models, spread = self._truth_models(without)
         features = np.delete(matrix, sorted(without), axis=1)
         return self._halves(
-            lambda f, rows: self._error(models[f], spread, features[rows], answers.values[rows]), len(answers)
+            lambda f, rows: self._error(models[f], spread, features[rows], answers.take(rows)), len(answers)
         )
 
     def expect(self, place: int, matrix: Matrix) -> Vector:
@@ -203,25 +176,33 @@ class ReferenceModels:
             self._truths[without] = models, spread
         return self._truths[without]
 
-    def _error(self, model: Any, spread: Vector, matrix: Matrix, answers: Vector) -> Vector:
+    def _error(self, model: Any, spread: Vector, matrix: Matrix, answers: Answers) -> Vector:
         if not len(matrix):
             return np.empty(0)
-        if self.classes:
-            places = np.searchsorted(model.classes_, answers)
-            is_class = np.isin(answers, model.classes_)
-            correct = model.predict_proba(matrix)[np.arange(len(matrix)), np.where(is_class, places, 0)]
-            return np.asarray(1 - np.where(is_class, correct, 0.0))
-        difference = model.predict(matrix) - answers
-        return np.asarray(np.abs(difference[:, None] + spread[None, :]).mean(axis=1))
+        if isinstance(self.loss, ClassLoss):
+            shares = np.zeros((len(matrix), self.classes + 1))
+            shares[:, model.classes_.astype(np.intp)] = model.predict_proba(matrix)
+            return self.loss.expected(answers, shares)
+        assert isinstance(self.loss, NumberLoss)
+        difference = model.predict(matrix) - answers.values
+        return np.asarray(self.loss.of_residuals(difference[:, None] + spread[None, :]).mean(axis=1))
 
     def _confidence_input(self, matrix: Matrix, answers: Answers) -> Any:
         if answers.probabilities is not None:
-            return answers.confidence()
+            assert isinstance(self.loss, ClassLoss)
+            return self.loss.by_probabilities(answers)
         return np.column_stack([matrix, answers.values])
 
 
 def fit_reference_models(
-    columns: Columns, answers: Answers, truth: Vector | None, *, classes: int, seed: int
+    columns: Columns,
+    answers: Answers,
+    truth: Vector | None,
+    *,
+    classes: int,
+    seed: int,
+    metric: AlarmMetric = DEFAULT_METRIC,
+    names: tuple[str, ...] = (),
 ) -> ReferenceModels:
     """Fit all models on the reference.
 
@@ -231,6 +212,8 @@ def fit_reference_models(
         truth: the labels, coded like the answers, shape (n,); None without labels.
         classes: number of classes; 0 for regression.
         seed: random seed of the permutation importance and the trees.
+        metric: of the alarms.
+        names: of the classes, for costs.
     """
     score = answers.values if answers.probabilities is None else answers.probabilities[:, -1]
     score = np.asarray(score, dtype=np.float64)
@@ -240,15 +223,25 @@ def fit_reference_models(
     matrix = encoder(columns, n)
     target = answers.values if truth is None else truth
     fold = (np.arange(n) * min(STRETCHES, n) // n) % FOLDS
-    errors = (
-        np.asarray(target != answers.values, dtype=np.float64) if classes else np.abs(target - answers.values)
-    )
+    loss = fit_row_loss(metric, answers, target, classes, names)
+    errors = loss.of_rows(target, answers)
     with one_thread():
         importance = _importance(matrix, answers, classes, seed)
         order = [int(j) for j in np.argsort(-importance, kind="stable")]
         top = tuple(j for j in order[:MAX_TOP] if importance[j] >= MIN_IMPORTANCE)
         learned = ReferenceModels(
-            classes, encoder, matrix, answers, target, truth is not None, errors, importance, top, seed, fold
+            classes,
+            encoder,
+            matrix,
+            answers,
+            target,
+            truth is not None,
+            loss,
+            errors,
+            importance,
+            top,
+            seed,
+            fold,
         )
         learned.usual, learned.usual_answers = matrix, answers
         _fit_truth(learned)
@@ -260,7 +253,7 @@ def fit_reference_models(
 def _fit_truth(learned: ReferenceModels) -> None:
     models, spread = learned._truth_models(frozenset())
     learned.by_features = learned._out_of_fold(
-        lambda f, rows: learned._error(models[f], spread, learned.matrix[rows], learned.answers.values[rows])
+        lambda f, rows: learned._error(models[f], spread, learned.matrix[rows], learned.answers.take(rows))
     )
 
 
@@ -270,7 +263,7 @@ def _fit_confidence(learned: ReferenceModels) -> None:
     for f in range(FOLDS):
         other = learned.fold != f
         if has_confidence and not learned.labelled:
-            learned._confidence.append(lambda confidence: 1 - confidence)
+            learned._confidence.append(lambda expected: expected)
         elif has_confidence:
             learned._confidence.append(_isotonic(inputs[other], learned.errors[other]))
         else:
@@ -342,12 +335,10 @@ def _leaf(rows: int) -> int:
     return max(5, min(20, rows // 25))
 
 
-def _isotonic(confidence: Vector, errors: Vector) -> Callable[[Vector], Vector]:
+def _isotonic(expected: Vector, errors: Vector) -> Callable[[Vector], Vector]:
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(
-        confidence, errors
-    )
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(expected, errors)
     return lambda values: np.asarray(fitted.predict(values))
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.degradation.metric_texts import METRIC_NAMES
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 
 SPREAD_SHARE, SIZE_SHARE = 1e-3, 1e-6
 """A default loss is at least this share of the standard deviation of the labels, and of their largest size:
 without an error on the reference, a tenth of it would be nothing but rounding."""
+
+CLASS_SHARE = 1e-3
+"""A default increase of a log loss or a cost is at least this share of the largest loss of a row."""
 
 
 def relevant_loss(learned: ReferenceModels, smallest: SmallestLoss) -> float:
@@ -20,15 +24,21 @@ def relevant_loss(learned: ReferenceModels, smallest: SmallestLoss) -> float:
         smallest: the setting.
 
     Returns:
-        A loss of accuracy; for a regression an increase of the mean absolute error.
+        An increase of the mean loss of a row, see `RowLoss`.
 
     Raises:
         ConfigError: the setting does not fit the task.
     """
+    loss = learned.loss
+    if loss.is_share:
+        return smallest.of_share(METRIC_NAMES[loss.metric.name])
+    mean = float((learned.errors if learned.labelled else learned.by_features).mean())
     if learned.classes:
-        return smallest.of_accuracy()
-    error = float((learned.errors if learned.labelled else learned.by_features).mean())
-    return relevant_error(error, learned.truth, smallest)
+        floor = CLASS_SHARE * loss.row_bounds[1]
+        increase = smallest.of_error(loss.value(mean))
+        return increase if smallest.amount is not None else max(increase, floor)
+    unit = 1.0 if loss.metric.unit_cost is None else loss.metric.unit_cost
+    return loss.mean_increase(mean, relevant_error(loss.value(mean), unit * learned.truth, smallest))
 
 
 def relevant_error(error: float, truth: Vector, smallest: SmallestLoss) -> float:

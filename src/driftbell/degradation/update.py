@@ -8,11 +8,12 @@ from datetime import datetime
 
 import msgspec
 
-from driftbell.degradation.blocks import add_estimate, add_labels, add_waiting_labels
+from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
 from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, Block, CusumCharts
 from driftbell.degradation.decision import decide, loss_interval
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
 from driftbell.degradation.label_coverage import LabelRows, with_labels
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
 from driftbell.phrases import count_of
@@ -75,8 +76,8 @@ def update(
         block = charts.examine(rows.columns, rows.answers)
         judged = add_estimate(charts, state, block, rows.times, early=not complete)
         state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
-    state = add_labels(charts, with_labels(charts, state, labels), labels)
-    waiting = add_waiting_labels(charts, state)
+    state, largest = add_labels(charts, with_labels(charts, state, labels), labels)
+    waiting = judged_labels(charts, state, largest)
     judged = msgspec.structs.replace(
         judged, labels=waiting.labels, labelled=waiting.labelled, suspicion=state.suspicion
     )
@@ -84,7 +85,13 @@ def update(
     explanation = judged.explanation
     if block:
         explanation = explain_block(
-            charts, block, rows.columns, rows.answers, rows.ids, in_detail=estimate.explained
+            charts,
+            block,
+            rows.columns,
+            rows.answers,
+            rows.ids,
+            in_detail=estimate.explained,
+            before=state.explanation.suspects,
         )
     is_alarm = estimate.verdict is Verdict.ALARM
     state, judged = (
@@ -117,23 +124,23 @@ def _degradation(
         for source, score in scores.items()
         if score is not None
     )
-    learned = charts.learned
-    error = charts.baselines[LABELS].mean if learned.labelled else None
+    scale = loss_scale(charts)
+    loss = _known_loss(charts, state, estimate)
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
     return Degradation(
         estimate.verdict,
-        sentence(estimate, suspects, segment, learned.classes, error),
+        sentence(estimate, suspects, segment, scale),
         estimate.score,
         evidence,
         state.rows,
         performance(charts, state, unknown=unknown),
-        _known_loss(charts, state, estimate),
+        scale.interval(loss) if loss else None,
         estimate.change_point,
         suspects,
         segment,
         explanation.to_label if estimate.explained else (),
         closing=estimate.closing,
-        smallest_loss=charts.smallest_loss,
+        smallest_loss=scale.amount(charts.smallest_loss),
     )
 
 
@@ -153,26 +160,12 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         state: the evidence.
         unknown: whether broken inputs make an estimate without labels meaningless.
     """
-    learned = charts.learned
-    labelled_mean = charts.baselines[LABELS].mean
+    scale = loss_scale(charts)
     newest = () if is_outside(state) else state.estimate.blocks[-1:]
     estimated = loss_interval(charts, ESTIMATE, newest) if newest and not unknown else None
-    reference = None
-    if learned.labelled:
-        reference = 1 - labelled_mean if learned.classes else labelled_mean
-    estimate_mean = labelled_mean if learned.labelled else charts.baselines[ESTIMATE].mean
     return Performance(
-        "accuracy" if learned.classes else "mean absolute error",
-        reference,
-        _metric(charts, estimated, estimate_mean),
+        scale.metric,
+        scale.before,
+        scale.value(estimated) if estimated else None,
+        currency=scale.currency,
     )
-
-
-def _metric(charts: CusumCharts, loss: Interval | None, mean: float) -> Interval | None:
-    """Return the accuracy, or the mean absolute error, at a loss above the baseline's mean error."""
-    if loss is None:
-        return None
-    if charts.learned.classes:
-        accuracy = (1 - mean - loss.value, 1 - mean - loss.high, 1 - mean - loss.low)
-        return Interval(*(min(1.0, max(0.0, value)) for value in accuracy))
-    return Interval(*(max(0.0, mean + value) for value in (loss.value, loss.low, loss.high)))

@@ -19,7 +19,7 @@ from driftbell.models.onnx_model import GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Feature, Kind
 from driftbell.tabular.schema import Schema
 
-FORMAT = 6
+FORMAT = 7
 LIBRARIES = (
     "scikit-learn",
     "numpy",
@@ -52,6 +52,7 @@ class Conversion:
         reason: why there is none; "" otherwise.
         rows_checked: number of rows on which both were compared.
         max_difference: the largest absolute difference between two probabilities.
+        class_counts: see `driftbell.ports.Model`.
     """
 
     model: OnnxModel | None
@@ -59,6 +60,7 @@ class Conversion:
     reason: str
     rows_checked: int = 0
     max_difference: float = 0.0
+    class_counts: tuple[int, ...] = ()
 
 
 def cache_key(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def save_conversion(folder: Path, key: Mapping[str, Any], conversion: Conversion
         "reason": conversion.reason,
         "rows_checked": conversion.rows_checked,
         "max_difference": conversion.max_difference,
+        "class_counts": conversion.class_counts,
     }
     graph, model = conversion.graph, conversion.model
     try:
@@ -122,7 +125,12 @@ def load_conversion(folder: Path, key: Mapping[str, Any]) -> Conversion | None:
             return None
         graph = _load_graph(folder, body) if "graph" in body else None
         model = _build_model(graph, body) if graph else None
-        return Conversion(model, graph, body["reason"], body["rows_checked"], body["max_difference"])
+        counts = tuple(body["class_counts"])
+        if model:
+            model.class_counts = counts
+        return Conversion(
+            model, graph, body["reason"], body["rows_checked"], body["max_difference"], class_counts=counts
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, ModelError) as error:

@@ -10,14 +10,13 @@ from typing import Any
 from driftbell.models import onnx_export
 from driftbell.models.conversion_cache import NO_CONVERSION, Conversion
 from driftbell.models.equivalence import check_equivalence
+from driftbell.models.foreign_code import error_text
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Columns, Task
 
 LIBRARIES = ("onnx", "onnxmltools", "onnxruntime", "skl2onnx")
 """Libraries of the extra `onnx`; each is imported where it is needed, since that takes long."""
-
-MAX_ERROR_LENGTH = 200
 
 
 def convert(native: NativeModel, features: Columns) -> Conversion:
@@ -54,8 +53,7 @@ def _export_and_check(native: NativeModel, features: Columns, export: Callable[[
         )
         result = check_equivalence(native, model, features, graph.thresholds, argmax=native.predicts_argmax)
     except Exception as error:  # noqa: BLE001 - converters raise errors of any type
-        line = next(iter(str(error).splitlines()), "")[:MAX_ERROR_LENGTH]
-        return Conversion(None, None, f"cannot be converted: {type(error).__name__}: {line}")
+        return Conversion(None, None, f"cannot be converted: {error_text(error)}")
     if result.problem:
         return Conversion(None, None, result.problem, result.rows, result.max_difference)
     return Conversion(model, graph, "", result.rows, result.max_difference)

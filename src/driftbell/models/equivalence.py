@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import PredictError
+from driftbell.models.foreign_code import failure_reason
 from driftbell.ports import Model
 from driftbell.records import Column, Columns, Feature, Kind, Task
 from driftbell.tabular.dtypes import is_integer
@@ -79,8 +80,7 @@ def check_equivalence(
         try:
             differs, difference = _differences(native, converted, table.columns, TIE if argmax else -1)
         except PredictError as error:
-            cause = error.__cause__
-            problem = f"{table.kind} cannot be predicted: {type(cause).__name__}: {cause}"
+            problem = f"{table.kind} cannot be predicted: {failure_reason(error)}"
             return Equivalence(rows, max_difference, problem)
         rows += len(differs)
         differing += int(differs.sum())

@@ -32,6 +32,7 @@ class ExternalModel:
     engine: str = EXTERNAL
     engine_reason: str = "the model is served elsewhere"
     inline: bool = False
+    class_counts: tuple[int, ...] = ()
 
     def predict(self, columns: Columns) -> Outputs:
         """Raise an error: the model is not here."""

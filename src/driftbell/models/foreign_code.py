@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, ModelError, PredictError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.phrases import printable
 
 MAX_MESSAGE_LENGTH = 300
@@ -128,9 +129,13 @@ def _run_within(limit: float, name: str, call: Callable[[], T]) -> tuple[list[T]
 def error_text(error: BaseException) -> str:
     r"""Return type and message of an error of foreign code on one line of limited length.
 
+    The message is left out where it may have a value that is not logged.
+
     >>> error_text(ValueError("bad\nvalue")), error_text(EOFError())
     ('ValueError: bad value', 'EOFError')
     """
+    if values_are_hidden():
+        return type(error).__name__
     text = " ".join(str(error).partition("Stack trace")[0].split())
     return f"{type(error).__name__}: {printable(text, MAX_MESSAGE_LENGTH)}" if text else type(error).__name__
 

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.errors import InputError, ModelError, PredictError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.models.answers import require_rows
-from driftbell.models.foreign_code import call_model, failure_reason
+from driftbell.models.foreign_code import call_model, error_text, failure_reason
 from driftbell.models.frame import library_frame, text_options
 from driftbell.models.known_values import MIN_KNOWN, known_values
 from driftbell.models.native import NativeModel
-from driftbell.phrases import count_of, printable
+from driftbell.phrases import count_of, join_names, printable
 from driftbell.ports import Model
 from driftbell.records import Columns, Feature, Kind, Outputs, Task, Value
 
@@ -165,7 +166,9 @@ def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
         values = [model.schema.validate(json.loads(json.dumps(row.features))) for row in rows]
         answers, probabilities = model.answer(values)
     except InputError as error:
-        raise ModelError(f"a golden row does not fit the schema of model '{model.name}': {error}") from error
+        fields = join_names(dict.fromkeys(f"'{problem.field}'" for problem in error.problems))
+        text = f"see {fields}" if values_are_hidden() else str(error)
+        raise ModelError(f"a golden row does not fit the schema of model '{model.name}': {text}") from error
     except PredictError as error:
         raise ModelError(f"model '{model.name}' fails on its golden rows: {failure_reason(error)}") from error
     differing = [
@@ -187,9 +190,10 @@ def golden_problem(model: Model, rows: Sequence[GoldenRow]) -> str:
             change += (
                 f" (probability of {name!r} {probabilities[first][actual]:.4g} instead of {expected:.4g})"
             )
+    example = f"row {first + 1} of them" if values_are_hidden() else printable(dict(row.features), 300)
     return (
         f"{len(differing)} of {len(rows)} rows of the reference are answered otherwise than by the model's "
-        f"own library, such as {printable(dict(row.features), 300)}: {change}"
+        f"own library, such as {example}: {change}"
     )
 
 
@@ -259,6 +263,4 @@ def read_golden(path: Path, version: str) -> list[GoldenRow]:
     except OSError as error:
         raise ModelError(f"cannot read model.golden {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path} has no golden answers ({type(error).__name__}: {error}): {advice}"
-        ) from error
+        raise ModelError(f"{path} has no golden answers ({error_text(error)}): {advice}") from error

@@ -29,6 +29,7 @@ class LoggedModel:
         self.schema = Schema(features)
         self.task = model.task
         self.classes = model.classes
+        self.class_counts = model.class_counts
 
     def predict(self, columns: Columns) -> Outputs:
         """Raise an error: logged values are not those that the model gets."""

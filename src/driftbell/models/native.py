@@ -42,6 +42,7 @@ class NativeModel:
     engine = "native"
     engine_reason = ""
     inline = False
+    class_counts: tuple[int, ...] = ()
 
     def __init__(
         self, loaded: LoadedModel, *, name: str, version: str, schema: Schema, label_known: bool = False

@@ -111,6 +111,7 @@ class OnnxModel:
 
     engine = "onnxruntime"
     engine_reason = ""
+    class_counts: tuple[int, ...] = ()
 
     def __init__(
         self,

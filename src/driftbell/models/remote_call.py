@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from driftbell.errors import AnswerError, ModelError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.models.missing_library import import_library
 from driftbell.models.nesting import nesting_depth
 from driftbell.phrases import printable
@@ -116,7 +117,8 @@ def _require_success(response: Any, answer: bytes, name: str) -> None:
             f"{name} answered {status}, a redirect to '{target}', which is not followed: set model.path to "
             "it if that is the model's server"
         )
-    text = printable(answer[:MAX_SHOWN].decode("utf-8", "replace"), MAX_SHOWN)
+    shown_bytes = b"" if values_are_hidden() else answer[:MAX_SHOWN]  # it may repeat the request
+    text = printable(shown_bytes.decode("utf-8", "replace"), MAX_SHOWN)
     message = f"{name} answered {status}{f': {text}' if text else ''}"
     advice = ADVICE.get(status, "look into the server's log" if status >= 500 else "check model.protocol")
     error = ModelError if status >= 500 or status in ADVICE else AnswerError

@@ -123,6 +123,7 @@ class ThresholdModel:
         self.schema = model.schema
         self.task = model.task
         self.classes = model.classes
+        self.class_counts = model.class_counts
         self._predict = model.predict
         self._answer = model.answer
 

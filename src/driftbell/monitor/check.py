@@ -25,7 +25,7 @@ from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
-from driftbell.monitor.model_metrics import MetricsReader, deciding_metric, with_realized
+from driftbell.monitor.model_metrics import MetricsReader, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -123,6 +123,7 @@ class Checker:
         limits: the user's own fixed limits.
         detector: degradation detector; None if degradation is not monitored.
         detector_settings: budget, smallest loss and interval that the detector was fitted for, as a text.
+        metrics: measures the performance with labels, also by the metric of the alarms.
         warnings: problems of the model or its reference.
         refused_share: a larger share of refused rows since the last check is a warning.
         logged: what the log keeps of features, see `LoggedValues.id`; "" for everything.
@@ -148,13 +149,13 @@ class Checker:
     refused_share: float = MAX_SHARE
     logged: str = ""
     dropped: tuple[str, ...] = ()
+    metrics: MetricsReader = field(default_factory=MetricsReader, repr=False, compare=False)
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     _prepared: dict[str, PreparedReference] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _metrics: MetricsReader = field(default_factory=MetricsReader, init=False, repr=False, compare=False)
 
     def __call__(
         self, kind: CheckKind, occasion: str, lease: Lease, role: VersionRole = VersionRole.CHAMPION
@@ -245,7 +246,7 @@ class Checker:
         carried = CarriedState(newest.state if newest else CheckState(logged=self.logged))
         carried = replace(carried, baseline=newest.baseline if newest else None)
         carried = for_logged_values(carried, self.logged, lambda: self._window(0).last)
-        carried = for_reference(carried, self.reference.version)
+        carried = for_reference(carried, f"{self.reference.version} {self.metrics.metric.id}".strip())
         decided = self.store.alarms.annotated_after(carried.state.annotated, **self._served)
         carried = apply_annotations(carried, decided)
         if carried.baseline and not carried.baseline.last:
@@ -288,10 +289,10 @@ class Checker:
             is_regression=self.model.task is Task.REGRESSION,
             **self._served,
         )
-        metrics = self._metrics(
+        metrics = self.metrics(
             self.store, self.model, self.reference, carried.baseline, window, min(self.window_rows, MAX_ROWS)
         )
-        degradation = with_realized(degradation, metrics, deciding_metric(self.model))
+        degradation = with_realized(degradation, metrics, self.metrics.deciding(self.model))
         drift = replace(drift, target_drift=target, metrics=metrics)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)

@@ -41,5 +41,5 @@ def log_check(check: Check) -> None:
         degradation=degradation.verdict.value if degradation else None,
         degradation_score=round(degradation.score, 3) if degradation else None,
         estimated_loss=round(loss.value, 4) if loss else None,
-        suspects=[suspect.column for suspect in degradation.suspects] if degradation else [],
+        suspects=list(degradation.suspect_columns) if degradation else [],
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from driftbell.alarms.metric import AlarmMetric
 from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
 from driftbell.degradation.metric_texts import MONITORED_METRICS
 from driftbell.degradation.model_columns import MIN_LABELS
@@ -22,6 +23,8 @@ from driftbell.records import (
     Window,
 )
 
+DEFAULT_METRIC = AlarmMetric()
+
 Measured = tuple[dict[str, Interval], int]
 """Metrics, and the number of labels that they are measured on."""
 
@@ -31,8 +34,12 @@ class MetricsReader:
     """Measure the performance of a model with the labels of its reference and of its predictions.
 
     The metrics on the reference are computed once; those on an accepted baseline, after new labels.
+
+    Attributes:
+        metric: of the alarms.
     """
 
+    metric: AlarmMetric = DEFAULT_METRIC
     _of_reference: dict[str, Measured] = field(default_factory=dict)
     _of_baseline: dict[tuple[Baseline, LabelTotals], Measured] = field(default_factory=dict)
 
@@ -64,13 +71,13 @@ class MetricsReader:
             before, reference_labels = self._reference(model, reference)
         newest = store.labels.newest(max_rows, model=model.name, version=model.version)
         metrics, labels = prediction_metrics(
-            [row.prediction for row in newest], [row.label for row in newest], model.classes
+            [row.prediction for row in newest], [row.label for row in newest], model.classes, self.metric
         )
         in_window = {prediction.id for prediction in window.predictions}
         return ModelMetrics(
             before,
             reference_labels,
-            monitored(metrics) if labels >= MIN_LABELS else {},
+            monitored(metrics, self.metric) if labels >= MIN_LABELS else {},
             labels,
             sum(row.prediction.id in in_window for row in newest),
             min((row.prediction.time for row in newest), default=None),
@@ -78,11 +85,15 @@ class MetricsReader:
             max((row.time for row in newest), default=None),
         )
 
+    def deciding(self, model: Model) -> str:
+        """Return the metric that alarms are about."""
+        return deciding_metric(model, self.metric)
+
     def _reference(self, model: Model, reference: Reference) -> Measured:
         if reference.version not in self._of_reference:
             outputs = reference.out_of_sample or reference_outputs(reference, model.classes)
-            metrics, labels = reference_metrics(outputs, reference.labels, model.classes)
-            self._of_reference[reference.version] = monitored(metrics), labels
+            metrics, labels = reference_metrics(outputs, reference.labels, model.classes, self.metric)
+            self._of_reference[reference.version] = monitored(metrics, self.metric), labels
         return self._of_reference[reference.version]
 
     def _baseline(self, store: Store, model: Model, baseline: Baseline) -> Measured:
@@ -90,11 +101,11 @@ class MetricsReader:
         key = baseline, store.labels.totals(**served)
         if key not in self._of_baseline:
             self._of_baseline.clear()
-            self._of_baseline[key] = _baseline_metrics(store, model, baseline)
+            self._of_baseline[key] = _baseline_metrics(store, model, baseline, self.metric)
         return self._of_baseline[key]
 
 
-def _baseline_metrics(store: Store, model: Model, baseline: Baseline) -> Measured:
+def _baseline_metrics(store: Store, model: Model, baseline: Baseline, metric: AlarmMetric) -> Measured:
     served = {"model": model.name, "version": model.version}
     rows = baseline.last - baseline.first + 1
     predictions = store.predictions.after(baseline.first - 1, rows, last=baseline.last, **served).predictions
@@ -103,21 +114,24 @@ def _baseline_metrics(store: Store, model: Model, baseline: Baseline) -> Measure
     times = [prediction.time for prediction in predictions]
     labels = store.labels.between(min(times), max(times) + timedelta(microseconds=1), **served)
     labelled = [prediction for prediction in predictions if prediction.id in labels]
-    metrics, count = prediction_metrics(labelled, [labels[p.id] for p in labelled], model.classes)
+    metrics, count = prediction_metrics(labelled, [labels[p.id] for p in labelled], model.classes, metric)
     if count < MIN_LABELS:
         return {}, count
-    compared = monitored(metrics)
-    compared.pop(deciding_metric(model), None)  # that of a baseline is what alarms compare with
+    compared = monitored(metrics, metric)
+    compared.pop(deciding_metric(model, metric), None)  # that of a baseline is what alarms compare with
     return compared, count
 
 
-def monitored(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
-    """Return the metrics of `MONITORED_METRICS`, in their order."""
-    return {name: metrics[name] for name in MONITORED_METRICS if name in metrics}
+def monitored(metrics: Mapping[str, Interval], metric: AlarmMetric = DEFAULT_METRIC) -> dict[str, Interval]:
+    """Return the metrics of `MONITORED_METRICS`, in their order, and that of the alarms."""
+    names = dict.fromkeys((*MONITORED_METRICS, metric.name))
+    return {name: metrics[name] for name in names if name in metrics}
 
 
-def deciding_metric(model: Model) -> str:
+def deciding_metric(model: Model, metric: AlarmMetric = DEFAULT_METRIC) -> str:
     """Return the metric that alarms are about."""
+    if metric.name:
+        return metric.name
     return "mae" if model.task is Task.REGRESSION else "accuracy"
 
 

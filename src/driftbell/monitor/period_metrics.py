@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from driftbell.alarms.metric import AlarmMetric
 from driftbell.degradation.cusum import MIN_ROWS
 from driftbell.degradation.detector import CusumDetector
 from driftbell.degradation.label_coverage import LabelRows
@@ -70,6 +71,10 @@ class PeriodMetrics:
     def _served(self) -> dict[str, str]:
         return {"model": self.model.name, "version": self.model.version}
 
+    @property
+    def _metric(self) -> AlarmMetric:
+        return self.detector.charts.learned.loss.metric
+
     def periods(self, start: datetime, every: timedelta, now: datetime) -> Iterator[Period]:
         """Yield the periods from a time until now, also those without predictions.
 
@@ -93,7 +98,7 @@ class PeriodMetrics:
         """Return the metrics on the reference; empty without labels."""
         classes = self.model.classes
         outputs = self.reference.out_of_sample or reference_outputs(self.reference, classes)
-        return reference_metrics(outputs, self.reference.labels, classes)[0]
+        return reference_metrics(outputs, self.reference.labels, classes, self._metric)[0]
 
     def _read(self, start: datetime, end: datetime) -> tuple[int, Window]:
         return self.store.predictions.between(start, end, MAX_ROWS, **self._served)
@@ -148,9 +153,10 @@ class PeriodMetrics:
         for rows in (self.detector.rows(before), self.detector.rows(window)):
             state, degradation = update(charts, state, rows, LabelRows())
         interval = degradation.performance.estimated if degradation.performance else None
-        return {"accuracy" if self.model.classes else "mae": interval} if interval else {}
+        return {charts.learned.loss.metric.name: interval} if interval else {}
 
     def _realized(self, window: Window, labels: Mapping[str, str]) -> dict[str, Interval]:
         """Return the metrics of the rows that have a label."""
         labelled = [p for p in window.predictions if p.id in labels]
-        return prediction_metrics(labelled, [labels[p.id] for p in labelled], self.model.classes)[0]
+        texts = [labels[p.id] for p in labelled]
+        return prediction_metrics(labelled, texts, self.model.classes, self._metric)[0]

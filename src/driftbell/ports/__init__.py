@@ -66,11 +66,14 @@ class Model(Protocol):
         engine: inference engine: `onnxruntime`, `native` (the library that fitted the model), or `EXTERNAL`.
         engine_reason: why the native library predicts; "" for ONNX Runtime.
         inline: whether one row is so fast that it may run on the event loop.
+        class_counts: rows of its reference that it predicts as each class, by class id; empty if it has few
+            classes, or if they are not known.
     """
 
     engine: str
     engine_reason: str
     inline: bool
+    class_counts: tuple[int, ...]
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ from driftbell.publish.wording import (
     truncate,
 )
 from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
+from driftbell.stats.most_frequent import most_frequent
 
 MAX_EVIDENCE_ROWS = 24
 MAX_LABEL_IDS = 100
@@ -142,18 +143,17 @@ def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:
     counted = {
         c: target.reference.get(c, 0) + target.window.get(c, 0) for c in (*target.reference, *target.window)
     }
-    classes = list(counted) if target.ordered else sorted(counted, key=lambda c: -counted[c])
+    shown = list(counted) if target.ordered else most_frequent(counted, MAX_CLASSES)
     rows = []
-    shown = len(classes) if target.ordered else MAX_CLASSES
-    for name in classes[:shown]:
+    for name in shown:
         counts = (target.reference.get(name, 0), target.window.get(name, 0))
         cells = [
             f"{n:,} ({n / whole:.0%})".replace("%", " %") if whole else "–"
             for n, whole in zip(counts, totals, strict=True)
         ]
         rows.append((truncate(name, 80), cells[0], cells[1]))
-    if len(classes) > shown:
-        rows.append((f"and {len(classes) - shown} more", "", ""))
+    if len(counted) > len(shown):
+        rows.append((f"and {len(counted) - len(shown)} more", "", ""))
     return rows
 
 

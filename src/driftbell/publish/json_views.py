@@ -103,7 +103,13 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
         "estimated_loss": asdict(loss) if loss else None,
         "change_point": {k: v.isoformat() for k, v in asdict(change_point).items()} if change_point else None,
         "suspects": [
-            {"column": s.column, "share": s.share, "description": s.words} for s in degradation.suspects
+            {
+                "column": s.column,
+                "share": s.share,
+                "description": s.words,
+                "together": list(s.together),
+            }
+            for s in degradation.suspects
         ],
     }
     if brief:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from driftbell.degradation.metric_texts import METRIC_NAMES, MONITORED_METRICS, metric_texts
+from driftbell.degradation.metric_texts import EXPORTED_METRICS, METRIC_NAMES, metric_texts
 from driftbell.phrases import count_of
 from driftbell.records import Interval, Judgement, MetricComparison, ModelMetrics
 
@@ -23,7 +23,7 @@ class MeasuredMetric:
     """One metric of a check.
 
     Attributes:
-        name: its name, one of `MONITORED_METRICS`.
+        name: its name, one of `EXPORTED_METRICS`.
         kind: `reference`, `realized` with labels, or `estimated` without them.
         value: its value.
         interval: its 90 % interval; None for a reference that was not measured with labels.
@@ -54,7 +54,7 @@ def measured_metrics(judgement: Judgement) -> list[MeasuredMetric]:
     values |= {(name, REALIZED): interval for name, interval in metrics.realized.items()}
     performance = judgement.degradation.performance if judgement.degradation else None
     deciding = next(
-        (n for n in MONITORED_METRICS if performance and METRIC_NAMES[n] == performance.metric), ""
+        (n for n in EXPORTED_METRICS if performance and METRIC_NAMES[n] == performance.metric), ""
     )
     expected = None
     if performance and deciding:
@@ -65,7 +65,7 @@ def measured_metrics(judgement: Judgement) -> list[MeasuredMetric]:
         if (deciding, REFERENCE) not in values:
             expected = performance.reference
     known = []
-    for name in MONITORED_METRICS:
+    for name in EXPORTED_METRICS:
         for kind in KINDS:
             if interval := values.get((name, kind)):
                 known.append(MeasuredMetric(name, kind, interval.value, interval))

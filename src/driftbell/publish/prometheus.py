@@ -13,7 +13,11 @@ from prometheus_client.registry import Collector
 
 from driftbell.errors import StoreError
 from driftbell.ports import Store
-from driftbell.publish.prometheus_degradation import degradation_families, performance_families
+from driftbell.publish.prometheus_degradation import (
+    degradation_families,
+    performance_families,
+    smallest_loss_of,
+)
 from driftbell.publish.prometheus_versions import version_families
 from driftbell.records import ArchiveTotals, Check, ColumnVerdict, ResultKind, Verdict
 from driftbell.records.versions import VersionInUse
@@ -140,8 +144,9 @@ class CheckCollector(Collector):
             degradation = last.judgement.degradation
             if degradation:
                 yield from degradation_families(degradation)
-                if self._smallest_loss is None and degradation.smallest_loss is not None:
-                    yield _smallest_loss(degradation.smallest_loss)
+                smallest = smallest_loss_of(degradation)
+                if self._smallest_loss is None and smallest is not None:
+                    yield _smallest_loss(smallest)
 
     def _newest_check(self, versions: Sequence[VersionInUse]) -> Check | None:
         """Return the newest check of the served version; a check of many columns is read once."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from driftbell.alarms.metric import DEFAULT_METRICS
+from driftbell.degradation.metric_texts import METRIC_NAMES
 from driftbell.publish.measured_metrics import REALIZED, REFERENCE, measured_metrics
 from driftbell.records import Degradation, Evidence, Interval, Judgement, Verdict
 
@@ -69,13 +71,36 @@ def degradation_families(degradation: Degradation) -> Iterable[Metric]:
         "Number of pieces of evidence without a series of their own.",
         max(0, len(degradation.evidence) - MAX_EVIDENCE),
     )
-    if degradation.stated_loss:
-        metric = degradation.performance.metric if degradation.performance else "accuracy"
-        description = f"Estimated loss of {metric} against the reference"
+    metric = _metric(degradation)
+    if degradation.stated_loss and metric in DEFAULT_METRICS:
+        description = f"Estimated loss of {METRIC_NAMES[metric]} against the reference"
         if metric != "accuracy":
-            description = f"Estimated increase of the {metric} over the reference"
-        name = f"driftbell_{metric.replace(' ', '_')}_loss"
+            description = f"Estimated increase of the {METRIC_NAMES[metric]} over the reference"
+        name = f"driftbell_{METRIC_NAMES[metric].replace(' ', '_')}_loss"
         yield from _with_bounds(name, description, {(): degradation.stated_loss}, labels=[])
+    elif degradation.stated_loss:
+        description = "Estimated loss of the metric that alarms are about, against the reference"
+        losses: dict[tuple[str, ...], Interval] = {(metric,): degradation.stated_loss}
+        yield from _with_bounds("driftbell_metric_loss", description, losses, labels=["metric"])
+    if degradation.smallest_loss is not None and metric not in DEFAULT_METRICS:
+        smallest = GaugeMetricFamily(
+            "driftbell_metric_smallest_loss",
+            "Smallest relevant loss of the metric that alarms are about.",
+            labels=["metric"],
+        )
+        smallest.add_metric([metric], degradation.smallest_loss)
+        yield smallest
+
+
+def smallest_loss_of(degradation: Degradation) -> float | None:
+    """Return the smallest loss of accuracy, or of the mean absolute error; None for another metric."""
+    return degradation.smallest_loss if _metric(degradation) in DEFAULT_METRICS else None
+
+
+def _metric(degradation: Degradation) -> str:
+    """Return the metric of alarms, as a label."""
+    name = degradation.performance.metric if degradation.performance else "accuracy"
+    return next(metric for metric, text in METRIC_NAMES.items() if text == name)
 
 
 def _with_bounds(

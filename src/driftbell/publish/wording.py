@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC
 
-from driftbell.degradation.metric_texts import ESTIMATED, number_writer
+from driftbell.degradation.cause_texts import name_cause
+from driftbell.degradation.metric_texts import (
+    ESTIMATED,
+    POINT_METRICS,
+    loss_text,
+    number_writer,
+    values_text,
+)
 from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
-from driftbell.records import Degradation, Judgement, Performance, Verdict
+from driftbell.records import Degradation, Interval, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
@@ -29,29 +37,34 @@ def format_metric(value: float, metric: str) -> str:
     >>> format_metric(0.9412, "accuracy"), format_metric(0.25, "mean absolute error")
     ('94.1 %', '0.25')
     """
-    return f"{value:.1%}".replace("%", " %") if metric == "accuracy" else format_amount(value)
+    return f"{value:.1%}".replace("%", " %") if metric in POINT_METRICS else format_amount(value)
 
 
 def metric_writer(performance: Performance) -> Callable[[float], str]:
     """Return a function that writes values of a performance, with the same number of digits."""
-    if performance.metric == "accuracy":
-        return lambda value: format_metric(value, "accuracy")
+    if performance.metric in POINT_METRICS:
+        return lambda value: format_metric(value, performance.metric)
+    if performance.currency:
+        write = metric_writer(replace(performance, currency=""))
+        return lambda value: f"{write(value)} {performance.currency}"
     sides = (performance.estimated, performance.realized)
     values = [side.value for side in sides if side]
     return number_writer([*values, *([] if performance.reference is None else [performance.reference])])
 
 
 def format_loss(degradation: Degradation) -> str:
-    """Format the estimated loss with its interval; `UNKNOWN_VALUE` if it cannot be distinguished from zero.
+    """Format the estimated loss as the sentence does; `UNKNOWN_VALUE` if it may be zero.
 
     >>> from driftbell.records import Interval
-    >>> format_loss(Degradation(Verdict.ALARM, "", estimated_loss=Interval(0.042, 0.018, 0.066)))
-    '4.2 points of accuracy (90 % interval: 1.8 to 6.6)'
+    >>> known, loss = Performance("accuracy", 0.942), Interval(0.042, 0.018, 0.066)
+    >>> format_loss(Degradation(Verdict.ALARM, "", performance=known, estimated_loss=loss))
+    '4.2 points of accuracy (90 % interval: 1.8 to 6.6), 94.2 % → 90.0 %'
     """
-    loss, metric = degradation.estimated_loss, metric_of(degradation)
+    loss = degradation.estimated_loss
     if loss is None or not loss.is_positive:
         return UNKNOWN_VALUE
-    return f"{_format_cost(loss.value, metric)} ({loss_interval((loss.low, loss.high), metric)})"
+    known = degradation.performance or Performance("accuracy")
+    return loss_text(known.metric, known.reference, loss, known.currency)
 
 
 def loss_interval(bounds: tuple[float, float], metric: str) -> str:
@@ -70,7 +83,7 @@ def format_loss_amount(loss: float, metric: str) -> str:
     >>> format_loss_amount(0.0213, "accuracy"), format_loss_amount(41234.4, "mean absolute error")
     ('2.1 points', '41,234 of mean absolute error')
     """
-    return f"{_format_amount(loss, metric)} {'points' if metric == 'accuracy' else f'of {metric}'}"
+    return f"{_format_amount(loss, metric)} {'points' if metric in POINT_METRICS else f'of {metric}'}"
 
 
 def headline(judgement: Judgement) -> tuple[str, str]:
@@ -96,9 +109,15 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
     if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
         return f"{worse}.", rest
-    metric = metric_of(degradation)
-    cost = _format_cost(degradation.estimated_loss.value, metric)
-    return f"{worse}: {cost}{' lost' if metric == 'accuracy' else ''}.", rest
+    return f"{worse}: {_brief_loss(degradation, degradation.estimated_loss)}.", rest
+
+
+def _brief_loss(degradation: Degradation, loss: Interval) -> str:
+    """Return a loss without its interval: the metric before and after, if both are known."""
+    known = degradation.performance or Performance("accuracy")
+    if known.reference is None:
+        return loss_text(known.metric, None, loss, known.currency).partition(" (")[0]
+    return f"{known.metric} {values_text(known.metric, known.reference, loss.value, known.currency)}"
 
 
 def format_change_point(degradation: Degradation) -> str:
@@ -125,7 +144,7 @@ def describe_suspects(degradation: Degradation) -> list[str]:
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{truncate(s.column)}, {s.share:.0%}".replace("%", " % of the evidence")
+        f"{truncate(name_cause(s))}, {s.share:.0%}".replace("%", " % of the evidence")
         + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MAX_SUSPECTS]
     ]
@@ -164,15 +183,6 @@ def truncate(text: str, length: int = MAX_TEXT) -> str:
     return printable(text, length)
 
 
-def metric_of(degradation: Degradation) -> str:
-    """Return the name of the metric that a loss is measured in."""
-    return degradation.performance.metric if degradation.performance else "accuracy"
-
-
 def _format_amount(value: float, metric: str) -> str:
-    text = format_points(value) if metric == "accuracy" else format_amount(value)
+    text = format_points(value) if metric in POINT_METRICS else format_amount(value)
     return text.replace("-", "−")
-
-
-def _format_cost(value: float, metric: str) -> str:
-    return f"{_format_amount(value, metric)} {'points of' if metric == 'accuracy' else 'more'} {metric}"

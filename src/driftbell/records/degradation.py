@@ -61,11 +61,18 @@ class Suspect:
         column: its name.
         share: share of the evidence, 0 to 1.
         words: description of its values, such as `frozen at 5.1`.
+        together: names of other columns that changed together with it, for the same reason.
     """
 
     column: str
     share: float
     words: str
+    together: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the column and of those that changed together with it."""
+        return (self.column, *self.together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,12 @@ class Performance:
     """Performance of the model.
 
     Attributes:
-        metric: `accuracy` or `mean absolute error`.
+        metric: name of the metric of alarms, such as `accuracy` or `mean absolute error`.
         reference: on the reference; None without labels.
         estimated: on the newest rows, without labels; None before the first block.
         realized: on the newest labelled rows, see `ModelMetrics`; None if there are too few.
         labelled: number of rows behind `realized`.
+        currency: of a cost, or "".
     """
 
     metric: str
@@ -94,6 +102,7 @@ class Performance:
     estimated: Interval | None = None
     realized: Interval | None = None
     labelled: int = 0
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +144,8 @@ class Degradation:
         evidence: one entry for each source.
         rows: number of predictions in the evidence, each counted once.
         performance: performance of the model.
-        estimated_loss: loss of accuracy (0.03 is three points), or increase of the mean absolute error, since
-            the change, or else on the newest rows. None if it cannot be known.
+        estimated_loss: loss of the metric (0.03 of accuracy is three points; of an error or a cost, the
+            increase) since the change, or else on the newest rows. None if it cannot be known.
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
@@ -160,6 +169,11 @@ class Degradation:
     waiting: bool = False
     closing: bool = False
     smallest_loss: float | None = None
+
+    @property
+    def suspect_columns(self) -> tuple[str, ...]:
+        """Names of all suspect columns, most likely first."""
+        return tuple(dict.fromkeys(column for suspect in self.suspects for column in suspect.columns))
 
     @property
     def stated_loss(self) -> Interval | None:

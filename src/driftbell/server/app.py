@@ -235,8 +235,8 @@ def _build(
         monitor_router(view),
         logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
-        models_router(view, body_limit=service.body_limit, smallest_loss=service.compared_loss),
-        performance_router(store, view.served, window_rows=service.window_rows, clock=service.clock),
+        models_router(view, others, body_limit=service.body_limit, smallest_loss=service.compared_loss),
+        performance_router(view, window_rows=service.window_rows),
         pages.router(),
     ):  # they read the store, so answered predictions must be there
         app.include_router(router, dependencies=[Depends(writer.settle), Depends(deployment.settle)])

@@ -179,7 +179,7 @@ def _chosen(view: MonitorView, versions: Sequence[VersionInUse], version: str | 
     in_use = next((item for item in versions if item.version == version), None)
     last = view.last_check(version, versions)
     if in_use is None and last is None:
-        raise Refused(404, "unknown_version", "no version in use has this name; / lists all")
+        view.require_version(version)  # one without predictions and checks has an empty page
     return in_use or VersionInUse(version, VersionRole.REPLACED, last_check=last)
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import DriftbellError, StoreError
+from driftbell.models.foreign_code import error_text
 from driftbell.ports import Model, VersionStore
 from driftbell.records.versions import AliasChange, ServerWorker, VersionState
 from driftbell.server.deployment import Deployment, Switch
@@ -174,7 +175,7 @@ class VersionFollower:
             self._deployment.add(model, keep)
         error = captured.error
         if error:
-            text = str(error) if isinstance(error, DriftbellError) else f"{type(error).__name__}: {error}"
+            text = str(error) if isinstance(error, DriftbellError) else error_text(error)
             logger.error("model version cannot be loaded", version=version, error=text)
             self._retry[version] = self._clock() + timedelta(seconds=RETRY_SECONDS)
             self._errors = {promoted: text} if promoted else {}

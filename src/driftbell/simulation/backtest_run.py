@@ -183,7 +183,7 @@ def _check(
         judgement.verdict,
         degradation.score,
         {p.source: p.score for p in degradation.evidence},
-        tuple(s.column for s in degradation.suspects) if explained else judgement.drifted_columns,
+        degradation.suspect_columns if explained else judgement.drifted_columns,
         loss.value if loss else None,
         (loss.low, loss.high) if loss else None,
         judgement.sentence if timed else _with_rows(judgement.sentence, degradation),

@@ -27,8 +27,6 @@ from driftbell.records import (
 )
 from driftbell.simulation.faults import Fault
 from driftbell.simulation.rehearsal import (
-    ACCURACY,
-    MEAN_ABSOLUTE_ERROR,
     START,
     Rehearsal,
     RehearsalOutcome,
@@ -202,8 +200,7 @@ def catches(
         reason = f"an alarm without a fault after {without_fault.detection_delay} rows"
     elif not harmful:
         status = GateStatus.UNKNOWN
-        metric = ACCURACY if rehearsal.model.classes else MEAN_ABSOLUTE_ERROR
-        least = f"{format_loss_amount(smallest_loss, metric)} (alarms.smallest_loss)"
+        least = f"{format_loss_amount(smallest_loss, without_fault.metric)} (alarms.smallest_loss)"
         reason = (
             "the loss of a fault is unknown without labels: set model.target, or pass --past with --label"
             if any(o.actual_loss is None and not o.refused for o in outcomes)
@@ -247,7 +244,7 @@ def _run_checks(
             alarms[-1] = replace(alarms[-1], checks=alarms[-1].checks + 1)
         else:
             is_open = True
-            suspects = tuple(s.column for s in degradation.suspects)
+            suspects = degradation.suspect_columns
             alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, _sentence(past, degradation)))
     return alarms, dict(drift.most_common())
 

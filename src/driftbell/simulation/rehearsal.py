@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.degradation.answers import Answers
 from driftbell.degradation.detector import CusumDetector
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.errors import InputError
 from driftbell.ports import Model, Store
 from driftbell.records import (
@@ -29,9 +31,9 @@ from driftbell.records import (
 )
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
 from driftbell.simulation.traffic import sample_rows
-from driftbell.tabular.outputs import output_texts, output_values, row_errors
+from driftbell.tabular.outputs import output_texts, output_values
 
-ACCURACY, MEAN_ABSOLUTE_ERROR = "accuracy", "mean absolute error"
+ACCURACY = "accuracy"
 
 MAX_WINDOWS = 20
 TOP_FEATURES = 3
@@ -61,7 +63,7 @@ class RehearsalOutcome:
         columns: suspect columns of the alarm, the most likely first.
         refused: reason why the service would refuse such rows with an error, otherwise "".
         frozen_at: value at which a feature was frozen; None for other faults.
-        metric: `accuracy` or `mean absolute error`, in which losses are measured.
+        metric: name of the metric of alarms, in which losses are measured.
     """
 
     fault: str
@@ -186,8 +188,13 @@ class Rehearsal:
         classes = self.model.classes
         labelled = np.array([label is not None for label in labels])
         truth = output_values((str(label) for label in labels if label is not None), classes)
-        errors, before = (row_errors(o.values[labelled], truth, classes) for o in (answers, undisturbed))
-        return answers, errors - before
+        loss = self.detector.charts.learned.loss
+        errors, before = (
+            loss.of_rows(truth, Answers(o.values.astype(np.float64), o.probabilities).take(labelled))
+            for o in (answers, undisturbed)
+        )
+        change = errors - before
+        return answers, change[~np.isnan(change)]
 
     def _predict(self, rows: Sequence[Row]) -> Outputs:
         schema = self.model.schema
@@ -202,15 +209,16 @@ class Rehearsal:
     ) -> RehearsalOutcome:
         all_losses = np.concatenate(losses)
         loss = degradation.estimated_loss if degradation else None
+        scale = loss_scale(self.detector.charts)
         return RehearsalOutcome(
             fault,
             delay,
             len(losses) * self.window_rows,
             loss.value if loss else None,
             (loss.low, loss.high) if loss else None,
-            float(all_losses.mean()) if len(all_losses) else None,
-            tuple(s.column for s in degradation.suspects) if degradation else (),
-            metric=ACCURACY if self.model.classes else MEAN_ABSOLUTE_ERROR,
+            scale.amount(float(all_losses.mean())) if len(all_losses) else None,
+            degradation.suspect_columns if degradation else (),
+            metric=scale.metric,
         )
 
 

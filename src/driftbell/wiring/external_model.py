@@ -10,6 +10,7 @@ import numpy as np
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.degradation.model_columns import ModelColumns
 from driftbell.errors import ConfigError, InputError
+from driftbell.models.class_counts import count_classes
 from driftbell.models.external import ExternalModel
 from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.reference import match_labels, match_numbers
@@ -96,6 +97,7 @@ def open_external(settings: Settings) -> tuple[ExternalModel, Training]:
     if labels is not None:
         matched = match_numbers(labels) if task is Task.REGRESSION else match_labels(labels, roles.classes)
         training = replace(training, labels=matched)
+    model.class_counts = count_classes(model, training)
     return model, training
 
 

@@ -89,7 +89,7 @@ def run_gate(
         quiet = is_quiet(simulation, rows, strong=strong, budget=str(budget))
         if quiet.status is GateStatus.PASSED:
             simulation = replace(simulation, reference=_source_of_faults(simulation.reference, rows))
-    caught = catches(simulation, faults, smallest_loss=simulation.detector.charts.smallest_loss, seed=seed)
+    caught = catches(simulation, faults, smallest_loss=simulation.detector.smallest_loss, seed=seed)
     return GateResult(quiet, caught)
 
 

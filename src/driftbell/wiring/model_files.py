@@ -6,6 +6,7 @@ Libraries of the native model are imported where they are used: a start with a c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import structlog
 
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ModelError
+from driftbell.hidden_values import values_are_hidden
+from driftbell.models.class_counts import count_classes
 from driftbell.models.conversion_cache import (
     NO_CONVERSION,
     Conversion,
@@ -22,7 +25,7 @@ from driftbell.models.conversion_cache import (
     save_conversion,
 )
 from driftbell.models.iris import MANIFEST_FILE, iris_model, iris_training, is_iris_cached
-from driftbell.models.onnx_model import INSTALL
+from driftbell.models.onnx_model import INSTALL, OnnxModel
 from driftbell.models.reference import match_labels, match_numbers
 from driftbell.models.remote_call import shown
 from driftbell.ports import EXTERNAL, Model
@@ -70,7 +73,7 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
     """Load the native model and its training data, and convert it if it predicts the same as an ONNX graph.
 
     Returns:
-        The model, its training data, and its conversion; None if `model.engine` is "native".
+        The model, its training data, and its conversion; None for a model that is served elsewhere.
 
     Raises:
         ConfigError: a file cannot be read, or is not a supported model.
@@ -101,11 +104,8 @@ def build_model(settings: Settings) -> tuple[Model, Training, Conversion | None]
         conversion = load_onnx(
             path, name=name, schema=schema, features=columns, sha256=options.sha256, names=options.classes
         )
-        return (
-            _open_graph(settings, conversion),
-            _match_training(columns, labels, conversion.model, options),
-            conversion,
-        )
+        training = _match_training(columns, labels, conversion.model, options)
+        return _open_graph(settings, conversion, training), training, conversion
     reading = open_native(settings, path, options.reference, name)
     native = reading.model
     if options.golden is None and load_cached_conversion(settings) is None:  # else it was checked before
@@ -134,39 +134,43 @@ def log_engine(model: Model, conversion: Conversion | None) -> None:
 
 def _convert(settings: Settings, native: NativeModel, training: Training) -> tuple[Model, Conversion | None]:
     """Return the converted model, from the cache or converted now; the native one if there is none."""
-    if settings.model.engine == "native":
-        native.engine_reason = NATIVE
-        if load_cached_conversion(settings) is None:
-            _save(settings, Conversion(None, None, NATIVE))
-        return native, None
     conversion = load_cached_conversion(settings)
     if conversion is None:
-        from driftbell.models.convert import convert  # a start with a cached conversion does without it
+        if settings.model.engine == "native":
+            conversion = Conversion(None, None, NATIVE)
+        else:
+            from driftbell.models.convert import convert  # a start with a cached conversion does without it
 
-        logger.info("converting the model to ONNX", model=native.name, version=native.version)
-        conversion = convert(native, training.features)
-        _save(settings, conversion)
+            logger.info("converting the model to ONNX", model=native.name, version=native.version)
+            conversion = convert(native, training.features)
+        conversion = _save(settings, conversion, conversion.model or native, training)
     native.engine_reason = conversion.reason
-    return conversion.model or native, conversion
+    model: NativeModel | OnnxModel = conversion.model or native
+    model.class_counts = conversion.class_counts
+    return model, conversion
 
 
-def _open_graph(settings: Settings, conversion: Conversion) -> Model:
+def _open_graph(settings: Settings, conversion: Conversion, training: Training) -> Model:
     """Return the model of a configured .onnx file, and cache it."""
-    if conversion.model is None:
+    model = conversion.model
+    if model is None:
         raise ModelError(f"{settings.model.path} has no graph")
-    if load_cached_conversion(settings) is None:
-        _save(settings, conversion)
-    return conversion.model
+    cached = load_cached_conversion(settings) or _save(settings, conversion, model, training)
+    model.class_counts = cached.class_counts
+    return model
 
 
-def _save(settings: Settings, conversion: Conversion) -> None:
+def _save(settings: Settings, conversion: Conversion, model: Model, training: Training) -> Conversion:
+    """Return a conversion with the counts of the classes, written to its cache if it has one."""
     key = _cache_key(settings)
+    conversion = replace(conversion, class_counts=count_classes(model, training, predicts=key is not None))
     if key is None:
-        return
+        return conversion
     try:
         save_conversion(_cache_folder(settings), key, conversion)
     except ModelError as error:  # the model can be served without its cache
         logger.warning("converted model is not cached, the next start converts it again", error=str(error))
+    return conversion
 
 
 def _cache_key(settings: Settings) -> dict[str, Any] | None:
@@ -188,6 +192,7 @@ def _cache_key(settings: Settings) -> dict[str, Any] | None:
             "suffix": model.suffix,
             "engine": options.engine,
             "columns": settings.columns.of_the_model,
+            "hides_values": values_are_hidden(),  # in the reason why there is no conversion
             "files": hashes,
         }
     )

@@ -7,12 +7,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from driftbell.alarms.metric import ACCURACY
 from driftbell.alarms.smallest_loss import parse_smallest_loss
+from driftbell.config.alarms import alarm_metric, compared_loss
 from driftbell.config.settings import Settings, log_database
 from driftbell.errors import StoreError
 from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
-from driftbell.records import Task
 from driftbell.server.auth.guard import Access
 from driftbell.server.http.prefix import PathPrefix
 from driftbell.server.http.site_guard import SiteGuard
@@ -68,7 +69,7 @@ def model_service(
         on_failure=settings.log.on_failure,
         budget_per_day=settings.alarms.budget.per_day(settings.check.every),
         smallest_loss=_smallest_loss(settings, model),
-        compared_loss=parse_smallest_loss(settings.alarms.smallest_loss),
+        compared_loss=compared_loss(settings.alarms),
         prefix=PathPrefix(server.root_path or "", use_header=server.forwarded_prefix),
         cors_origins=server.cors_origins,
         access=access,
@@ -77,8 +78,9 @@ def model_service(
 
 
 def _smallest_loss(settings: Settings, model: Model) -> float | None:
-    """Return the smallest relevant loss of a classifier; of a regression it depends on the reference."""
-    if model.task is Task.REGRESSION:
+    """Return the smallest relevant loss of accuracy; that of another metric depends on the reference."""
+    metric = alarm_metric(settings.alarms).of_model(model.classes, has_probabilities=True, labelled=True)
+    if metric.name != ACCURACY:
         return None
     return parse_smallest_loss(settings.alarms.smallest_loss).of_accuracy()
 

@@ -13,14 +13,17 @@ import structlog
 
 from driftbell.alarms.limits import parse_limits
 from driftbell.alarms.smallest_loss import parse_smallest_loss
+from driftbell.config.alarms import alarm_metric, compared_loss
 from driftbell.config.settings import Settings, notification_urls
 from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.drift.limits import check_limits
 from driftbell.drift.logged_columns import prepare_reference
 from driftbell.errors import ConfigError, MissingExtraError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
+from driftbell.monitor.model_metrics import MetricsReader
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.monitor.scheduler import Monitor
@@ -91,6 +94,7 @@ def checker(
     if unseen:
         logger.warning("labels of the reference are no class of the model", reason=unseen)
     detector = build_detector(settings, model, reference)
+    metric = detector.charts.learned.loss.metric
     return Checker(
         store=store,
         model=model,
@@ -107,13 +111,18 @@ def checker(
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         limits=limits,
         detector=detector,
-        detector_settings=", ".join(
-            map(str, (settings.alarms.budget, detector.charts.smallest_loss, settings.check.every))
-        ),
+        detector_settings=_detector_settings(settings, detector),
         warnings=tuple(text for text in (warning, unseen) if text),
         logged=logged.id if logged else "",
         dropped=dropped,
+        metrics=MetricsReader(metric),
     )
+
+
+def _detector_settings(settings: Settings, detector: CusumDetector) -> str:
+    metric = detector.charts.learned.loss.metric.id
+    values = (settings.alarms.budget, detector.smallest_loss, settings.check.every, metric)
+    return ", ".join(str(value) for value in values if value != "")
 
 
 def build_detector(settings: Settings, model: Model, reference: Reference) -> CusumDetector:
@@ -126,17 +135,20 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         reference.labels,
         classes=classes,
         smallest_loss=parse_smallest_loss(settings.alarms.smallest_loss),
+        metric=alarm_metric(settings.alarms),
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
         seconds_per_alarm=settings.alarms.budget.seconds_per_alarm(settings.check.every),
         bucketed=reference.bucketed,
     )
-    smallest = detector.charts.smallest_detectable(settings.window.rows, 1)
+    scale = loss_scale(detector.charts)
+    smallest = scale.amount(detector.charts.smallest_detectable(settings.window.rows, 1))
     logger.info(
         "degradation detector fitted",
         model=model.name,
         budget=str(settings.alarms.budget),
-        smallest_loss=detector.charts.smallest_loss,
+        metric=scale.metric,
+        smallest_loss=detector.smallest_loss,
         smallest_loss_seen_in_one_window=float(f"{smallest:.4g}"),
         labels=reference.labels is not None,
         duration_s=round(time.perf_counter() - started, 2),
@@ -218,7 +230,7 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
             notifies=bool(targets),
             opened=open_registered(settings, store, version, model=check.model.name),
         ),
-        ChallengeGuard(store, parse_smallest_loss(settings.alarms.smallest_loss), notifies=bool(targets)),
+        ChallengeGuard(store, compared_loss(settings.alarms), notifies=bool(targets)),
     )
     monitor = Monitor(store, versions, every=settings.check.every, clock=clock)
     sender = NotificationSender(

@@ -13,6 +13,7 @@ import structlog
 from driftbell.config.settings import Settings
 from driftbell.drift.logged_columns import dates_in_text
 from driftbell.errors import ConfigError, InputError, ModelError
+from driftbell.hidden_values import values_are_hidden
 from driftbell.models.feature_names import with_names_of
 from driftbell.models.frame import build_frame, with_stored_types, without_decimals
 from driftbell.models.golden import golden_problem, golden_rows, read_golden
@@ -108,7 +109,7 @@ def open_native(settings: Settings, path: Path | str, reference: Path, name: str
             model=name,
             column=unknown.column,
             known_share=unknown.known_share,
-            examples=list(unknown.examples),
+            **({} if values_are_hidden() else {"examples": list(unknown.examples)}),
             advice=advice,
         )
     return reading

@@ -11,7 +11,8 @@ import structlog
 
 from driftbell.config.settings import Settings
 from driftbell.error_capture import ErrorCapture
-from driftbell.errors import ConfigError, ModelError, StoreError
+from driftbell.errors import ConfigError, DriftbellError, ModelError, StoreError
+from driftbell.models.foreign_code import error_text
 from driftbell.ports import EXTERNAL, Model, VersionStore
 from driftbell.records.versions import ServerWorker, VersionState
 from driftbell.server.version_follower import VersionSource
@@ -92,7 +93,9 @@ def _load_challengers(load: Callable[[str], Model], state: VersionState, models:
             with ErrorCapture() as captured:  # a model may fail with any error
                 models[change.version] = load(change.version)
             if captured.error:
-                logger.error("challenger cannot be loaded", version=change.version, error=str(captured.error))
+                error = captured.error
+                text = str(error) if isinstance(error, DriftbellError) else error_text(error)
+                logger.error("challenger cannot be loaded", version=change.version, error=text)
 
 
 def _load_champion(load: Callable[[str], Model], version: str) -> Model:

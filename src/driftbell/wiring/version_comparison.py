@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftbell.alarms.smallest_loss import parse_smallest_loss
+from driftbell.config.alarms import compared_loss
 from driftbell.config.settings import Settings
 from driftbell.degradation.compare_versions import rollback_sentence
 from driftbell.models.version_comparison import VersionComparer
@@ -30,7 +30,7 @@ def compare_logged_versions(settings: Settings, before: str | None, after: str |
             store,
             model.name,
             is_regression=model.task is Task.REGRESSION,
-            smallest_loss=parse_smallest_loss(settings.alarms.smallest_loss),
+            smallest_loss=compared_loss(settings.alarms),
         )
         comparison = comparer.compare(before, after, now=clock())
         state = store.versions.state(clock(), model=model.name)

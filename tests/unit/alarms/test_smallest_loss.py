@@ -33,7 +33,7 @@ def test_other_forms_are_refused(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("10%", "alarms.smallest_loss = '10%' is a share of the error of a regression"), (5, "must be below 1")],
+    [("10%", "alarms.smallest_loss = '10%' is a share of an error"), (5, "must be below 1")],
 )
 def test_a_setting_of_a_regression_does_not_fit_a_classifier(value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):

@@ -74,4 +74,8 @@ def test_what_cannot_be_added_is_refused_with_advice() -> None:
 
 
 def test_an_unknown_version_is_refused() -> None:
-    assert refused("show", "abc") == "no version is 'abc': see driftbell models list"
+    assert refused("show", "abc") == "no version of 'churn' is named 'abc'; it has no versions yet"
+    version = re.match(r"churn ([0-9a-f]{12}) added", run(*ADD))[1]
+    text = f"; the versions, newest first: {version}"
+    assert refused("show", "none") == f"no version of 'churn' is named 'none'{text}"
+    assert "did you mean" in refused("challenge", version[:-1] + "-", "--shadow", "--reason", "x")

@@ -21,7 +21,7 @@ from driftbell.degradation.error_baseline import change_point, error_baseline
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import Rows, update
-from driftbell.records import Degradation, EvidenceState, PendingLabels, Verdict
+from driftbell.records import Degradation, EvidenceState, Verdict
 
 KINDS = ["labelled", "unlabelled", "no probabilities"]
 QUIET = {Verdict.OK}
@@ -211,7 +211,7 @@ def test_few_labels_wait_and_form_blocks_of_a_fixed_number() -> None:
     stream = Stream(evidence())
     stream.run(1)
     add_labels(stream, labels([1.0] * 60), labels([0.0] * 39, 60))
-    assert stream.state.labels.blocks == ()
+    assert not stream.state.labels.blocks
     add_labels(stream, labels([0.0] * 3, 99))
     (block,) = stream.state.labels.blocks
     assert block.rows == stream.evidence.label_rows == 100
@@ -282,8 +282,8 @@ def test_a_correction_moves_the_sums_back_at_once() -> None:
     degradation = add_labels(stream, LabelRows(corrected=-80.0))
     assert degradation.verdict is Verdict.OK
     usual = stream.evidence.learned.errors.mean()
-    wrong = [(b.loss + usual) * b.rows for b in stream.state.labels.blocks]
-    assert wrong == pytest.approx([20, 0]), "no block has fewer than no errors"
+    errors = [(b.loss + usual) * b.rows for b in stream.state.labels.blocks]
+    assert errors == pytest.approx([20, 0]), "no block has fewer than no errors"
     assert add_labels(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
 
 
@@ -411,7 +411,7 @@ def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds() -> None:
     often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
     for source in (ESTIMATE, LABELS):
         limits = zip(often.limits(source, 500), seldom.limits(source, 500), strict=True)
-        assert [a[1] < b[1] for a, b in limits][0]
+        assert next(a[1] < b[1] for a, b in limits)
     small = evidence(rows=100)
     wide = evidence().limits(LABELS, 500)
     assert all(a[0] > b[0] for a, b in zip(small.limits(LABELS, 500), wide, strict=True))

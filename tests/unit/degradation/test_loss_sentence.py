@@ -27,7 +27,7 @@ from driftbell.records.check_state import BlockExplanation, BlockSummary, Source
 
 NO_ROWS = Rows({}, Answers(np.empty(0), np.empty((0, 2))), ())
 NUMBERS = re.compile(
-    r"(-?[\d.e+-]+) (?:points of accuracy|more error per row) "
+    r"(-?[\d.e+-]+) (?:points of accuracy|more mean absolute error) "
     r"\(90 % interval: (-?[\d.e+-]+) to (-?[\d.e+-]+)\)"
 )
 KINDS = ("labelled", "unlabelled", "no probabilities", "regression")
@@ -60,7 +60,7 @@ def check_consistent(degradation: Degradation) -> None:
     judgement = Judgement(degradation.verdict, degradation.sentence, degradation=degradation)
     message = format_message(notification(), None, judgement)[1]
     for text in (degradation.sentence, format_loss(degradation), headline(judgement)[0], message):
-        assert "points of accuracy lost" not in text or loss
+        assert "worse: accuracy" not in text or loss
         for numbers in NUMBERS.findall(text.replace("−", "-")):
             value, low, high = map(float, numbers)
             assert 0 < low <= value <= high, text
@@ -225,7 +225,7 @@ def test_a_stored_loss_that_is_not_positive_is_unknown_everywhere() -> None:
 
 def test_a_small_loss_keeps_its_digits() -> None:
     small = replace(degradations.ALARM, estimated_loss=Interval(0.0003, 0.0001, 0.0005))
-    assert format_loss(small) == "0.03 points of accuracy (90 % interval: 0.01 to 0.05)"
+    assert format_loss(small) == ("0.03 points of accuracy (90 % interval: 0.01 to 0.05), 95.30 % → 95.27 %")
 
 
 losses = st.floats(-1.0, 1.0) | st.floats(-0.05, 0.05)

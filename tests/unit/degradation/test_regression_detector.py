@@ -139,7 +139,7 @@ def test_an_accepted_baseline_keeps_the_meaning_of_the_error() -> None:
 
 def test_a_classifier_refuses_a_share_of_an_error() -> None:
     columns, predicted, _ = table(200, 0)
-    with pytest.raises(ConfigError, match="but the model is a classifier"):
+    with pytest.raises(ConfigError, match="but the metric is accuracy"):
         fit_detector(
             columns,
             Outputs((predicted > 120).astype(np.intp)),

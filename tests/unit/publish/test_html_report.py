@@ -129,7 +129,7 @@ def test_the_page_shows_degradation_before_drift() -> None:
         "90 % interval: 86.8 % to 95.1 %",
         "Realized (120 labels)",
         "disagreement: petal length (cm)",
-        "unit change from °C to °F?",
+        "perhaps another unit (°C → °F)",
         "petal width (cm) above 1.7",
         "informative, cannot raise an alarm",
         "Label these 50 predictions",

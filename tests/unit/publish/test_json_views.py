@@ -31,7 +31,12 @@ def test_a_check_has_both_answers_beside_the_verdict() -> None:
         "low": "2026-01-31T09:50:00+00:00",
         "high": "2026-01-31T10:35:00+00:00",
     }
-    assert degradation["suspects"][1] == {"column": "sepal width (cm)", "share": 0.19, "description": ""}
+    assert degradation["suspects"][1] == {
+        "column": "sepal width (cm)",
+        "share": 0.19,
+        "description": "",
+        "together": [],
+    }
     assert degradation["evidence"][4] == {
         "source": "label shift",
         "column": "",

@@ -63,7 +63,7 @@ def test_a_degradation_alarm_has_loss_suspects_segment_and_label_sheet() -> None
     assert body == (
         f"{degradations.ALARM.sentence}\n"
         "Since: 2026-01-31 10:20 UTC (90 % interval: 09:50 to 10:35)\n"
-        "Estimated loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6)\n"
+        "Estimated loss: 4.2 points of accuracy (90 % interval: 1.8 to 6.6), 95.3 % → 91.1 %\n"
         f"Suspect columns: petal length (cm), 81 % of the evidence: {degradations.WARMER}; "
         "sepal width (cm), 19 % of the evidence\n"
         "Most affected segment: petal width (cm) above 1.7\n"

@@ -12,6 +12,7 @@ from tests.wide import wide_judgement
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.errors import StoreError
+from driftbell.models.class_counts import MAX_CLASSES, class_labels
 from driftbell.publish.prometheus import MAX_COLUMNS, CheckCollector, exported_columns
 from driftbell.publish.prometheus_degradation import MAX_EVIDENCE
 from driftbell.records import (
@@ -25,7 +26,7 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.records.versions import VersionInUse, VersionRole
-from driftbell.server.http.metrics import MAX_CLASSES, Metrics, class_labels
+from driftbell.server.http.metrics import Metrics
 from driftbell.store.sql import SqlStore
 
 
@@ -167,7 +168,7 @@ def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlSto
     assert len(alarm.judgement.drifted_columns) == 2300
     log.checks.save(alarm, lease, None, alarm_after(alarm, None))
     metrics = Metrics()
-    for label in class_labels([f"class number {i}" for i in range(300)]).values():
+    for label in class_labels([f"class number {i}" for i in range(300)], range(300)).values():
         metrics.predictions.labels("m", "v", label).inc()
     for route in ("/predict", "/predict/batch", "/labels", "/metrics", "/monitor/trigger_now"):
         for status in ("200", "4xx", "503"):
@@ -178,6 +179,8 @@ def test_a_scrape_of_2000_columns_and_300_classes_stays_below_100_kb(log: SqlSto
     text = bytes(metrics.exposition([collector]).body)
     assert text.count(b"driftbell_predictions_total{") == MAX_CLASSES + 1
     assert b'driftbell_predictions_total{class="other",model="m",version="v"} 250.0' in text
+    assert b'{class="class number 299",' in text
+    assert b'{class="class number 249",' not in text
     assert f"driftbell_columns_omitted {2300 - MAX_COLUMNS}.0".encode() in text
     assert b'driftbell_verdict{verdict="alarm"} 1.0' in text
     assert len(text) < 100_000

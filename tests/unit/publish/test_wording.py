@@ -11,6 +11,7 @@ from tests import degradations
 
 from driftbell.degradation.explain import since_clause
 from driftbell.publish.degradation_block import evidence_gauge, performance_rows, sorted_evidence
+from driftbell.publish.json_views import degradation_view
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     describe_drift,
@@ -27,19 +28,22 @@ from driftbell.records import (
     Judgement,
     Kind,
     Performance,
+    Suspect,
     Verdict,
 )
 
 
 def test_a_loss_is_in_points_or_in_units_of_the_error() -> None:
-    assert format_loss(degradations.ALARM) == "4.2 points of accuracy (90 % interval: 1.8 to 6.6)"
+    assert format_loss(degradations.ALARM) == (
+        "4.2 points of accuracy (90 % interval: 1.8 to 6.6), 95.3 % → 91.1 %"
+    )
     assert format_loss(degradations.WARNING) == "unknown", "a loss that may be none"
     error = replace(
         degradations.ALARM,
         performance=Performance("mean absolute error"),
         estimated_loss=Interval(1.25, 0.5, 2.0),
     )
-    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.5 to 2)"
+    assert format_loss(error) == "1.25 more mean absolute error (90 % interval: 0.50 to 2.00)"
     assert format_loss(replace(degradations.ALARM, estimated_loss=None)) == "unknown"
 
 
@@ -66,11 +70,11 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
         Verdict.ALARM, f"{degradations.ALARM.sentence} Drift in a.", degradation=degradations.ALARM
     )
     assert headline(both) == (
-        "The model probably performs worse: 4.2 points of accuracy lost.",
+        "The model probably performs worse: accuracy 95.3 % → 91.1 %.",
         "Drift in a.",
     )
     error = replace(degradations.ALARM, performance=Performance("mean absolute error"))
-    assert headline(replace(both, degradation=error))[0].endswith(": 0.042 more mean absolute error.")
+    assert headline(replace(both, degradation=error))[0].endswith(": 0.0420 more mean absolute error.")
     fine = Judgement(Verdict.OK, "No drift.", degradation=degradations.OK)
     assert headline(fine) == headline(replace(fine, degradation=None)) == ("No drift.", "")
     alone = Judgement(Verdict.UNKNOWN, degradations.UNKNOWN.sentence, degradation=degradations.UNKNOWN)
@@ -96,7 +100,7 @@ def test_what_labels_measured_is_not_called_probable(claim: str, probably: bool)
     sentence = f"{claim}, since 2026-01-31 10:20 UTC; suspect columns: {suspects}."
     alarm = Judgement(Verdict.ALARM, sentence, degradation=replace(degradations.ALARM, sentence=sentence))
     assert headline(alarm)[0] == (
-        f"The model {'probably performs' if probably else 'performs'} worse: 4.2 points of accuracy lost."
+        f"The model {'probably performs' if probably else 'performs'} worse: accuracy 95.3 % → 91.1 %."
     )
 
 
@@ -105,6 +109,18 @@ def test_suspects_are_described_with_their_values() -> None:
         f"petal length (cm), 81 % of the evidence: {degradations.WARMER}",
         "sepal width (cm), 19 % of the evidence",
     ]
+
+
+def test_columns_that_changed_together_are_one_suspect() -> None:
+    group = Suspect("a", 0.9, "null 0.0% → 40.0%", ("b", "c", "d"))
+    alarm = replace(degradations.ALARM, suspects=(group, Suspect("e", 0.1, "frozen at 5")))
+    assert describe_suspects(alarm) == [
+        "4 features changed together: a, b, c and 1 more, 90 % of the evidence: null 0.0% → 40.0%",
+        "e, 10 % of the evidence: frozen at 5",
+    ]
+    assert alarm.suspect_columns == ("a", "b", "c", "d", "e")
+    suspects = degradation_view(alarm)["suspects"]
+    assert [(s["column"], s["together"]) for s in suspects] == [("a", ["b", "c", "d"]), ("e", [])]
 
 
 def test_evidence_that_can_raise_an_alarm_comes_first_by_score() -> None:

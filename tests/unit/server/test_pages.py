@@ -35,7 +35,7 @@ from driftbell.records import (
     TargetDrift,
     Verdict,
 )
-from driftbell.records.versions import CHALLENGER, CHAMPION, AliasChange
+from driftbell.records.versions import CHALLENGER, CHAMPION, AliasChange, ModelVersion
 from driftbell.server.api.monitor import MonitorView
 from driftbell.server.http.problems import Refused
 from driftbell.server.pages import Pages
@@ -157,7 +157,7 @@ def test_the_page_as_json_has_the_same_answer(get: Get, log: SqlStore) -> None:
 def test_the_list_of_checks_shows_the_headline_of_an_alarm(get: Get, log: SqlStore) -> None:
     save(log, degradations.ALARM)
     listed = get("/").text.split("Last checks")[1]
-    assert "The model probably performs worse: 4.2 points of accuracy lost." in listed
+    assert "The model probably performs worse: accuracy 95.3 % → 91.1 %." in listed
     assert "petal length" not in listed
 
 
@@ -186,7 +186,7 @@ def test_without_evidently_the_only_report_is_linked(get: Get, log: SqlStore, fo
 def test_an_alarm_without_a_known_loss_shows_no_number(get: Get, log: SqlStore) -> None:
     save(log, replace(degradations.ALARM, estimated_loss=Interval(-0.056, -0.076, -0.036)))
     page = get("/").text
-    assert "points of accuracy lost" not in page
+    assert "performs worse: accuracy" not in page
     assert "<dt>Estimated loss</dt><dd>unknown</dd>" in page
     assert get("/index.json").json()["status"]["last_check"]["degradation"]["estimated_loss"] is None
 
@@ -262,10 +262,18 @@ def test_versions_in_use_have_a_row_and_a_page_each(get: Get, log: SqlStore) -> 
     assert by_version[MODEL.version]["since"] == since.isoformat()
 
 
-def test_an_unknown_version_has_no_page(get: Get) -> None:
+def test_an_unknown_version_has_no_page_and_one_without_predictions_an_empty_one(
+    get: Get, log: SqlStore
+) -> None:
+    added = ModelVersion(MODEL.name, "81d0c5e7b2aa", "", {}, (), (), ("a",), "classification", NOON, "ada")
+    log.versions.add(added)
     with pytest.raises(Refused) as refused:
         get("/?version=none")
     assert refused.value.status == 404
+    assert refused.value.detail.endswith("is named 'none'; the versions, newest first: 81d0c5e7b2aa")
+    page = get("/?version=81d0c5e7b2aa")
+    assert page.status_code == 200
+    assert "81d0c5e7b2aa" in page.text
 
 
 def save_judgement(log: SqlStore, judgement: Judgement) -> None:

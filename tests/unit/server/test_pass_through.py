@@ -45,6 +45,7 @@ class Model:
 
     name, version, classes = "sum", "v1", ("small", "large")
     engine, engine_reason, inline = "native", "it is a test", True
+    class_counts: tuple[int, ...] = ()
     task = Task.CLASSIFICATION
 
     def __init__(self, schema: Schema = NUMBERS) -> None:

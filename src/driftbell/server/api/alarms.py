@@ -55,7 +55,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     """
     router = APIRouter(prefix="/monitor/alarms", tags=["monitor"], responses=documented(503))
 
-    @router.get("", summary="List alarms", responses=documented(422))
+    @router.get("", summary="List alarms", responses=documented(404, 422))
     def alarms(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100, version: VersionQuery = None
     ) -> dict[str, Any]:
@@ -63,7 +63,10 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
 
         At most one alarm of each model version is open.
         """
-        return {"alarms": [alarm_view(a) for a in view.store.alarms.newest(limit, version=version)]}
+        newest = view.store.alarms.newest(limit, version=version)
+        if not newest:
+            view.require_version(version)
+        return {"alarms": [alarm_view(alarm) for alarm in newest]}
 
     @router.get("/{alarm_id}", summary="Get one alarm", responses=documented(404, 422))
     def one_alarm(alarm_id: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -62,16 +63,26 @@ _CHALLENGE = _described(
 _STOP = _described({"author": "ada", "reason": "no better"})
 
 
-def models_router(view: MonitorView, *, body_limit: int, smallest_loss: SmallestLoss) -> APIRouter:
+def models_router(
+    view: MonitorView, further_models: Collection[str], *, body_limit: int, smallest_loss: SmallestLoss
+) -> APIRouter:
     """Build the routes.
 
     Args:
         view: access to the store and the served model.
+        further_models: names of the further models of the service, which are below the same path.
         body_limit: maximum size of a body in bytes.
         smallest_loss: the smallest loss that matters in a comparison.
     """
     router = APIRouter(prefix="/models", tags=["models"], responses=documented(503))
     errors = documented(400, 404, 409, 413, 415, 422)
+
+    def find(version: str) -> ModelVersion:
+        version = version.replace("\0", "\ufffd")  # PostgreSQL accepts no text with a NUL
+        registered = view.store.versions.get(version, model=view.served().name)
+        if registered is None:
+            raise view.unknown_version(version, further_models)
+        return registered
 
     @router.get("", summary="List the versions")
     def versions() -> dict[str, Any]:
@@ -102,7 +113,7 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
     @router.get("/{version}", summary="Get one version", responses=documented(404, 422))
     def one_version(version: str) -> dict[str, Any]:
         """Return one version, and when it was the champion or the challenger."""
-        registered = _find(view, version)
+        registered = find(version)
         store = view.store.versions
         changes = [
             change
@@ -119,7 +130,7 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
     async def rollback(request: Request) -> dict[str, Any]:
         """Promote the version that was the champion before the current one."""
         body = await read_json(request, body_limit, read_promotion)
-        return await run_in_threadpool(_rollback, view, body)
+        return await run_in_threadpool(lambda: _rollback(view, find, body))
 
     @router.post("/{version}/promote", summary="Promote a version", openapi_extra=_PROMOTE, responses=errors)
     async def promote_version(version: str, request: Request) -> dict[str, Any]:
@@ -130,7 +141,7 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
         challenge ends.
         """
         body = await read_json(request, body_limit, read_promotion)
-        return await run_in_threadpool(_promote, view, version, body)
+        return await run_in_threadpool(lambda: _promote(view, find(version), body))
 
     @router.post(
         "/{version}/challenge", summary="Challenge the champion", openapi_extra=_CHALLENGE, responses=errors
@@ -143,7 +154,7 @@ def models_router(view: MonitorView, *, body_limit: int, smallest_loss: Smallest
         monitor ends the challenge when labels show that the challenger is worse by the smallest loss.
         """
         body = await read_json(request, body_limit, read_challenge)
-        return await run_in_threadpool(_challenge, view, version, body)
+        return await run_in_threadpool(lambda: _challenge(view, find(version), body))
 
     @router.post("/challenger/stop", summary="End the challenge", openapi_extra=_STOP, responses=errors)
     async def stop_challenger(request: Request) -> dict[str, Any]:
@@ -174,24 +185,15 @@ def _compare(
         raise Refused(status, code, str(error)) from error
 
 
-def _find(view: MonitorView, version: str) -> ModelVersion:
-    version = version.replace("\0", "\ufffd")  # PostgreSQL accepts no text with a NUL
-    registered = view.store.versions.get(version, model=view.served().name)
-    if registered is None:
-        raise Refused(404, "unknown_version", "no version has this name; GET /models lists all versions")
-    return registered
-
-
-def _rollback(view: MonitorView, body: dict[str, Any]) -> dict[str, Any]:
+def _rollback(view: MonitorView, find: Callable[[str], ModelVersion], body: dict[str, Any]) -> dict[str, Any]:
     try:
         version = previous_champion(view.store.versions, model=view.served().name)
     except ConfigError as error:
         raise Refused(409, "not_promoted", str(error)) from error
-    return _promote(view, version, {**body, "schema_change": True})
+    return _promote(view, find(version), {**body, "schema_change": True})
 
 
-def _promote(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
-    registered = _find(view, version)
+def _promote(view: MonitorView, registered: ModelVersion, body: dict[str, Any]) -> dict[str, Any]:
     _require_versions(view)
     try:
         promoted = promote(_change(view, body), registered, schema_change=body.get("schema_change", False))
@@ -200,8 +202,7 @@ def _promote(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str,
     return {**change_view(promoted.change), "before": promoted.before, "workers": promoted.workers}
 
 
-def _challenge(view: MonitorView, version: str, body: dict[str, Any]) -> dict[str, Any]:
-    registered = _find(view, version)
+def _challenge(view: MonitorView, registered: ModelVersion, body: dict[str, Any]) -> dict[str, Any]:
     _require_versions(view)
     is_shadow = body.get("shadow", False)
     try:

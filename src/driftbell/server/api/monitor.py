@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from driftbell.models.known_versions import known_versions, unknown_version_text
 from driftbell.models.versions_in_use import versions_in_use
 from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
@@ -146,6 +147,29 @@ class MonitorView:
                 return item.last_check
         return next(iter(self.store.checks.newest(1, version=version)), None)
 
+    def unknown_version(self, version: str, further_models: Iterable[str] = ()) -> Refused:
+        """Return the answer to a request for a version that does not exist, with those that do.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        model = self.served().name
+        known = known_versions(self.store, model=model)
+        text = unknown_version_text(version, known, model=model, further_models=further_models)
+        return Refused(404, "unknown_version", text)
+
+    def require_version(self, version: str | None) -> None:
+        """Require that a version is known; called where nothing of it was read.
+
+        Raises:
+            Refused: 404, it is not.
+            StoreError: the store cannot be read.
+        """
+        model = self.served()
+        if version in (None, model.version) or version in known_versions(self.store, model=model.name):
+            return
+        raise self.unknown_version(str(version))
+
     def reports(self, max_reports: int | None = None) -> list[dict[str, Any]]:
         """Return the reports, newest first."""
         return [
@@ -238,12 +262,14 @@ def monitor_router(view: MonitorView) -> APIRouter:
         """Run a check and write its report to `drift_report_manual_YYYYMMDD_HHMMSS.html`."""
         return _check_response(*await view.request_check(CheckKind.MANUAL, wait=wait))
 
-    @router.get("/checks", summary="List checks", responses=documented(422))
+    @router.get("/checks", summary="List checks", responses=documented(404, 422))
     def checks(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100, version: VersionQuery = None
     ) -> dict[str, Any]:
         """Return the checks, of one version if it is given, newest first, without evidence and columns."""
         newest = view.store.checks.newest(limit, version=version)
+        if not newest:
+            view.require_version(version)
         return {"checks": [linked_view(c, brief=True) for c in newest]}
 
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from fastapi import APIRouter
 
-from driftbell.ports import Model, Store
+from driftbell.ports import Store
 from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.records import Check, Interval, LabelledPrediction, Performance, Share, Task
-from driftbell.server.api.monitor import VersionQuery
-from driftbell.server.http.problems import Refused, documented
+from driftbell.server.api.monitor import MonitorView, VersionQuery
+from driftbell.server.http.problems import documented
 from driftbell.stats import REGRESSION_METRICS, calibration, class_scores, confusion, mean_interval, wilson
 from driftbell.tabular.outputs import output_values
 
@@ -58,16 +58,12 @@ class _RegisteredModel:
     classes: tuple[str, ...]
 
 
-def performance_router(
-    store: Store, served: Callable[[], Model], *, window_rows: int, clock: Callable[[], datetime]
-) -> APIRouter:
+def performance_router(view: MonitorView, *, window_rows: int) -> APIRouter:
     """Build the route.
 
     Args:
-        store: store of predictions, labels and checks.
-        served: returns the served model.
+        view: access to the store and the served model.
         window_rows: see `performance_view`.
-        clock: returns the time (UTC).
     """
     router = APIRouter(prefix="/monitor", tags=["monitor"])
 
@@ -77,14 +73,14 @@ def performance_router(
 
         It is that of the served version, or of another registered one.
         """
-        model: MeasuredModel = served()
+        model: MeasuredModel = view.served()
         if version is not None and version != model.version:
-            registered = store.versions.get(version, model=model.name)
+            registered = view.store.versions.get(version, model=model.name)
             if registered is None:
-                raise Refused(404, "unknown_version", "no version has this name; GET /models lists all")
+                raise view.unknown_version(version)
             task = Task(registered.task)
             model = _RegisteredModel(registered.model, registered.version, task, registered.classes)
-        return performance_view(store, model, window_rows=window_rows, now=clock())
+        return performance_view(view.store, model, window_rows=window_rows, now=view.clock())
 
     return router
 

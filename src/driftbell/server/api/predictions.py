@@ -13,13 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from driftbell.errors import InputError, StoreError
 from driftbell.journal.line import LineEncoder, time_text
+from driftbell.models.class_counts import class_labels
 from driftbell.ports import Model
 from driftbell.records import FieldProblem
 from driftbell.records.api_keys import PREDICT
 from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
-from driftbell.server.http.metrics import Metrics, class_labels
+from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.problems import MAX_ERRORS, Refused, documented
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
@@ -111,7 +112,7 @@ class PredictionLogger:
         self._refusals = refusals
         self._metrics = metrics
         self.hides_values = logged is not None
-        self._class_labels = class_labels(model.classes)
+        self._class_labels = class_labels(model.classes, model.class_counts)
         self._clock = clock
         self._known = known
         self._encoder = LineEncoder(model.name, model.version, model.schema.names, model.classes, logged)

@@ -40,13 +40,6 @@ SHADOW_DROP_REASONS = ("queue", "model", "store", "ended")
 THREADS = ("journal", "parent", "database", "keys", "tokens", "shadow")
 """Background threads of a server process."""
 
-
-MAX_CLASSES = 50
-"""Maximum number of classes of a model version with series of their own."""
-
-OTHER_CLASSES = "other"
-"""Class of the predictions of all other classes."""
-
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 logger = structlog.get_logger()
@@ -245,22 +238,6 @@ class _Merged(Collector):
                 if known is not metric:
                     known.samples.extend(metric.samples)
         return by_name.values()
-
-
-def class_labels(classes: Sequence[str]) -> dict[str, str]:
-    """Return the value of the label `class` by class: the first classes keep their names.
-
-    The order of the model decides and not the frequency: a class that changed from one series to another
-    would make a counter fall, which Prometheus takes for a restart.
-
-    Args:
-        classes: the classes of a model, in its order; none for a regression, which has one empty label.
-
-    >>> labels = class_labels([f"fault {i}" for i in range(300)])
-    >>> labels["fault 49"], labels["fault 50"], labels["fault 299"]
-    ('fault 49', 'other', 'other')
-    """
-    return {c: c if i < MAX_CLASSES else OTHER_CLASSES for i, c in enumerate(classes)} or {"": ""}
 
 
 def _forget_the_dead(folder: Path) -> None:

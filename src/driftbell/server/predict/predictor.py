@@ -12,10 +12,11 @@ from typing import Any
 
 from driftbell.errors import InputError, OverloadedError, PredictError
 from driftbell.journal.line import LineEncoder, time_text
+from driftbell.models.class_counts import class_labels
 from driftbell.ports import Model
 from driftbell.records import Task, Value
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
-from driftbell.server.http.metrics import Metrics, class_labels
+from driftbell.server.http.metrics import Metrics
 from driftbell.server.http.tracing import Tracing
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.predict.answers import PredictedRow, answer_encoder
@@ -87,7 +88,7 @@ class Predictor:
         self._texts: Sequence[str] | NumberTexts = NumberTexts() if is_regression else model.classes
         self._counters = [
             metrics.predictions.labels(model.name, model.version, label)
-            for label in class_labels(model.classes).values()
+            for label in class_labels(model.classes, model.class_counts).values()
         ]
         self._count = self._count_numbers if is_regression else self._count_classes
         self._answer_rows = partial(_answer_numbers, model) if is_regression else model.answer

@@ -59,6 +59,7 @@ class Model:
 
     name, version, schema, classes = "sum", "v1", NUMBERS, ("small", "large")
     engine, engine_reason, inline = "native", "it is a test", True
+    class_counts: tuple[int, ...] = ()
     task = Task.CLASSIFICATION
 
     def predict(self, columns: Columns) -> Outputs:

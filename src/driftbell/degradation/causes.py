@@ -1,0 +1,226 @@
+"""Causes of a loss: which columns changed in what way, and which of them changed together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.degradation.broken_values import DataFault
+from driftbell.degradation.category_changes import count_categories, describe_shares
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.moved_values import describe_unit
+from driftbell.degradation.reference_models import ReferenceModels, Vector
+from driftbell.degradation.samples import ks_distance
+from driftbell.phrases import format_value
+from driftbell.records import Suspect
+
+if TYPE_CHECKING:
+    from driftbell.degradation.cusum import Block, CusumCharts
+
+MAX_SUSPECTS = 5
+MIN_SHARE = 0.05
+"""Smallest share of the evidence of a suspect column."""
+
+MAX_CHANCE = 0.01
+"""Chance that any column of unchanged rows is a suspect because its distribution seems to have moved."""
+
+KS_5_PERCENT = 1.36
+"""The 5 % point of the two-sample Kolmogorov–Smirnov distance, in units of sqrt(1/n + 1/m)."""
+
+MIN_GROUP = 3
+"""Number of features from which those that changed together are one cause."""
+
+MIN_OVERLAP = 0.9
+"""Faults are of the same rows if this share of the rows of either is of both."""
+
+MIN_CORRELATION = 0.5
+"""Features are related if their correlation on the reference is at least this."""
+
+CLEARLY_BETTER = 1.5
+"""Another cause is named first if it has this many times the evidence of the one that was named before."""
+
+OUTSIDE, FROZEN, MOVED = "outside", "frozen", "moved"
+"""Kinds of changes that differ in how they are described; see `ColumnCondition` for the others."""
+
+UNIT_WORDS = "perhaps another unit"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """A change of one feature: its index, evidence, kind, words, and affected rows (None for all)."""
+
+    place: int
+    weight: float
+    kind: str
+    words: str
+    rows: NDArray[np.bool_] | None = None
+
+
+def find_suspects(
+    charts: CusumCharts, block: Block, matrix: Matrix, before: Sequence[Suspect] = ()
+) -> list[Suspect]:
+    """Return the columns that probably cause the loss of a block, most likely first.
+
+    A column is a suspect by its data fault, or because its distribution moved. Its evidence is its importance
+    times the share of the rows that are affected: those with the fault, or the Kolmogorov–Smirnov distance.
+    At least three features that changed together, of which one is related to the next, are one suspect. The
+    first one stays the first until another has clearly more evidence.
+
+    Args:
+        charts: fitted on the reference.
+        block: the newest rows.
+        matrix: their encoded features.
+        before: suspects of the check before.
+    """
+    learned = charts.learned
+    faults = block.diagnosis.faults if block.diagnosis else ()
+    causes = [*_faulty(learned, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
+    suspects = _as_suspects(learned, _grouped(learned, causes))
+    if not suspects or not before:
+        return suspects[:MAX_SUSPECTS]
+    best, named = suspects[0], before[0].columns
+    again = next((s for s in suspects if set(s.columns) & set(named)), best)
+    if again is not best and best.share < CLEARLY_BETTER * again.share:
+        suspects = [again, *(s for s in suspects if s is not again)]
+    return suspects[:MAX_SUSPECTS]
+
+
+def _faulty(learned: ReferenceModels, matrix: Matrix, faults: Sequence[DataFault]) -> list[_Cause]:
+    """Return the features with data faults; values out of range may be those of a moved distribution."""
+    causes = []
+    for place in dict.fromkeys(fault.place for fault in faults):
+        own = [fault for fault in faults if fault.place == place]
+        before, now = learned.usual[:, place], matrix[:, place]
+        share = max(1.0 if fault.scale else fault.excess for fault in own)
+        words, kind = [fault.words for fault in own], own[0].kind
+        unit = _unit_words(before, now, own)
+        if unit:  # it explains values out of range and moved values alike
+            words = [unit, *(f.words for f in own if not f.scale and f.kind not in (OUTSIDE, FROZEN))]
+        elif kind == OUTSIDE and not any(fault.scale for fault in own):
+            distance, _ = _distance(before, now)
+            if distance > 2 * share:
+                share, words = distance, [_median_words(before, now), *words]
+        if unit or kind == OUTSIDE or any(fault.scale for fault in own):
+            kind = MOVED
+        rows: NDArray[np.bool_] = np.logical_or.reduce([fault.rows for fault in own])
+        weight = float(learned.importance[place]) * share
+        causes.append(_Cause(place, weight, kind, ", ".join(words), rows))
+    return causes
+
+
+def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault]) -> str:
+    """Return the words of a change of the unit in all rows, or in those out of range; "" if there is none."""
+    if not any(fault.scale or fault.kind == OUTSIDE for fault in faults):
+        return ""
+    unit = describe_unit(before, now)
+    if unit and not (any(fault.scale for fault in faults) and UNIT_WORDS not in unit):
+        return unit
+    for fault in faults:
+        if fault.kind == OUTSIDE:
+            unit = describe_unit(before, now[fault.rows])
+            if UNIT_WORDS in unit:
+                return f"in {fault.rows.mean():.0%} of the newest {len(now)} rows, {unit}"
+    return ""
+
+
+def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Cause]:
+    """Return the features with another distribution, for which no fault has been found."""
+    learned = charts.learned
+    names = learned.encoder.names
+    chance = MAX_CHANCE / max(1, len(names))  # Bonferroni
+    limit = math.sqrt(-math.log(chance / 2) / 2) / KS_5_PERCENT
+    causes = []
+    for j in range(len(names)):
+        if j in without or j in charts.calendar:
+            continue
+        distance, unit = _distance(learned.usual[:, j], matrix[:, j])
+        if distance > limit * unit:
+            weight = float(learned.importance[j]) * distance
+            causes.append(_Cause(j, weight, MOVED, _describe(learned, matrix, j)))
+    return causes
+
+
+def _distance(before: Vector, now: Vector) -> tuple[float, float]:
+    """Return the Kolmogorov–Smirnov distance, with nulls as smallest value, and its 5 % point."""
+    a = np.sort(np.nan_to_num(before, nan=-np.inf))
+    b = np.sort(np.nan_to_num(now, nan=-np.inf))
+    return ks_distance(a, b), float(KS_5_PERCENT * np.sqrt(1 / len(a) + 1 / len(b)))
+
+
+def _describe(learned: ReferenceModels, matrix: Matrix, j: int) -> str:
+    before, now = learned.usual[:, j], matrix[:, j]
+    if not learned.encoder.numeric[j]:
+        categories = learned.encoder.categories(j)
+        return describe_shares(*(count_categories(values, categories) for values in (before, now)))
+    if np.isnan(before).all() or np.isnan(now).all():
+        return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
+    unit = describe_unit(before, now)
+    if unit:
+        return unit
+    return _median_words(before, now)
+
+
+def _median_words(before: Vector, now: Vector) -> str:
+    return f"median {format_value(float(np.nanmedian(before)))} → {format_value(float(np.nanmedian(now)))}"
+
+
+def _grouped(learned: ReferenceModels, causes: Sequence[_Cause]) -> list[list[_Cause]]:
+    """Join causes that changed together into groups, each with the largest evidence first."""
+    groups = [[cause] for cause in causes]
+    related = _correlations(learned.usual, [cause.place for cause in causes])
+    for i in range(len(causes)):
+        for k in range(i):
+            if not _together(causes[i], causes[k], float(related[i, k])):
+                continue
+            of_i, of_k = (next(g for g in groups if causes[x] in g) for x in (i, k))
+            if of_i is not of_k:
+                of_i.extend(of_k)
+                groups.remove(of_k)
+    grouped = [group for group in groups if len(group) >= MIN_GROUP]
+    grouped += [[cause] for group in groups if len(group) < MIN_GROUP for cause in group]
+    return [sorted(group, key=lambda cause: -cause.weight) for group in grouped]
+
+
+def _together(a: _Cause, b: _Cause, correlation: float) -> bool:
+    """Return whether two features changed together: in the same rows, by one unit, or as related ones."""
+    if a.kind != b.kind:
+        return False
+    if UNIT_WORDS in a.words and a.words == b.words:
+        return True
+    if a.kind == MOVED:
+        return correlation >= MIN_CORRELATION
+    if a.rows is not None and b.rows is not None:
+        both, either = np.count_nonzero(a.rows & b.rows), np.count_nonzero(a.rows | b.rows)
+        return bool(both >= MIN_OVERLAP * either)
+    return False
+
+
+def _correlations(usual: Matrix, places: Sequence[int]) -> Matrix:
+    """Return the absolute correlations of some features on the reference."""
+    values = usual[:, list(places)]
+    with np.errstate(all="ignore"):
+        values = np.nan_to_num(values - np.nanmean(values, axis=0)) if len(values) else values
+        norms = np.sqrt((values**2).sum(axis=0))
+        return np.asarray(np.abs(np.nan_to_num(values.T @ values / np.outer(norms, norms))))
+
+
+def _as_suspects(learned: ReferenceModels, groups: Sequence[Sequence[_Cause]]) -> list[Suspect]:
+    names = learned.encoder.names
+    weights = [sum(cause.weight for cause in group) for group in groups]
+    total = sum(weights) or 1.0
+    suspects = [
+        Suspect(
+            names[group[0].place],
+            round(weight / total, 3),
+            group[0].words,
+            tuple(names[cause.place] for cause in group[1:]),
+        )
+        for group, weight in zip(groups, weights, strict=True)
+        if weight > MIN_SHARE * total or any(cause.rows is not None for cause in group)
+    ]
+    return sorted(suspects, key=lambda suspect: -suspect.share)
