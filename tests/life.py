@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.monitor.check import Checker
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.records import (
@@ -128,7 +129,7 @@ class Life:
             minimum_rows=10,
             false_discovery_rate=0.05,
             clock=lambda: self.now,
-            cooldown=timedelta(),
+            notifies=NotificationRules(timedelta()),
             detector=CountingDetector(),
         )
 

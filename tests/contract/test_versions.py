@@ -250,3 +250,18 @@ def test_a_change_of_the_champion_ends_a_challenge_before_the_monitor_does(
     assert not store.versions.end_challenge(end, running, None, lease)  # it is scheduled
     assert not store.versions.end_challenge(replace(end, active_from=NOW + 20 * SECOND), running, None, lease)
     assert store.versions.rollbacks(model="iris") == 0
+
+
+def test_files_of_a_version_are_replaced_and_unused_contents_deleted(store: SqlStore) -> None:
+    shared, own = VersionFile("reference", "rows.csv", "cd" * 32, 3), VersionFile("model", "a", "ab" * 32, 7)
+    store.versions.add(version(files=(own, shared)))
+    store.versions.add(version("v2", files=(shared,)))
+    encrypted = tuple(replace(file, encrypted_with="k1") for file in (own, shared))
+    for file in (own, shared, *encrypted):
+        store.versions.write_file(file.content_id, [b"content"])
+    store.versions.replace_files(version(files=encrypted))
+    assert store.versions.get("v1", model="iris") == version(files=encrypted)
+    assert store.versions.get("v2", model="iris") == version("v2", files=(shared,))
+    stored = [f for f in (own, shared, *encrypted) if store.versions.has_file(f.content_id, 1)]
+    assert stored == [shared, *encrypted]
+    assert len({file.content_id for file in (own, shared, *encrypted)}) == 4

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops import io as skops_io
-from tests import command_line
+from tests import command_line, postgres
 from tests.conftest import Running, monitored, running, starting, wait_until
 from tests.external import applicants, logged
 from tests.external import settings as external_settings
@@ -461,6 +462,94 @@ def test_a_promoted_version_logs_in_the_same_form(settings: dict[str, str], tmp_
         assert stored["age"] == 40.0
         assert stored["income"] != NUMBER
     assert places_of_marks(data) == []
+
+
+class Database:
+    """The database of a test: a file in the data folder, or one of a PostgreSQL server."""
+
+    def __init__(self, data: Path, server: postgres.Server | None) -> None:
+        self._file, self._server, self._name = data / "log.sqlite", server, ""
+        self.settings: dict[str, str] = {}
+        if server:
+            url = server.empty_database()
+            self._name = url.rpartition("/")[2].partition("?")[0]
+            (data / "url").write_text(f"{url}\n")
+            (data / "key").write_text(f"{'5e' * 32}\n")
+            self.settings = {
+                "LOG__URL_FILE": str(data / "url"),
+                "COLUMNS__LOG_KEY_FILE": str(data / "key"),
+            }
+            done = command_line.driftbell("db", "upgrade", cwd=data, LOG__URL_FILE=str(data / "url"))
+            assert done.returncode == 0, done.stderr
+
+    def dump(self) -> bytes:
+        """Return every value of every table."""
+        if self._server is None:
+            return b"".join(list(contents(self._file))[1:])  # its pages are overwritten at a checkpoint
+        tables = self._server.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", self._name)
+        rows = [self._server.run(f'SELECT * FROM "{name}"', self._name) for (name,) in tables]
+        cells = (cell for table in rows for row in table for cell in row)
+        return b"".join(cell if isinstance(cell, bytes) else repr(cell).encode() for cell in cells)
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    data = tmp_path / "data"
+    data.mkdir()
+    is_server = request.param == "PostgreSQL"
+    return Database(data, request.getfixturevalue("postgres_server") if is_server else None)
+
+
+def test_the_registry_has_no_value_of_a_masked_feature(
+    settings: dict[str, str], database: Database, tmp_path: Path
+) -> None:
+    """Models and references are encrypted once, and versions are promoted, rolled back and compared."""
+    data, names = tmp_path / "data", ["age", "income", "email"]
+    reference = pd.read_csv(settings["MODEL__REFERENCE"])
+    reference.loc[::7, ["income", "email", "note"]] = NUMBER, f"{MARKER}@example.org", "called"
+    reference.to_csv(tmp_path / "one.csv", index=False)
+    reference[[*names, "bought"]].to_csv(tmp_path / "two.csv", index=False)
+    encoded = make_column_transformer(
+        (StandardScaler(), names[:2]), (OneHotEncoder(handle_unknown="ignore"), names[2:])
+    )
+    two = make_pipeline(encoded, LogisticRegression()).fit(reference[names], reference["bought"])
+    joblib.dump(two, tmp_path / "two.joblib")
+    own = {**settings, **database.settings, "MODEL__REFERENCE": str(tmp_path / "one.csv"), **PLAIN}
+    command = "models", "add", str(tmp_path / "two.joblib"), "--reference", str(tmp_path / "two.csv")
+    with running("serve", data, **own) as service:
+        wait_until(lambda: httpx.get(f"{service.url}/models").json()["versions"], 30, "the registration")
+        done = command_line.driftbell(*command, "--trust", "--json", cwd=tmp_path, DATA_DIR=str(data), **own)
+        assert done.returncode == 0, done.stderr
+        version = json.loads(done.stdout)["version"]
+    assert MARKER.encode() in database.dump()
+    why = {"author": "ada", "reason": "a test", "schema_change": True}
+    for _ in range(2):  # the second start finds everything encrypted
+        with running("up", data, COLUMNS__LOG=LOG, **own) as service:
+            monitored(service)
+            listed = httpx.get(f"{service.url}/models").json()["versions"]
+            assert len({f["encrypted_with"] for v in listed for f in v["files"]}) == 1
+            assert {len(v["files"]) for v in listed} == {2, 3}
+            for change, champion in ((f"{version}/promote", version), ("rollback", listed[-1]["version"])):
+                shutil.rmtree(data / "models" / "files", ignore_errors=True)
+                answer = httpx.post(f"{service.url}/models/{change}", json=why, timeout=150)
+                assert answer.status_code == 200, answer.text
+                url = f"{service.url}/predict"
+                row = {"age": 40.0, "income": NUMBER, "email": MARKER}
+                body = row if champion == version else marked(1)
+                wait_until(lambda: httpx.post(url, json=body).is_success, 30, "the switch")  # noqa: B023
+            wait_until(lambda: len(service.status()["versions"]) == 2, 30, "the predictions")
+            compared = httpx.get(f"{service.url}/models/compare", timeout=30)
+            assert compared.status_code == 200, compared.text
+            check = checked(service)
+            assert check["rows"] >= 1
+        assert not [mark for mark in MARKS if mark.encode() in database.dump()]
+    if not database.settings:
+        saved = tmp_path / "saved"
+        done = command_line.driftbell(
+            "backup", str(saved), cwd=tmp_path, DATA_DIR=str(data), COLUMNS__LOG=LOG, **own
+        )
+        assert done.returncode == 0, done.stderr
+        assert places_of_marks(saved) == []
 
 
 def test_a_proxy_logs_in_the_same_form(settings: dict[str, str], tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ OPERATIONS = (
     "POST /monitor/alertmanager",
     "GET /monitor/checks",
     "GET /monitor/checks/{check_id}",
+    "GET /monitor/checks/{check_id}/label-sheet",
     "GET /monitor/requests/{request_id}",
     "GET /monitor/alarms",
     "GET /monitor/alarms/{alarm_id}",

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from driftbell.records import Check, Judgement, Notification, Verdict
+from driftbell.records.operation import NEEDS_LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRules:
+    """Rules of notifications.
+
+    Attributes:
+        cooldown: the shortest time between two notifications, except alarms; zero notifies every change.
+        needs_labels: whether the begin and the end of a need for labels are notified.
+    """
+
+    cooldown: timedelta
+    needs_labels: bool = False
 
 
 def same_state(verdict: Verdict) -> frozenset[Verdict]:
@@ -50,6 +65,49 @@ def notification_after(
         sentence=check.judgement.sentence,
         columns=_columns(check.judgement, verdict),
         report=next(iter(check.reports), ""),
+    )
+
+
+def labels_notification(
+    check: Check, last: Notification | None, last_state: Notification | None, *, cooldown: timedelta
+) -> Notification | None:
+    """Decide whether to notify that only labels tell whether the model performs worse, or that this is over.
+
+    Each is notified once, after the cooldown since the last one. An alarm in between, which is notified
+    itself, ends the need without another notification.
+
+    Args:
+        check: the new check; its time is the present.
+        last: the last such notification about the same model and version.
+        last_state: the last notification of a change of state.
+        cooldown: see `NotificationRules`.
+
+    Returns:
+        The notification, with the check's own time as `since`; None if there is nothing to send.
+    """
+    degradation = check.judgement.degradation
+    if degradation is None or degradation.waiting:
+        return None
+    has_alarm = last_state is not None and last_state.verdict is Verdict.ALARM
+    is_over = last is None or (last_state is not None and has_alarm and last_state.time >= last.time)
+    was_needed = last is not None and last.verdict is Verdict.UNKNOWN and not is_over
+    is_known = degradation.verdict is not Verdict.UNKNOWN
+    if degradation.needs_labels == was_needed or not (degradation.needs_labels or is_known):
+        return None
+    if last is not None and timedelta() <= check.time - last.time < cooldown:
+        return None
+    return Notification(
+        check_id=check.id,
+        time=check.time,
+        model=check.model,
+        version=check.version,
+        before=last.verdict if last else None,
+        verdict=degradation.verdict,
+        since=check.time,
+        sentence=degradation.sentence,
+        columns=degradation.suspect_columns,
+        report=next(iter(check.reports), ""),
+        event=NEEDS_LABELS,
     )
 
 

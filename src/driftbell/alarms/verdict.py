@@ -16,15 +16,15 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
 
     Returns:
         `alarm` only if the model performs worse; else `warning` if something has changed or indicates
-        degradation; else `unknown` if one of both cannot be judged; else `ok`. The sentence starts with
-        degradation if there is any.
+        degradation, or if only labels can tell whether there is one; else `unknown` if one of both cannot be
+        judged; else `ok`. The sentence starts with degradation if there is any.
     """
     if degradation is None:
         return drift
     changed = drift.verdict is Verdict.WARNING
     if degradation.verdict is Verdict.ALARM:
         verdict = Verdict.ALARM
-    elif changed or degradation.verdict is Verdict.WARNING:
+    elif changed or degradation.verdict is Verdict.WARNING or degradation.needs_labels:
         verdict = Verdict.WARNING
     elif Verdict.UNKNOWN in (drift.verdict, degradation.verdict):
         verdict = Verdict.UNKNOWN

@@ -92,7 +92,8 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 @click.option(
     "--smallest-loss",
     type=click.FloatRange(0, min_open=True),
-    help="Smallest relevant loss [default: 0.02 of accuracy, or 0.1 of the mean absolute error].",
+    help="Smallest relevant loss, in units of alarms.metric [default: 0.02 of accuracy, or a tenth of an "
+    "error].",
 )
 @click.option(
     "--task",
@@ -138,7 +139,7 @@ def backtest(
     --metrics needs periods. Those that are already in the target are replaced, so a growing table may be
     replayed again and again.
 
-    Of the configuration file, [columns], alarms.budget and alarms.smallest_loss apply; options come first.
+    Of the configuration file, [columns] and [alarms] apply; options come first.
 
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
 
@@ -149,7 +150,6 @@ def backtest(
       driftbell backtest --reference may.csv --stream june.csv --timestamp when --every 1d \\
         --metrics postgresql://me@db/dashboards
     """
-    from driftbell.config.alarms import compared_loss
     from driftbell.config.defaults import load_for_tables
     from driftbell.simulation.backtest import backtest as run_backtest
     from driftbell.simulation.backtest_run import WINDOW_ROWS
@@ -164,8 +164,9 @@ def backtest(
         target.check()
     configured = load_for_tables(config_file)
     reading = read_options({name: options.pop(name) for name in READING_OPTIONS}, configured.columns)
+    alarms = configured.alarms
     if options["smallest_loss"] is None:
-        options["smallest_loss"] = compared_loss(configured.alarms).amount
+        options["smallest_loss"] = alarms.smallest_loss
     roles = [options["prediction"], options["label"], options["timestamp"]]
     check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
@@ -181,6 +182,10 @@ def backtest(
         every=every,
         window_rows=window_rows,
         probabilities=parse_probabilities(pairs, reference_table),
+        metric=alarms.metric,
+        quantile=alarms.quantile,
+        costs=alarms.costs or alarms.cost,
+        currency=alarms.currency,
         **options,
     )
     size = window_rows or WINDOW_ROWS

@@ -180,7 +180,9 @@ def _version_lines(version: ModelVersion, aliases: list[str]) -> Iterator[str]:
         yield f"Threshold  {printable(name, 40)} is predicted from a probability of {probability!r} on"
     yield f"Features   {join_names(f'{f.name} ({f.kind})' for f in version.features)}"
     for file in version.files:
-        yield f"File       {file.role}: {printable(file.name)}, {file.size:,} bytes, SHA-256 {file.sha256}"
+        how = ", encrypted" if file.encrypted_with else ""
+        size = f"{file.size:,} bytes{how}"
+        yield f"File       {file.role}: {printable(file.name)}, {size}, SHA-256 {file.sha256}"
 
 
 @click.command("add")

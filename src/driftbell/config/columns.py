@@ -41,8 +41,13 @@ class ColumnSettings(Section):
 
     def model_post_init(self, _: Any, /) -> None:
         """Hide values in messages of this process if a feature is not logged in full."""
-        if any(form != FULL for form in self.log.values()):
+        if self.masks_features:
             hide_values()
+
+    @property
+    def masks_features(self) -> bool:
+        """True if a feature is not logged in full."""
+        return any(form != FULL for form in self.log.values())
 
     @property
     def of_the_model(self) -> dict[str, Any]:

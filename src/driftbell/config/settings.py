@@ -125,6 +125,8 @@ class NotificationSettings(Section):
     """A file with more URLs, one on each line; lines that begin with # are ignored."""
     cooldown: Duration = timedelta(minutes=30)
     """The shortest time between two notifications, except alarms; 'off' sends every one at once."""
+    needs_labels: bool = False
+    """Whether it is notified once that only labels tell if the model performs worse, and when it is over."""
     link: Address = None
     """The address of the service for people, such as 'https://ml.example.org', for links to reports."""
 

@@ -28,11 +28,11 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     if blind.reason == "repeated":
         return f"{blind.share:.0%} of {rows} are one row again and again, which may be right or wrong"
     words = {
-        "moved": "have other values than in the reference, which may be real or wrong",
+        "moved": "are others than in the reference, which may be real or wrong",
         "broken": "seem broken",
         "unrelated": "do not fit the other features as before",
     }
-    return f"in {rows}, {blind.column} {words[blind.reason]}"
+    return f"in {rows}, the values of {blind.column} {words[blind.reason]}"
 
 
 def _bound(blind: BlindSpot, scale: LossScale) -> str:

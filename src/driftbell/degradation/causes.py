@@ -217,10 +217,17 @@ def _as_suspects(learned: ReferenceModels, groups: Sequence[Sequence[_Cause]]) -
         Suspect(
             names[group[0].place],
             round(weight / total, 3),
-            group[0].words,
+            _group_words(names, group),
             tuple(names[cause.place] for cause in group[1:]),
         )
         for group, weight in zip(groups, weights, strict=True)
         if weight > MIN_SHARE * total or any(cause.rows is not None for cause in group)
     ]
     return sorted(suspects, key=lambda suspect: -suspect.share)
+
+
+def _group_words(names: Sequence[str], group: Sequence[_Cause]) -> str:
+    """Return the words of a group: of its first feature, with its name if the others have other words."""
+    first = group[0]
+    alike = all(cause.words == first.words for cause in group)
+    return first.words if alike else f"{names[first.place]}: {first.words}"

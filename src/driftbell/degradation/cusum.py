@@ -288,8 +288,13 @@ class CusumCharts:
         return _capped(new, [threshold for _, threshold in limits])
 
     def is_over(self, source: str, state: SourceState) -> bool:
-        """Return whether a loss that was raised is over: the blocks since are clearly below the allowance."""
-        return self.is_below(source, state.blocks[-max(state.lasting, 1) :])
+        """Return whether a loss that was raised is over: the blocks since are clearly below the allowance.
+
+        As many labels as a block of predictions show it: rows of a batch may be sorted.
+        """
+        return self.is_below(
+            source, state.blocks[-max(state.lasting, 1) :], self.block_rows * (source == LABELS)
+        )
 
     def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
         """Return whether the newest blocks are clearly below the smallest allowance (95 %).

@@ -20,6 +20,9 @@ MIN_MOVE = 5.0
 MAX_DISTANCE = 1.0
 """A repair is accepted if it leaves at most this distance, in units of the 5 % point."""
 
+MAX_OWN_DISTANCE = 0.7
+"""A repair is accepted if at most this share of the distance of the feature's own distribution remains."""
+
 MAX_REMAINING = 0.5
 """Repairs are accepted if at most this share of all features' squared distances remains."""
 
@@ -163,6 +166,8 @@ class DataFaultDetector:
                 matrix[:, j] = (values - fault.offset) / fault.scale
                 if self._distance(j, present(matrix[:, j] - (values - residuals))) > MAX_DISTANCE:
                     continue
+                if self._own_distance(matrix, j) > MAX_OWN_DISTANCE * self._own_distance(current.matrix, j):
+                    continue  # others have moved as well, in the opposite direction
                 after_residuals = self._residuals_of(matrix)
                 after = _Repaired(matrix, after_residuals, self._distances(after_residuals))
                 if any(d > max(MAX_DISTANCE, 1.1 * current.distances[k]) for k, d in after.distances.items()):
@@ -177,6 +182,10 @@ class DataFaultDetector:
         if len(now) < MIN_ROWS or not len(before):
             return False
         return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
+
+    def _own_distance(self, matrix: Matrix, j: int) -> float:
+        """Return the Kolmogorov–Smirnov distance of a feature's own distribution from the reference."""
+        return ks_distance(self._sorted[j], np.sort(present(matrix[:, j])))
 
     def _residuals_of(self, matrix: Matrix) -> dict[int, Vector]:
         """Return each feature minus its prediction from the others, NaN for null."""

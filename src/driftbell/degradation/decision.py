@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from driftbell.degradation.blocks import rows_per_alarm
-from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
 from driftbell.degradation.error_baseline import change_point
-from driftbell.degradation.explain import DegradationEstimate, UncoveredSuspicion, UnprovenLoss
+from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.records import (
     BlockSummary,
@@ -59,19 +59,23 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     over, covered = _is_over(charts, state), is_covered(state)
     if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
-    uncovered = None if covered or source == LABELS else state.suspicion
+    suspicion = None if covered else state.suspicion
+    uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
         Verdict.ALARM,
         source,
         score,
         finding.change,
         finding.loss,
-        uncovered=_uncovered(charts, state, uncovered),
+        uncovered=_uncovered(charts, state, suspicion),
+        measured=_measured(charts, state, finding.change) if source == ESTIMATE else None,
+        unknown_labels=state.unknown_labels,
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
-        return replace(capped, contradicted=True, recovered=over and state.labels.raised)
+        recovered, unproven = over and state.labels.raised, _unproven(charts, state)
+        return replace(capped, contradicted=True, recovered=recovered, unproven=unproven, uncovered=None)
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -81,7 +85,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     if finding.proven or finding.broken:
         if not state.alarm and not _matters(charts, state, source, finding.loss):
             return replace(capped, verdict=Verdict.OK, small=True)
-        return _with_measured_loss(charts, state, alarm)
+        return alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
 
 
@@ -98,21 +102,6 @@ def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Inter
     """
     newest = state.estimate.blocks[-1].loss if source == ESTIMATE else 0.0
     return loss is None or max(loss.value, newest) >= charts.smallest_loss
-
-
-def _with_measured_loss(
-    charts: CusumCharts, state: EvidenceState, alarm: DegradationEstimate
-) -> DegradationEstimate:
-    """Return an alarm of an estimate with the loss by labels, if they are of the same rows."""
-    labels, estimates, change = state.labels.blocks, state.estimate.blocks, alarm.change_point
-    if alarm.source == LABELS or change is None or not labels or not charts.learned.labelled:
-        return alarm
-    since = [b for b in labels if b.first + (b.last - b.first) / 2 >= change.time]
-    are_newest = labels[-1].last >= estimates[-1].first
-    if not are_newest or sum(b.rows for b in since) < MIN_CONTRADICTING or not is_covered(state):
-        return alarm
-    loss = loss_interval(charts, LABELS, since)
-    return replace(alarm, source=LABELS, loss=loss) if loss.is_positive else alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +149,20 @@ def _estimate_since(
     return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
 
 
+def _measured(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> MeasuredLoss | None:
+    """Return what the labels since a change measure; None without enough of them."""
+    blocks = _labels_since(state, change)
+    rows = sum(block.rows for block in blocks)
+    if not charts.learned.labelled or rows < MIN_LABELS:
+        return None
+    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows)
+
+
+def _labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
+    """Return the blocks of labels of which at least half is of rows since a change."""
+    return [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+
+
 def _uncovered(
     charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> UncoveredSuspicion | None:
@@ -188,14 +191,14 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
     return change, loss if loss.is_positive else None
 
 
-def _unproven(charts: CusumCharts, state: EvidenceState) -> UnprovenLoss | None:
+def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
     """Return the loss that the newest labels measure if it matters and is probably not zero."""
     blocks = _newest_labels(charts, state)
     if not blocks or not charts.learned.labelled:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return UnprovenLoss(loss, sum(b.rows for b in blocks)) if matters else None
+    return MeasuredLoss(loss, sum(b.rows for b in blocks)) if matters else None
 
 
 def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Sequence[BlockSummary]:
@@ -251,7 +254,7 @@ def _largest_loss(block: BlockSummary) -> float:
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the labels of the newest rows show no loss that matters."""
     labels, estimates = state.labels.blocks, state.estimate.blocks
-    if not charts.learned.labelled or not labels:
+    if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
     are_newest = not estimates or labels[-1].last >= estimates[-1].first
     return are_newest and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
@@ -272,8 +275,8 @@ def _is_contradicted(
     if suspicion and suspicion.labels >= MIN_COVERING:
         loss_of_rows = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
         blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
-    else:  # half of a block, at least, is of rows since the change
-        blocks = [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+    else:
+        blocks = _labels_since(state, change)
         since = [b for b in state.estimate.blocks if b.first >= change.time]
         if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -9,6 +10,7 @@ import numpy as np
 
 from driftbell.alarms.metric import BALANCED_ACCURACY, LOG_LOSS, ROC_AUC, AlarmMetric
 from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.degradation.auc_loss import UnknownMetricError
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
@@ -22,7 +24,6 @@ from driftbell.degradation.reference_models import (
     one_thread,
 )
 from driftbell.degradation.relevant_loss import relevant_loss
-from driftbell.degradation.row_losses import UnknownMetricError
 from driftbell.degradation.update import Rows, update
 from driftbell.errors import ConfigError
 from driftbell.records import (
@@ -138,7 +139,10 @@ class CusumDetector:
             cells = [first[i].prediction.features for i in rows]
             return {name: as_column([row.get(name) for row in cells]) for name in names}
 
-        return LabelRows(errors, times, corrected, features)
+        unknown = Counter(
+            label.label for label in first if self._classes and label.label not in self._classes
+        )
+        return LabelRows(errors, times, corrected, features, unknown)
 
     def _errors(self, labelled: Sequence[LabelledPrediction], texts: Sequence[str]) -> Vector:
         """Return the loss of each labelled prediction with these labels, NaN for one that does not count."""
@@ -197,6 +201,55 @@ def fit_detector(
         features = {k: v[has_label] for k, v in features.items()}
         answers = answers.take(has_label)
         truth = output_values(map(str, labels[has_label].tolist()), classes)
+    charts = fit_charts(
+        features,
+        answers,
+        truth,
+        classes=classes,
+        smallest_loss=smallest_loss,
+        metric=metric,
+        checks_per_alarm=checks_per_alarm,
+        block_rows=block_rows,
+        seconds_per_alarm=seconds_per_alarm,
+        bucketed=bucketed,
+        seed=seed,
+    )
+    return CusumDetector(charts, classes)
+
+
+def fit_charts(
+    features: Columns,
+    answers: Answers,
+    truth: Vector | None,
+    *,
+    classes: Sequence[str],
+    smallest_loss: SmallestLoss = DEFAULT_LOSS,
+    metric: AlarmMetric = DEFAULT_METRIC,
+    checks_per_alarm: float,
+    block_rows: int = 500,
+    seconds_per_alarm: float | None = None,
+    bucketed: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> CusumCharts:
+    """Fit the charts of a detector on a reference.
+
+    Args:
+        features: n rows.
+        answers: the model's answers on them.
+        truth: labels, coded like the answers, shape (n,), -1 for a class that the model does not know; None
+            without labels.
+        classes: the model's classes, by class id; none for a regression.
+        smallest_loss: the smallest loss that matters.
+        metric: of the alarms.
+        checks_per_alarm: checks that the budget allows for each false alarm.
+        block_rows: the expected number of new rows of a check.
+        seconds_per_alarm: see `CusumCharts`.
+        bucketed: names of numeric features that have one number for each of some buckets.
+        seed: random seed.
+
+    Raises:
+        ConfigError: the metric does not fit the model.
+    """
     metric = metric.of_model(
         classes, has_probabilities=answers.probabilities is not None, labelled=truth is not None
     )
@@ -211,11 +264,10 @@ def fit_detector(
     except UnknownMetricError as error:
         raise ConfigError(f"alarms.metric = '{metric.name}': {error}") from error
     learned.bucketed = bucketed
-    charts = CusumCharts(
+    return CusumCharts(
         learned,
         smallest_loss=relevant_loss(learned, smallest_loss),
         checks_per_alarm=checks_per_alarm,
         block_rows=block_rows,
         seconds_per_alarm=seconds_per_alarm,
     )
-    return CusumDetector(charts, classes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +12,13 @@ import numpy as np
 from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.cusum import ESTIMATE, Block, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, LABELS, Block, CusumCharts
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.label_coverage import MIN_COVERING
+from driftbell.degradation.label_texts import measured_text, uncovered_text, unknown_labels_text
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
-from driftbell.phrases import count_of, format_value, join_names
+from driftbell.phrases import format_value
 from driftbell.records import (
     BlockExplanation,
     BlockSummary,
@@ -29,6 +29,7 @@ from driftbell.records import (
     Suspicion,
     Verdict,
 )
+from driftbell.tabular.calendar_values import COUNTER, TIME
 
 MAX_TO_LABEL = 50
 MIN_SEGMENT_ROWS = 30
@@ -37,8 +38,8 @@ NULL = -1e32
 
 
 @dataclass(frozen=True, slots=True)
-class UnprovenLoss:
-    """A loss that the newest labels measure, before there is enough evidence for an alarm.
+class MeasuredLoss:
+    """A loss that labels measure, such as the newest ones before there is enough evidence for an alarm.
 
     Attributes:
         loss: increase of the error.
@@ -84,6 +85,8 @@ class DegradationEstimate:
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
+        measured: what labels measure since the change point, beside an estimate; None without enough labels.
+        unknown_labels: number of labels in the evidence that are no class of the model, by label.
     """
 
     verdict: Verdict
@@ -95,9 +98,11 @@ class DegradationEstimate:
     recovered: bool = False
     closing: bool = False
     blind: BlockSummary | None = None
-    unproven: UnprovenLoss | None = None
+    unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
+    measured: MeasuredLoss | None = None
+    unknown_labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def explained(self) -> bool:
@@ -116,24 +121,20 @@ def sentence(
     segment: str,
     scale: LossScale,
 ) -> str:
-    """Return the answer in words, with what labels of other rows say."""
+    """Return the answer in words, with what labels say about the same rows and about others."""
     uncovered = estimate.uncovered
-    if uncovered is None:
-        return _sentence(estimate, suspects, segment, scale)
-    columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    shown = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
-    missing = (
-        f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
-        f"{shown}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
-        f"({columns}, since {_minute(since)})."
-    )
-    if estimate.verdict is Verdict.WARNING:
-        return f"Cannot tell whether the model performs worse. {missing}"
-    return f"{_sentence(estimate, suspects, segment, scale)} {missing}"
-
-
-def _minute(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if uncovered and estimate.verdict is Verdict.WARNING:
+        return f"Cannot tell whether the model performs worse. {uncovered_text(uncovered, scale)}"
+    if uncovered and estimate.source == LABELS and not uncovered.suspicion.labels:
+        parts = [_sentence(estimate, (), "", scale), uncovered_text(uncovered, scale, _which(suspects))]
+    else:
+        parts = [_sentence(estimate, suspects, segment, scale)]
+        parts.append(uncovered_text(uncovered, scale) if uncovered else "")
+    if not uncovered and estimate.measured and not estimate.closing:
+        parts.append(measured_text(estimate.measured, scale))
+    if estimate.notable and estimate.source == LABELS:
+        parts.append(unknown_labels_text(estimate.unknown_labels))
+    return " ".join(filter(None, parts))
 
 
 def _sentence(
@@ -257,7 +258,7 @@ def explain_block(
     return BlockExplanation(
         why,
         tuple(find_suspects(charts, block, matrix, before)),
-        worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, learned.encoder.numeric),
+        worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
         tuple(ids[i] for i in rows if i < len(ids)),
     )
 
@@ -271,6 +272,14 @@ def _why(block: Block, learned: ReferenceModels) -> str:
     if learned.answers.probabilities is not None:
         return "from the model's confidence"
     return "from the errors on similar rows of the reference"
+
+
+def _segmenting(charts: CusumCharts) -> list[bool]:
+    """Return for each feature whether it describes a segment: numbers, but no times and counters."""
+    return [
+        is_numeric and charts.calendar.get(j) not in (TIME, COUNTER)
+        for j, is_numeric in enumerate(charts.learned.encoder.numeric)
+    ]
 
 
 def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Sequence[bool]) -> str:

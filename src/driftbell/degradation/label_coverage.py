@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +17,10 @@ from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
 ANY, NULL, UNSEEN, OUTSIDE, FROZEN = "any", "null", "unseen", "outside", "frozen"
+MOVED = frozenset({ANY, OUTSIDE})
+
+MAX_UNKNOWN = 20
+"""Number of different labels that are no class of the model, the most frequent ones, in the state."""
 
 MIN_COVERING = 100
 """Smallest number of labels of suspected rows that can confirm or contradict a suspicion."""
@@ -30,18 +35,20 @@ class LabelRows:
         times: of their predictions (UTC).
         corrected: change of already counted errors by corrections.
         features: returns the features of some of the rows; None if they are not known.
+        unknown: number of new labels that are no class of the model, by label.
     """
 
     errors: Vector = field(default_factory=lambda: np.empty(0))
     times: Sequence[datetime] = ()
     corrected: float = 0.0
     features: Callable[[Sequence[int]], Columns] | None = None
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 def suspicion_after(
     charts: CusumCharts, current: Suspicion | None, block: Block, first: datetime
 ) -> Suspicion | None:
-    """Return the suspicion after a block: a column that is newly suspected starts a new one.
+    """Return the suspicion after a block: a newly suspected column or kind of values starts a new one.
 
     Args:
         charts: fitted on the reference.
@@ -57,9 +64,15 @@ def suspicion_after(
     conditions += block.blind.conditions if block.blind else ()
     if not conditions:
         return None
-    if current and {c.column for c in conditions} <= set(current.columns):
+    if current and all(_is_suspected(condition, current) for condition in conditions):
         return msgspec.structs.replace(current, conditions=conditions)
     return Suspicion(first, conditions)
+
+
+def _is_suspected(condition: ColumnCondition, current: Suspicion) -> bool:
+    """Return whether a suspicion has the condition: moved values are those out of range as well."""
+    kinds = {c.kind for c in current.conditions if c.column == condition.column}
+    return condition.kind in kinds or bool(kinds & MOVED and condition.kind in MOVED)
 
 
 def with_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> EvidenceState:
@@ -79,6 +92,14 @@ def with_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
         errors=suspicion.errors + float(np.sum(errors)) + corrected,
     )
     return msgspec.structs.replace(state, suspicion=counted)
+
+
+def with_unknown_labels(state: EvidenceState, unknown: Mapping[str, int]) -> EvidenceState:
+    """Count labels that are no class of the model, for as long as the labels show any evidence of a loss."""
+    if not any(state.labels.sums) and not state.labels.raised:
+        return msgspec.structs.replace(state, unknown_labels={})
+    counts = Counter(state.unknown_labels) + Counter(unknown)
+    return msgspec.structs.replace(state, unknown_labels=dict(counts.most_common(MAX_UNKNOWN)))
 
 
 def is_covered(state: EvidenceState) -> bool:

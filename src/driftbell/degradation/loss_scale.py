@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from driftbell.degradation.class_losses import RowLoss
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.metric_texts import METRIC_NAMES, largest_loss_text, loss_text
-from driftbell.degradation.row_losses import RowLoss
 from driftbell.records import Interval
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from driftbell.alarms.metric import AlarmMetric
 from driftbell.degradation.answers import Answers as Answers
 from driftbell.degradation.answers import Vector as Vector
+from driftbell.degradation.class_losses import ClassLoss, RowLoss
 from driftbell.degradation.encoder import Encoder, Matrix
-from driftbell.degradation.row_losses import ClassLoss, NumberLoss, RowLoss, fit_row_loss
+from driftbell.degradation.row_losses import NumberLoss, fit_row_loss
 from driftbell.degradation.screening import screen
 from driftbell.records import Columns
 

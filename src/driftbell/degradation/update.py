@@ -12,7 +12,7 @@ from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
 from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, Block, CusumCharts
 from driftbell.degradation.decision import decide, loss_interval
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
-from driftbell.degradation.label_coverage import LabelRows, with_labels
+from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
@@ -77,9 +77,14 @@ def update(
         judged = add_estimate(charts, state, block, rows.times, early=not complete)
         state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
     state, largest = add_labels(charts, with_labels(charts, state, labels), labels)
+    state = with_unknown_labels(state, labels.unknown)
     waiting = judged_labels(charts, state, largest)
     judged = msgspec.structs.replace(
-        judged, labels=waiting.labels, labelled=waiting.labelled, suspicion=state.suspicion
+        judged,
+        labels=waiting.labels,
+        labelled=waiting.labelled,
+        suspicion=state.suspicion,
+        unknown_labels=state.unknown_labels,
     )
     estimate = with_blind_spots(judged, decide(charts, judged))
     explanation = judged.explanation

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from driftbell.drift.column_tests import (
+    UNUSUAL,
     Tested,
     add_categories,
     add_cells,
@@ -28,6 +29,7 @@ from driftbell.drift.time_tests import add_times, why_not_compared
 from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
+from driftbell.tabular.calendar_values import calendar_note
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import NO_ROWS, TypedColumn, read_columns
 
@@ -183,6 +185,8 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> 
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
+    if before.calendar and min(change.p_value for change in tested.changes) < UNUSUAL:
+        tested.remarks.append(calendar_note(before.calendar))
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")

@@ -13,6 +13,7 @@ from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
 from driftbell.records import Column, Kind
 from driftbell.stats.samples import tie_sums
+from driftbell.tabular.calendar_values import calendar_kind
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.precision import SinglePrecision, rounded
 from driftbell.tabular.profile import (
@@ -107,6 +108,7 @@ class PreparedColumn:
         unit: see `TypedColumn`.
         remark: see `TypedColumn`.
         null_words: see `TypedColumn`.
+        calendar: numeric features: see `calendar_kind`.
     """
 
     name: str
@@ -126,6 +128,7 @@ class PreparedColumn:
     unit: str | None = None
     remark: str = ""
     null_words: str = ""
+    calendar: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -199,7 +202,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         layout = ColumnLayout(typed.kind or Kind.CATEGORICAL, comparable=False)
     if typed.set_by_user:
         layout = replace(layout, comparable=True)
-    cells = column_rows(typed, layout)
+    cells, is_number = column_rows(typed, layout), typed.kind is Kind.NUMERIC
     return PreparedColumn(
         name,
         role,
@@ -211,12 +214,13 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.stored_as,
         typed.precision,
         why_excluded(typed, layout),
-        SinglePrecision(cells.values) if typed.kind is Kind.NUMERIC else None,
+        SinglePrecision(cells.values) if is_number else None,
         tie_sums(cells.values),
         typed.date_order,
         unit=typed.unit,
         remark=typed.remark,
         null_words=typed.null_words,
+        calendar=calendar_kind(name, typed.values) if is_number and role == "feature" else "",
     )
 
 

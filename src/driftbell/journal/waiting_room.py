@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from driftbell.errors import StoreError
+from driftbell.journal.encryption import decrypt, encrypt
 
 MAX_HALVES = 20_000
 """Requests and answers that may wait; with more, the oldest are given up."""
@@ -22,8 +20,6 @@ MAX_SECONDS = 120.0
 """Time that a request waits for its answer, and that the id of a complete exchange is remembered."""
 
 BUSY_SECONDS = 5.0
-
-_TAG_BYTES = 16
 
 REQUEST, ANSWER = "request", "answer"
 
@@ -38,34 +34,6 @@ class Half(NamedTuple):
 
     body: bytes
     time: str
-
-
-def encrypt(body: bytes, key: bytes) -> bytes:
-    """Encrypt a body: a nonce, a keyed hash, and the body XOR a SHAKE-256 stream.
-
-    Source: FIPS 202 (SHAKE-256 as an extendable-output function), RFC 7693 (keyed BLAKE2).
-
-    >>> decrypt(encrypt(b"[1, 2]", b"secret"), b"secret"), decrypt(encrypt(b"[1, 2]", b"secret"), b"other")
-    (b'[1, 2]', None)
-    """
-    head = secrets.token_bytes(_TAG_BYTES)
-    hidden = _with_stream(body, head, key)
-    return head + _tag(head + hidden, key) + hidden
-
-
-def decrypt(stored: bytes, key: bytes) -> bytes | None:
-    """Decrypt a body; None if it was encrypted with another key, or not at all."""
-    head, tag, hidden = stored[:_TAG_BYTES], stored[_TAG_BYTES : 2 * _TAG_BYTES], stored[2 * _TAG_BYTES :]
-    return _with_stream(hidden, head, key) if hmac.compare_digest(tag, _tag(head + hidden, key)) else None
-
-
-def _with_stream(body: bytes, head: bytes, key: bytes) -> bytes:
-    stream = hashlib.shake_256(hashlib.blake2b(head, key=key[:64]).digest()).digest(len(body))
-    return (int.from_bytes(body) ^ int.from_bytes(stream)).to_bytes(len(body))
-
-
-def _tag(content: bytes, key: bytes) -> bytes:
-    return hashlib.blake2b(content, key=key[:64], digest_size=_TAG_BYTES, person=b"waiting room").digest()
 
 
 class WaitingRoom:

@@ -7,12 +7,13 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import structlog
 
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine, without_alarm
 from driftbell.drift.compare import compare
@@ -25,6 +26,7 @@ from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import describe_error, write_reports
+from driftbell.monitor.daily_cost import with_daily_cost
 from driftbell.monitor.model_metrics import MetricsReader, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
@@ -117,7 +119,7 @@ class Checker:
         minimum_rows: with fewer predictions the verdict is unknown.
         false_discovery_rate: see `judge`.
         clock: returns the time (UTC).
-        cooldown: see `notification_after`; None if notifications are off.
+        notifies: which changes are notified; None if notifications are off.
         strong: see `judge`.
         smallest_effect: see `judge`.
         limits: the user's own fixed limits.
@@ -139,7 +141,7 @@ class Checker:
     minimum_rows: int
     false_discovery_rate: float
     clock: Callable[[], datetime]
-    cooldown: timedelta | None = None
+    notifies: NotificationRules | None = None
     strong: float | None = None
     smallest_effect: float | Mapping[str, float] = SMALLEST_EFFECT
     limits: tuple[Limit, ...] = ()
@@ -206,7 +208,7 @@ class Checker:
             )
         check = replace(check, duration=time.perf_counter() - started)
         if serves:
-            notification = notification_of(check, self.store, self.cooldown)
+            notification = notification_of(check, self.store, self.notifies)
             self.store.checks.save(check, lease, notification, alarm_of(check, self.store))
         else:
             check = replace(check, judgement=without_alarm(check.judgement))
@@ -354,9 +356,9 @@ class Checker:
     ) -> tuple[EvidenceState, Degradation | None]:
         if detector is None:
             return evidence, None
-        predictions = self._after(evidence.seq)
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
-        return detector.advance(evidence, predictions, labels)
+        evidence, degradation = detector.advance(evidence, self._after(evidence.seq), labels)
+        return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(
         self,

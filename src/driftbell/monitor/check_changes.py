@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 
 from driftbell.alarms.lifecycle import alarm_after
-from driftbell.alarms.notifications import notification_after, same_state
+from driftbell.alarms.notifications import (
+    NotificationRules,
+    labels_notification,
+    notification_after,
+    same_state,
+)
 from driftbell.ports import Store
 from driftbell.publish.report_folder import own_first
 from driftbell.records import Alarm, Check, Notification, Verdict
+from driftbell.records.operation import NEEDS_LABELS
 
 
-def notification_of(check: Check, store: Store, cooldown: timedelta | None) -> Notification | None:
+def notification_of(check: Check, store: Store, rules: NotificationRules | None) -> Notification | None:
     """Return the notification about a check; None without a change of state, or if the alarm is silenced.
 
     Args:
         check: the check, before it is saved.
         store: the prediction store.
-        cooldown: see `notification_after`; None if notifications are off.
+        rules: which changes are notified; None if notifications are off.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    if cooldown is None:
+    if rules is None:
         return None
     served = {"model": check.model, "version": check.version}
     last = store.notifications.last(**served)
     check = replace(check, reports=tuple(own_first(check.reports)))
-    notification = notification_after(check, last, cooldown=cooldown)
+    notification = notification_after(check, last, cooldown=rules.cooldown)
+    if notification is None and rules.needs_labels:
+        need = store.notifications.last(**served, event=NEEDS_LABELS)
+        notification = labels_notification(check, need, last, cooldown=rules.cooldown)
     if notification is None:
         return None
-    if notification.verdict is Verdict.ALARM:
+    if notification.verdict is Verdict.ALARM or notification.event:
         silent_until = store.alarms.silent_until(**served)
         if silent_until and check.time < silent_until:
             return None
+    if notification.event:
+        return notification
     since = store.checks.state_since(same_state(notification.verdict), **served)
     return replace(notification, since=since) if since else notification
 

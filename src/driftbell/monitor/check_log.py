@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from driftbell.alarms.refused_rows import refused_sentence
+from driftbell.publish.json_views import daily_cost_view
 from driftbell.records import Check, Verdict
 
 logger = structlog.get_logger()
@@ -41,5 +42,7 @@ def log_check(check: Check) -> None:
         degradation=degradation.verdict.value if degradation else None,
         degradation_score=round(degradation.score, 3) if degradation else None,
         estimated_loss=round(loss.value, 4) if loss else None,
+        estimated_loss_interval=[round(loss.low, 4), round(loss.high, 4)] if loss else None,
+        daily_cost=daily_cost_view(degradation.daily_cost) if degradation else None,
         suspects=list(degradation.suspect_columns) if degradation else [],
     )

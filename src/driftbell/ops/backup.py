@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -25,6 +25,9 @@ from driftbell.store.snapshot import append_journal, copy_store, read_facts
 MANIFEST = "manifest.json"
 FORMAT = 1
 LOG, MODELS, REPORTS = "log.sqlite", "models", "reports"
+REBUILT = ("files", "onnx", "versions")
+"""Folders of models that a start writes again from the registry and the reference, with all their values."""
+
 STAGE = ".restoring"
 JOURNALED = ".journaled"
 CHUNK = 1024 * 1024
@@ -196,7 +199,8 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
     facts = read_facts(log)
     files = {LOG: _hashed(log)}
     with exclusive_setup(settings.data_dir):  # waits for a model that is being trained
-        files |= _copy_tree(settings.data_dir / MODELS, part / MODELS)
+        left_out = REBUILT if settings.columns.masks_features else ()
+        files |= _copy_tree(settings.data_dir / MODELS, part / MODELS, left_out)
     files |= _copy_tree(settings.reports_dir, part / REPORTS)
     manifest = Manifest(FORMAT, driftbell.__version__, now.isoformat(), facts.schema, facts.rows, files)
     with open(part / MANIFEST, "x", opener=_private) as file:
@@ -208,11 +212,18 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
     return manifest
 
 
-def _copy_tree(source: Path, target: Path) -> dict[str, SavedFile]:
-    """Copy the files below a folder, if it exists; hidden files are temporary and are skipped."""
+def _copy_tree(source: Path, target: Path, left_out: Sequence[str] = ()) -> dict[str, SavedFile]:
+    """Copy the files below a folder, if it exists; hidden files are temporary and are skipped.
+
+    Args:
+        source: the folder.
+        target: the copy.
+        left_out: names of folders in it that are not copied.
+    """
     files: dict[str, SavedFile] = {}
     for folder, folders, names in os.walk(source):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        unwanted = left_out if Path(folder) == source else ()
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in unwanted)
         for linked in (f for f in folders if Path(folder, f).is_symlink()):
             raise ConfigError(f"{Path(folder, linked)} is a link to a folder: replace it by the folder")
         here = target / Path(folder).relative_to(source)

@@ -239,8 +239,8 @@ class AlarmStore(Protocol):
 class NotificationStore(Protocol):
     """The outbox: notifications are written with their check and read by the sender."""
 
-    def last(self, *, model: str, version: str) -> Notification | None:
-        """Read the newest notification of one model version."""
+    def last(self, *, model: str, version: str, event: str = "") -> Notification | None:
+        """Read the newest notification of one model version: of a change of state, or of another event."""
 
     def pending(self) -> list[Delivery]:
         """Read the notifications that wait to be delivered, oldest first."""

@@ -25,13 +25,16 @@ class VersionStore(Protocol):
     def newest(self, *, model: str) -> list[ModelVersion]:
         """Read all versions of a model, newest first."""
 
-    def has_file(self, sha256: str, parts: int) -> bool:
+    def replace_files(self, version: ModelVersion) -> None:
+        """Write the files of a known version again, and delete contents that no version has any more."""
+
+    def has_file(self, content_id: str, parts: int) -> bool:
         """Return whether all parts of a file are stored."""
 
-    def write_file(self, sha256: str, parts: Iterable[bytes]) -> None:
+    def write_file(self, content_id: str, parts: Iterable[bytes]) -> None:
         """Store a file in parts, each in a transaction of its own; known parts are skipped."""
 
-    def read_file(self, sha256: str) -> Iterator[bytes]:
+    def read_file(self, content_id: str) -> Iterator[bytes]:
         """Yield the parts of a file in order."""
 
     def state(self, now: datetime, *, model: str) -> VersionState:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from driftbell.alarms.metric import SHARE_METRICS
+from driftbell.degradation.metric_texts import METRIC_NAMES, SHARES
 from driftbell.phrases import count_of, printable
 from driftbell.publish.axis import axis_numbers, axis_times
-from driftbell.publish.backtest_view import METRIC_NAMES, BacktestView, Point
+from driftbell.publish.backtest_view import BacktestView, Point
 from driftbell.publish.wording import format_metric
 from driftbell.records import Interval
 
@@ -99,7 +101,7 @@ def performance_range(view: BacktestView) -> tuple[float, float]:
         return 0.0, 1.0
     pad = 0.06 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 0.05
     low, high = max(0.0, min(values) - pad), max(values) + pad
-    return low, min(1.0, high) if view.metric == "accuracy" else high
+    return low, min(1.0, high) if view.metric in SHARE_METRICS else high
 
 
 def heat_level(distance: float) -> int:
@@ -129,7 +131,7 @@ def _performance(view: BacktestView, axes: _Axes) -> Markup:
             LEFT,
             WIDTH - RIGHT,
             LEFT - 6,
-            f"{100 * value:.4g} %" if view.metric == "accuracy" else f"{value:.4g}",
+            f"{100 * value:.4g} %" if view.metric in SHARES else f"{value:.4g}",
             y=axes.y(value),
             yt=axes.y(value) + 3.5,
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from driftbell.degradation.metric_texts import METRIC_NAMES, SHARES
 from driftbell.errors import MissingExtraError
 from driftbell.phrases import count_of, printable
 from driftbell.publish.backtest_charts import (
@@ -18,7 +19,7 @@ from driftbell.publish.backtest_charts import (
     PALE,
     performance_range,
 )
-from driftbell.publish.backtest_view import METRIC_NAMES, BacktestView, backtest_view
+from driftbell.publish.backtest_view import BacktestView, backtest_view
 from driftbell.records import Interval
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _draw_performance(axes: Axes, view: BacktestView) -> None:
         )
     axes.set_ylim(*performance_range(view))
     axes.set_ylabel(METRIC_NAMES[view.metric])
-    if view.metric == "accuracy":
+    if view.metric in SHARES:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 

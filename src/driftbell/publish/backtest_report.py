@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from driftbell.degradation.metric_texts import METRIC_NAMES
 from driftbell.errors import ReportError
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.backtest_charts import backtest_svg, heat_scale
 from driftbell.publish.backtest_view import (
-    METRIC_NAMES,
     SEVERITY,
     BacktestView,
     backtest_view,
@@ -109,7 +109,9 @@ def _facts(backtest: Backtest, view: BacktestView, names: tuple[str, str]) -> li
         facts.append(("Period", f"{format_moment(checks[0].start)} to {end}{' UTC' if view.timed else ''}"))
     if view.reference is not None and view.threshold is not None:
         metric = METRIC_NAMES[view.metric]
-        facts.append((f"{metric.capitalize()} of the reference", format_metric(view.reference, metric)))
+        facts.append(
+            (f"{metric[0].upper()}{metric[1:]} of the reference", format_metric(view.reference, metric))
+        )
         facts.append(("Threshold (smallest loss)", format_metric(view.threshold, metric)))
     return facts
 

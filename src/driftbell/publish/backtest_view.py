@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+from driftbell.alarms.metric import SHARE_METRICS
 from driftbell.records import Interval, Verdict
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ MAX_NOISE_P_VALUE = 0.05
 
 MAX_POINTS = 300
 """Points on the time axis; consecutive checks are combined if there are more."""
-
-METRIC_NAMES = {"accuracy": "accuracy", "mae": "mean absolute error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def backtest_view(backtest: Backtest) -> BacktestView:
     size = -(-len(checks) // MAX_POINTS) or 1
     groups = [checks[i : i + size] for i in range(0, len(checks), size)]
     reference = facts.metrics.get(facts.metric)
-    sign = -1.0 if facts.metric == "accuracy" else 1.0
+    sign = -1.0 if facts.metric in SHARE_METRICS else 1.0
     counts = {verdict: sum(c.verdict is verdict for c in checks) for verdict in SEVERITY}
     rows = _heat_rows(checks, groups)
     return BacktestView(

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.publish.wording import UNKNOWN_VALUE, format_change_point, format_loss, metric_writer
+from driftbell.publish.wording import (
+    UNKNOWN_VALUE,
+    format_change_point,
+    format_daily_cost,
+    format_loss,
+    metric_writer,
+)
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.cells import objects
 from driftbell.tabular.profile import NEW, NULL, RARE, ColumnLayout, layout, numbers, texts
@@ -298,6 +304,8 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         (degradation.verdict.value, "does the model perform worse?"),
         _split_interval(format_loss(degradation), "estimated loss"),
     ]
+    if degradation.daily_cost:
+        facts.append(_split_interval(format_daily_cost(degradation.daily_cost), "cost"))
     if degradation.change_point:
         facts.append(_split_interval(format_change_point(degradation), "change point"))
     rows = [facts] if degradation.sentence in judgement.sentence else [[("", degradation.sentence)], facts]

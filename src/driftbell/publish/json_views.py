@@ -12,7 +12,16 @@ from driftbell.publish.limit_views import limit_view
 from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
-from driftbell.records import Alarm, Check, ColumnVerdict, Degradation, Judgement, Notification, RefusedRows
+from driftbell.records import (
+    Alarm,
+    Check,
+    ColumnVerdict,
+    DailyCost,
+    Degradation,
+    Judgement,
+    Notification,
+    RefusedRows,
+)
 from driftbell.records.comparison import VersionComparison, VersionSummary
 
 
@@ -116,6 +125,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
         return view
     return view | {
         "smallest_loss": degradation.smallest_loss,
+        "daily_cost": daily_cost_view(degradation.daily_cost),
         "closing": degradation.closing,
         "rows": degradation.rows,
         "performance": asdict(performance) if performance else None,
@@ -123,6 +133,13 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
         "segment": degradation.segment or None,
         "to_label": list(degradation.to_label),
     }
+
+
+def daily_cost_view(daily: DailyCost | None) -> dict[str, Any] | None:
+    """Return what a loss costs per day as JSON; None if it is not known."""
+    if daily is None:
+        return None
+    return {"predictions": daily.predictions, "unit": daily.unit, **asdict(daily.loss)}
 
 
 def drift_view(judgement: Judgement) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 from driftbell.ports import Store
 from driftbell.records import Alarm, Check, Value
@@ -34,13 +35,31 @@ def label_sheet(store: Store, alarm: Alarm) -> str:
         store: store with the predictions.
         alarm: the alarm to confirm or refute.
 
+    Raises:
+        StoreError: the log cannot be read.
+    """
+    return sheet_of(store, _prediction_ids(store, alarm))
+
+
+def check_label_sheet(store: Store, check: Check) -> str:
+    """Return the predictions with labels that settle what a check cannot tell; see `sheet_of`."""
+    return sheet_of(store, _ids_of(check))
+
+
+def sheet_of(store: Store, ids: Sequence[str]) -> str:
+    """Return predictions as CSV, ready for `driftbell labels`.
+
+    Args:
+        store: store with the predictions.
+        ids: of the predictions; unknown ones are left out.
+
     Returns:
         A header, then one line per prediction: `prediction_id`, `label` (empty), `prediction`, features.
 
     Raises:
         StoreError: the log cannot be read.
     """
-    predictions = [p for i in _prediction_ids(store, alarm) if (p := store.predictions.get(i))]
+    predictions = [p for i in ids if (p := store.predictions.get(i))]
     names = dict.fromkeys(name for p in predictions for name in p.features)
     features = [name for name in names if name not in ("prediction_id", "label", "prediction")]
     text = io.StringIO(newline="")

@@ -27,9 +27,9 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names, printable
 from driftbell.ports import NotificationTarget, Store
-from driftbell.publish.wording import describe_suspects, format_change_point, format_loss
+from driftbell.publish.wording import describe_suspects, format_change_point, format_daily_cost, format_loss
 from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
-from driftbell.records.operation import ROLLBACK
+from driftbell.records.operation import NEEDS_LABELS, ROLLBACK
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
@@ -68,6 +68,8 @@ def format_message(
     """
     states = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
     state = states.get(notification.verdict, "resolved")
+    if notification.event == NEEDS_LABELS:
+        state = "needs labels" if notification.verdict is Verdict.UNKNOWN else "needs no labels any more"
     title = f"driftbell: {notification.model} {'rollback' if notification.event == ROLLBACK else state}"
     degradation = judgement.degradation if judgement else None
     since = f"{notification.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -78,13 +80,16 @@ def format_message(
             *_alarm_lines(degradation, link, alarm_id),
         ]
     else:
-        is_judged = degradation and notification.verdict is not Verdict.UNKNOWN
+        is_judged = degradation and (notification.event or notification.verdict is not Verdict.UNKNOWN)
         lines = [
             degradation.sentence if degradation and is_judged else notification.sentence,
             f"Since: {since}",
         ]
         if notification.columns:
             lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
+        if degradation and degradation.needs_labels and notification.event == NEEDS_LABELS:
+            line = _label_line(degradation, link, f"checks/{notification.check_id}")
+            lines.append(f"To settle it, {line}")
     if degradation and judgement and judgement.drifted_columns:
         lines.append(f"Drifted columns: {join_names(judgement.drifted_columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.exceeded_limits:
@@ -102,13 +107,19 @@ def format_message(
 
 def _alarm_lines(degradation: Degradation, link: str | None, alarm_id: str) -> Iterator[str]:
     yield f"Estimated loss: {format_loss(degradation)}"
+    if degradation.daily_cost:
+        yield f"Cost: {format_daily_cost(degradation.daily_cost)}"
     if degradation.suspects:
         yield f"Suspect columns: {'; '.join(describe_suspects(degradation))}"
     if degradation.segment:
         yield f"Most affected segment: {degradation.segment}"
     if degradation.to_label and alarm_id:
-        sheet = f"{(link or '').rstrip('/')}/monitor/alarms/{alarm_id}/label-sheet"
-        yield f"To confirm or refute it, label these {len(degradation.to_label)} predictions: {sheet}"
+        yield f"To confirm or refute it, {_label_line(degradation, link, f'alarms/{alarm_id}')}"
+
+
+def _label_line(degradation: Degradation, link: str | None, path: str) -> str:
+    sheet = f"{(link or '').rstrip('/')}/monitor/{path}/label-sheet"
+    return f"label these {len(degradation.to_label)} predictions: {sheet}"
 
 
 def backoff_delay(attempts: int) -> timedelta:

@@ -82,6 +82,14 @@ def degradation_families(degradation: Degradation) -> Iterable[Metric]:
         description = "Estimated loss of the metric that alarms are about, against the reference"
         losses: dict[tuple[str, ...], Interval] = {(metric,): degradation.stated_loss}
         yield from _with_bounds("driftbell_metric_loss", description, losses, labels=["metric"])
+    if degradation.daily_cost:
+        daily = degradation.daily_cost
+        yield from _with_bounds(
+            "driftbell_daily_cost",
+            "Cost of an alarm's loss per day, at the predictions of the last 24 hours",
+            {(daily.unit,): daily.loss},
+            labels=["unit"],
+        )
     if degradation.smallest_loss is not None and metric not in DEFAULT_METRICS:
         smallest = GaugeMetricFamily(
             "driftbell_metric_smallest_loss",

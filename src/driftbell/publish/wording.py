@@ -15,7 +15,7 @@ from driftbell.degradation.metric_texts import (
     values_text,
 )
 from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
-from driftbell.records import Degradation, Interval, Judgement, Performance, Verdict
+from driftbell.records import DailyCost, Degradation, Interval, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
@@ -53,18 +53,40 @@ def metric_writer(performance: Performance) -> Callable[[float], str]:
 
 
 def format_loss(degradation: Degradation) -> str:
-    """Format the estimated loss as the sentence does; `UNKNOWN_VALUE` if it may be zero.
+    """Format the estimated loss as the sentence does, or the interval of one that may be zero.
 
     >>> from driftbell.records import Interval
     >>> known, loss = Performance("accuracy", 0.942), Interval(0.042, 0.018, 0.066)
     >>> format_loss(Degradation(Verdict.ALARM, "", performance=known, estimated_loss=loss))
     '4.2 points of accuracy (90 % interval: 1.8 to 6.6), 94.2 % → 90.0 %'
+    >>> format_loss(Degradation(Verdict.OK, "", estimated_loss=Interval(0.001, -0.018, 0.02)))
+    'may be zero (90 % interval: −1.8 to 2.0 points of accuracy)'
     """
-    loss = degradation.estimated_loss
-    if loss is None or not loss.is_positive:
+    loss = degradation.stated_loss
+    if loss is None:
         return UNKNOWN_VALUE
     known = degradation.performance or Performance("accuracy")
+    if not loss.is_positive:
+        unit = f" {known.currency}" if known.currency else ""
+        unit = " points of" if known.metric in POINT_METRICS else unit
+        return f"may be zero ({loss_interval((loss.low, loss.high), known.metric)}{unit} {known.metric})"
     return loss_text(known.metric, known.reference, loss, known.currency)
+
+
+def format_daily_cost(daily: DailyCost) -> str:
+    """Format the cost of a loss per day, with its interval.
+
+    >>> from driftbell.records import Interval
+    >>> format_daily_cost(DailyCost(3000, Interval(126.0, 54.2, 198.0), "more wrong predictions"))
+    'about 126 more wrong predictions a day (90 % interval: 54 to 198)'
+    >>> format_daily_cost(DailyCost(3000, Interval(1110.4, 480.0, 1740.0), "EUR"))
+    'about 1,110 EUR a day (90 % interval: 480 to 1,740)'
+    """
+    loss = daily.loss
+    value, low, high = (
+        f"{v:,.0f}" if v >= 10 else format_amount(v) for v in (loss.value, loss.low, loss.high)
+    )
+    return f"about {value} {daily.unit} a day (90 % interval: {low} to {high})"
 
 
 def loss_interval(bounds: tuple[float, float], metric: str) -> str:

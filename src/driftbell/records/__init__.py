@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from driftbell.records.degradation import (
         ChangePoint,
+        DailyCost,
         Degradation,
         Evidence,
         Interval,
@@ -80,7 +81,8 @@ _MODULES = {
         ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
-        "degradation": "ChangePoint Degradation Evidence Interval Performance Share Suspect TargetDrift",
+        "degradation": "ChangePoint DailyCost Degradation Evidence Interval Performance Share Suspect "
+        "TargetDrift",
         "judgement": "ColumnComparison ColumnVerdict Effect Histogram Judgement Result ResultKind Scope",
         "labels": "ErrorTotals Label LabelReceipt LabelTotals LabelledPrediction",
         "limits": "Limit LimitResult Measure",
@@ -121,6 +123,7 @@ __all__ = [
     "ColumnStats",
     "ColumnVerdict",
     "Columns",
+    "DailyCost",
     "Degradation",
     "Delivery",
     "Effect",

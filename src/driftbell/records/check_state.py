@@ -155,6 +155,8 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         explanation: of the newest block.
         suspicion: suspected rows of the newest block; None if no column is suspected.
         pace: mean seconds between two rows; 0 before the first block, and if the budget is one of blocks.
+        unknown_labels: number of labels that are no class of the model since the charts of the labels were
+            zero, by label.
     """
 
     seq: int = 0
@@ -172,6 +174,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     explanation: BlockExplanation = field(default_factory=BlockExplanation)
     suspicion: Suspicion | None = None
     pace: float = 0.0
+    unknown_labels: dict[str, int] = field(default_factory=dict)
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store, with the same traffic."""

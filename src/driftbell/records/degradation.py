@@ -106,6 +106,21 @@ class Performance:
 
 
 @dataclass(frozen=True, slots=True)
+class DailyCost:
+    """Cost of a loss per day.
+
+    Attributes:
+        predictions: number of predictions of the last 24 hours.
+        loss: their loss.
+        unit: of the loss: a currency, or `more wrong predictions`.
+    """
+
+    predictions: int
+    loss: Interval
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetDrift:
     """Change of the distribution of the labels; for information, never a reason for an alarm.
 
@@ -153,6 +168,7 @@ class Degradation:
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
         smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.
+        daily_cost: what the loss of an alarm costs per day; None if it is not known.
     """
 
     verdict: Verdict
@@ -169,6 +185,12 @@ class Degradation:
     waiting: bool = False
     closing: bool = False
     smallest_loss: float | None = None
+    daily_cost: DailyCost | None = None
+
+    @property
+    def needs_labels(self) -> bool:
+        """True if only labels can tell whether the model performs worse: there is evidence, but no answer."""
+        return self.verdict is Verdict.UNKNOWN and not self.waiting and bool(self.evidence)
 
     @property
     def suspect_columns(self) -> tuple[str, ...]:

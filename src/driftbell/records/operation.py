@@ -10,8 +10,8 @@ from driftbell.records.checks import CheckKind
 from driftbell.records.predictions import Prediction
 from driftbell.records.verdict import Verdict
 
-ROLLBACK = "rollback"
-"""The event of `Notification` that is the end of a challenge by the monitor."""
+ROLLBACK, NEEDS_LABELS = "rollback", "needs_labels"
+"""Events of `Notification` that are no change of state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,9 @@ class Notification:
         since: time of the first check in this state (UTC).
         columns: the suspect columns of an alarm, otherwise the columns that drifted.
         report: the file name of the main report.
-        event: "" for a change of state; `ROLLBACK` for the end of a challenge by the monitor.
+        event: "" for a change of state; `ROLLBACK` for the end of a challenge by the monitor,
+            `NEEDS_LABELS` for the begin (verdict `unknown`) and the end of a time in which only labels tell
+            whether the model performs worse.
     """
 
     check_id: str

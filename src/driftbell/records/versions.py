@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,7 @@ class VersionFile:
         sha256: its hash.
         size: its size in bytes.
         is_folder: whether it is an archive of a folder.
+        encrypted_with: name of the key that its stored content is encrypted with; "" if it is not.
     """
 
     role: str
@@ -46,6 +48,14 @@ class VersionFile:
     sha256: str
     size: int
     is_folder: bool = False
+    encrypted_with: str = ""
+
+    @property
+    def content_id(self) -> str:
+        """Name of its content in the store: an encrypted content has another one than the plain content."""
+        if not self.encrypted_with:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.encrypted_with}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

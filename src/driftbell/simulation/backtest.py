@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 
 from driftbell.alarms.budget import Budget, parse_budget, parse_every
-from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.alarms.metric import AlarmMetric
+from driftbell.alarms.smallest_loss import SmallestLoss, parse_smallest_loss
 from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.detector import fit_charts
 from driftbell.degradation.forgotten_label import forgotten_label
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.model_columns import MIN_LABELS, ModelColumns, input_error
-from driftbell.degradation.reference_models import Answers, fit_reference_models
-from driftbell.degradation.relevant_loss import relevant_loss
+from driftbell.degradation.reference_models import Answers
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
 from driftbell.drift.logged_columns import typed_columns
 from driftbell.phrases import printable
 from driftbell.records import Column
 from driftbell.simulation.backtest_checks import Backtest, BacktestReference
+from driftbell.simulation.backtest_metric import parse_metric
 from driftbell.simulation.backtest_run import (
     WINDOW_ROWS,
     BacktestPlan,
@@ -56,7 +59,11 @@ def backtest(
     label: str | None = None,
     label_delay: int = 0,
     timestamp: str | None = None,
-    smallest_loss: float | None = None,
+    smallest_loss: float | str | None = None,
+    metric: str | None = None,
+    quantile: float | None = None,
+    costs: Mapping[str, Mapping[str, float]] | float | None = None,
+    currency: str | None = None,
     seed: int = 0,
     task: str | None = None,
 ) -> Backtest:
@@ -87,7 +94,13 @@ def backtest(
         label_delay: number of checks after which labels arrive.
         timestamp: column with the time of each row, which orders both tables: numbers, dates, or ISO 8601. A
             reference without it is taken to be in order.
-        smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
+        smallest_loss: smallest relevant loss, in units of the metric (0.02 of accuracy and other shares, or
+            a tenth of an error or a cost), or a share of the error or cost, such as "20%".
+        metric: the metric of the alarms, as `alarms.metric`; accuracy without it, or "mae" of a regression.
+        quantile: the quantile that a regression with the metric "pinball" predicts.
+        costs: costs by true and predicted class, as `alarms.costs`, or the cost of one unit of error of a
+            regression, as `alarms.cost`; they are the metric then.
+        currency: of the costs.
         seed: random seed.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
 
@@ -96,7 +109,7 @@ def backtest(
 
     Raises:
         InputError: a column is missing, or its cells are invalid.
-        ConfigError: the budget is invalid.
+        ConfigError: the budget or the metric is invalid.
 
     Examples:
         >>> table = {"x": [0.0, 1.0] * 100, "answer": ["a", "b"] * 100, "y": ["a", "b"] * 100}
@@ -105,6 +118,7 @@ def backtest(
         ['ok', 'ok']
     """
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
+    alarm_metric = parse_metric(metric, quantile, costs, currency)
     every = parse_every(every) if isinstance(every, str) else every
     allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
     by_time = every if window_rows is None else None
@@ -121,16 +135,18 @@ def backtest(
     block_rows = max(typical_rows(windows), MIN_BLOCK_ROWS)
     charts = None
     if isinstance(columns, ModelColumns) and past.answers is not None:
-        charts = _fit_charts(columns, past, past.answers, smallest_loss, allowed, block_rows, seed)
+        loss = parse_smallest_loss(smallest_loss)
+        charts = _fit_charts(columns, past, past.answers, loss, alarm_metric, allowed, block_rows, seed)
+        alarm_metric = charts.learned.loss.metric
     prepared = prepare(past.compared, roles=columns.roles(past.columns))
-    metrics, labelled = realized_metrics(columns, past, slice(None))
-    metric = "" if charts is None else "accuracy" if columns.classes else "mae"
-    score = metrics.get(metric) if labelled >= MIN_LABELS else None
+    metrics, labelled = realized_metrics(columns, past, slice(None), alarm_metric)
+    name = "" if charts is None else alarm_metric.name
+    score = metrics.get(name) if labelled >= MIN_LABELS else None
     facts = BacktestReference(
         past.rows,
-        metric,
+        name,
         metrics if labelled >= MIN_LABELS else {},
-        charts.smallest_loss if charts else 0.0,
+        loss_scale(charts).amount(charts.smallest_loss) if charts else 0.0,
         reference_stats(prepared),
     )
     plan = BacktestPlan(
@@ -139,7 +155,9 @@ def backtest(
     return Backtest(partial(run_checks, plan), facts, count=len(windows), every=by_time)
 
 
-def _check_numbers(window_rows: int | None, label_delay: int, smallest_loss: float | None, seed: int) -> None:
+def _check_numbers(
+    window_rows: int | None, label_delay: int, smallest_loss: float | str | None, seed: int
+) -> None:
     for name, value, minimum, maximum in (
         ("window_rows", 1 if window_rows is None else window_rows, 1, math.inf),
         ("label_delay", label_delay, 0, math.inf),
@@ -147,7 +165,7 @@ def _check_numbers(window_rows: int | None, label_delay: int, smallest_loss: flo
     ):
         if not isinstance(value, int | np.integer) or not minimum <= value <= maximum:
             raise input_error(name, "type", f"{name} must be an integer from {minimum}, got {value!r}")
-    if smallest_loss is not None and not 0 < smallest_loss < math.inf:
+    if isinstance(smallest_loss, int | float) and not 0 < smallest_loss < math.inf:
         raise input_error(
             "smallest_loss", "type", f"smallest_loss must be more than 0, got {smallest_loss!r}"
         )
@@ -252,7 +270,8 @@ def _fit_charts(
     roles: ModelColumns,
     past: BacktestTable,
     answers: Answers,
-    smallest_loss: float | None,
+    smallest_loss: SmallestLoss,
+    metric: AlarmMetric,
     allowed: float,
     block_rows: int,
     seed: int,
@@ -264,10 +283,14 @@ def _fit_charts(
     elif truth is not None and not labelled.all():
         answers, truth = answers.take(labelled), truth[labelled]
         features = {k: v[labelled] for k, v in features.items()}
-    learned = fit_reference_models(features, answers, truth, classes=len(roles.classes), seed=seed)
-    return CusumCharts(
-        learned,
-        smallest_loss=relevant_loss(learned, SmallestLoss(smallest_loss)),
+    return fit_charts(
+        features,
+        answers,
+        truth,
+        classes=roles.classes,
+        smallest_loss=smallest_loss,
+        metric=metric,
         checks_per_alarm=allowed,
         block_rows=block_rows,
+        seed=seed,
     )

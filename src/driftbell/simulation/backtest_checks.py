@@ -24,20 +24,19 @@ class BacktestCheck:
         score: evidence of degradation in units of its decision threshold; an alarm opens at 1.
         evidence: score by source of evidence.
         columns: suspect columns of an alarm or warning, otherwise the drifted columns.
-        estimated_loss: estimated loss of accuracy (0.03 is three points), or increase of the mean absolute
-            error; None if it cannot be estimated.
+        estimated_loss: estimated loss of the metric of the alarms (0.03 of accuracy is three points), or
+            increase of an error or a cost; None if it cannot be estimated.
         interval: 90 % interval of the estimated loss.
         sentence: the reason of the verdict.
-        reference_score: accuracy on the reference, or the mean absolute error of a regression; None with
-            fewer than 20 labels there.
+        reference_score: the metric of the alarms on the reference; None with fewer than 20 labels there.
         notes: contradictions between predictions, labels and probabilities of the tables.
-        reference_metric: `accuracy` or `mean absolute error`.
+        reference_metric: name of the metric of the alarms, such as `accuracy`; "" without predictions.
         start: start of the period (UTC); of a window by rows, the time or number of its first row.
         end: end of the period, exclusive; of a window by rows, the time of its last row, or the number of
             the row after it.
         complete: whether the period was over when the backtest ran.
         labelled: number of rows of the window with a label, whenever it arrives.
-        estimated: accuracy (`accuracy`) or mean absolute error (`mae`) of the new rows, estimated without
+        estimated: the metric of the alarms, such as `accuracy` or `mae`, of the new rows, estimated without
             labels; empty if it cannot be estimated. Windows of fewer than 50 rows are collected for it.
         realized: each metric of the window's rows with a label; see `driftbell.stats.metrics`.
         change_point: time or row of the change behind an open alarm, and its 90 % interval; None without.
@@ -97,7 +96,7 @@ class BacktestReference:
 
     Attributes:
         rows: number of rows.
-        metric: metric of the estimate, `accuracy` or `mae`; "" without predictions.
+        metric: metric of the alarms, such as `accuracy` or `mae`; "" without predictions.
         metrics: each metric on the reference's rows with a label; empty with fewer than 20.
         smallest_loss: smallest relevant loss: the threshold of performance is this far from the reference's.
         columns: mean, quantiles and nulls of each column.

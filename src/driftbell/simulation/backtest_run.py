@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from driftbell.alarms.metric import AlarmMetric
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.explain import since_clause
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import answer_metrics
+from driftbell.degradation.metric_texts import METRIC_NAMES
 from driftbell.degradation.model_columns import ModelColumns
-from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.reference_models import DEFAULT_METRIC, Answers, Vector
 from driftbell.degradation.update import Rows, update
 from driftbell.drift.column_stats import column_stats
 from driftbell.drift.compare import compare
@@ -80,7 +82,7 @@ class BacktestPlan:
         windows: rows of each check.
         checks_per_alarm: checks that the budget allows for each false alarm.
         label_delay: number of checks after which labels arrive.
-        reference_score: accuracy or mean absolute error on the reference; None without labels.
+        reference_score: the metric of the alarms on the reference; None without labels.
     """
 
     roles: ModelColumns | FeatureColumns
@@ -92,36 +94,39 @@ class BacktestPlan:
     label_delay: int
     reference_score: float | None
 
+    @property
+    def metric(self) -> AlarmMetric:
+        """The metric of the alarms; without predictions the default."""
+        return self.charts.learned.loss.metric if self.charts else DEFAULT_METRIC
+
 
 def run_checks(plan: BacktestPlan) -> Iterator[BacktestCheck]:
     """Yield the checks of a backtest, computed on demand."""
     stream, roles = plan.stream, plan.roles
     times = stream.times or [EPOCH + timedelta(seconds=row) for row in range(stream.rows)]
-    features, errors = roles.features(stream.columns), None
-    if isinstance(roles, ModelColumns) and stream.answers is not None and stream.truth is not None:
-        errors = roles.errors(stream.answers.values, stream.truth)
+    features, metric = roles.features(stream.columns), plan.metric
     state, drift, start = EvidenceState(), dict[str, int](), 0
     for index, window in enumerate(plan.windows):
         rows = slice(start, window.stop)
         degradation, labels, estimated = None, LabelRows(), dict[str, Interval]()
         if plan.charts is not None and stream.answers is not None:
             new = Rows({k: v[rows] for k, v in features.items()}, stream.answers.take(rows), times[rows])
-            labels = _arrived_labels(errors, times, plan.windows, index - plan.label_delay, features)
+            labels = _arrived_labels(plan, times, index - plan.label_delay, features)
             before = state.rows
             state, degradation = update(plan.charts, state, new, labels)
             if state.rows > before:
-                estimated = _estimated(roles, degradation)
+                estimated = _estimated(metric, degradation)
         judgement, stats = _compare(plan, window, drift)
         drift = update_persistence(drift, judgement, last=window.stop - 1)
         few = window.is_period and window.rows < MINIMUM_ROWS and not len(labels.errors)
-        realized, labelled = realized_metrics(roles, stream, slice(window.first, window.stop))
+        realized, labelled = realized_metrics(roles, stream, slice(window.first, window.stop), metric)
         check = _check(index, judgement if few else combine(judgement, degradation), degradation, stream)
         yield replace(
             check,
             rows=window.rows if window.is_period else window.stop - start,
             reference_score=plan.reference_score,
             notes=tuple(roles.notes),
-            reference_metric="accuracy" if roles.classes else "mean absolute error",
+            reference_metric=METRIC_NAMES[metric.name] if metric.name else "",
             start=window.start,
             end=window.end,
             complete=window.complete,
@@ -155,20 +160,23 @@ def _compare(
     return judgement, stats
 
 
-def _estimated(roles: ModelColumns | FeatureColumns, degradation: Degradation) -> dict[str, Interval]:
+def _estimated(metric: AlarmMetric, degradation: Degradation) -> dict[str, Interval]:
     interval = degradation.performance.estimated if degradation.performance else None
-    return {"accuracy" if roles.classes else "mae": interval} if interval else {}
+    return {metric.name: interval} if interval else {}
 
 
 def realized_metrics(
-    roles: ModelColumns | FeatureColumns, table: BacktestTable, rows: slice
+    roles: ModelColumns | FeatureColumns, table: BacktestTable, rows: slice, metric: AlarmMetric
 ) -> tuple[dict[str, Interval], int]:
     """Return the metrics of the rows with a label, and the number of these rows."""
     if table.answers is None or table.truth is None:
         return {}, 0
     answers, truth = table.answers.take(rows), table.truth[rows]
     labelled = int(np.count_nonzero(~np.isnan(truth)))
-    return answer_metrics(answers.values, truth, answers.probabilities, len(roles.classes)), labelled
+    classes = roles.classes
+    probabilities = answers.probabilities
+    metrics = answer_metrics(answers.values, truth, probabilities, len(classes), metric, classes)
+    return metrics, labelled
 
 
 def _check(
@@ -219,21 +227,18 @@ def _with_rows(sentence: str, degradation: Degradation) -> str:
 
 
 def _arrived_labels(
-    errors: Vector | None,
-    times: Sequence[datetime],
-    windows: Sequence[BacktestWindow],
-    index: int,
-    features: Columns,
+    plan: BacktestPlan, times: Sequence[datetime], index: int, features: Columns
 ) -> LabelRows:
     """Return the labels of the rows of one window, which arrive with a delay."""
-    if errors is None or index < 0:
+    answers, truth = plan.stream.answers, plan.stream.truth
+    if plan.charts is None or answers is None or truth is None or index < 0:
         return LabelRows()
-    first, stop = windows[index].first, windows[index].stop
-    window_errors = errors[first:stop]
-    labelled = np.flatnonzero(~np.isnan(window_errors))
-    places = first + labelled
+    window = plan.windows[index]
+    rows = window.first + np.flatnonzero(~np.isnan(truth[window.first : window.stop]))
+    losses = plan.charts.learned.loss.of_rows(truth[rows], answers.take(rows))
+    places = rows[~np.isnan(losses)]
 
     def features_of(rows: Sequence[int]) -> Columns:
         return {name: column[places[list(rows)]] for name, column in features.items()}
 
-    return LabelRows(window_errors[labelled], [times[int(i)] for i in places], features=features_of)
+    return LabelRows(losses[~np.isnan(losses)], [times[int(i)] for i in places], features=features_of)

@@ -23,11 +23,11 @@ class SqlNotifications:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def last(self, *, model: str, version: str) -> Notification | None:
+    def last(self, *, model: str, version: str, event: str = "") -> Notification | None:
         query = (
             sa.select(notifications)
             .where(notifications.c.model == model, notifications.c.version == version)
-            .where(notifications.c.event == "")
+            .where(notifications.c.event == event)
             .order_by(notifications.c.seq.desc())
             .limit(1)
         )

@@ -61,26 +61,40 @@ class SqlVersions:
         with self._connections.read() as connection:
             return [_version(row) for row in connection.execute(query.order_by(model_versions.c.seq.desc()))]
 
-    def has_file(self, sha256: str, parts: int) -> bool:
-        query = sa.select(sa.func.count()).where(model_files.c.sha256 == sha256)
+    def replace_files(self, version: ModelVersion) -> None:
+        mine = (model_versions.c.model == version.model) & (model_versions.c.version == version.version)
+        files = sa.select(model_versions.c.files)
+        with self._connections.write() as connection:
+            before = connection.execute(files.where(mine)).scalar_one()
+            connection.execute(model_versions.update().where(mine).values(files=asdict(version)["files"]))
+            rows = connection.execute(files).scalars()
+            used = {VersionFile(**entry).content_id for entries in rows for entry in entries}
+            unused = {VersionFile(**entry).content_id for entry in before} - used
+            if unused:
+                if connection.dialect.name == "sqlite":  # overwrite the content, which may be plain
+                    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+                connection.execute(model_files.delete().where(model_files.c.sha256.in_(unused)))
+
+    def has_file(self, content_id: str, parts: int) -> bool:
+        query = sa.select(sa.func.count()).where(model_files.c.sha256 == content_id)
         with self._connections.read() as connection:
             return connection.execute(query).scalar() == parts
 
-    def write_file(self, sha256: str, parts: Iterable[bytes]) -> None:
+    def write_file(self, content_id: str, parts: Iterable[bytes]) -> None:
         for number, content in enumerate(parts):
             query = sa.select(model_files.c.part).where(
-                model_files.c.sha256 == sha256, model_files.c.part == number
+                model_files.c.sha256 == content_id, model_files.c.part == number
             )
             with self._connections.write() as connection:
                 if connection.execute(query).scalar() is None:
-                    row = {"sha256": sha256, "part": number, "content": content}
+                    row = {"sha256": content_id, "part": number, "content": content}
                     connection.execute(model_files.insert(), row)
 
-    def read_file(self, sha256: str) -> Iterator[bytes]:
+    def read_file(self, content_id: str) -> Iterator[bytes]:
         number = 0
         while True:
             query = sa.select(model_files.c.content).where(
-                model_files.c.sha256 == sha256, model_files.c.part == number
+                model_files.c.sha256 == content_id, model_files.c.part == number
             )
             with self._connections.read() as connection:
                 content = connection.execute(query).scalar()

@@ -113,6 +113,17 @@ def calendar_kind(name: str, values: Vector) -> str:
     return ""
 
 
+def calendar_note(kind: str) -> str:
+    """Return the note about new values of a column that time moves on; "" for any other.
+
+    >>> calendar_note("month"), calendar_note("counter"), calendar_note("")
+    ('month: new values come with time', 'counter: values continue to grow', '')
+    """
+    if not kind:
+        return ""
+    return f"{kind}: {'values continue to grow' if kind in (COUNTER, TIME) else 'new values come with time'}"
+
+
 def calendar_kind_of_texts(categories: Iterable[str]) -> str:
     """Return which part of the calendar a column of texts is, or `time` for dates; "" for any other.
 

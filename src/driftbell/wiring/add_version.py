@@ -22,7 +22,7 @@ from driftbell.wiring.init_score import Score
 from driftbell.wiring.model_files import model_name
 from driftbell.wiring.offered_model import offer_model
 from driftbell.wiring.version_files import write_version_file
-from driftbell.wiring.versions import describe_version, write_files
+from driftbell.wiring.versions import describe_version, files_key, write_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,13 @@ def add_version(
     own = examined.settings.model_copy(update={"columns": columns})
     known = versions.get(model.version, model=model.name)
     if known is None:
-        files = write_files(own, versions)
+        key = files_key(settings)
+        files = write_files(own, versions, key)
         if examined.golden:
             with tempfile.TemporaryDirectory() as folder:
                 golden = Path(folder) / "golden.json"
                 write_golden(golden, examined.reading.model, examined.golden)
-                files = (*files, write_version_file(versions, GOLDEN_FILE, golden))
+                files = (*files, write_version_file(versions, GOLDEN_FILE, golden, key))
         version = describe_version(own, model, files, added=now, author=options.author, note=options.note)
         is_new = versions.add(version)
     else:

@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from driftbell.alarms.limits import parse_limits
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.alarms import alarm_metric, compared_loss
 from driftbell.config.settings import Settings, notification_urls
@@ -107,7 +108,7 @@ def checker(
         refused_share=settings.check.refused_share,
         smallest_effect=configured_effects(settings, [*reference.columns, *dropped]),
         clock=clock,
-        cooldown=(settings.notifications.cooldown or timedelta()) if notifies else None,
+        notifies=_notification_rules(settings) if notifies else None,
         strong=1 / settings.alarms.budget.checks_per_alarm(settings.check.every),
         limits=limits,
         detector=detector,
@@ -117,6 +118,11 @@ def checker(
         dropped=dropped,
         metrics=MetricsReader(metric),
     )
+
+
+def _notification_rules(settings: Settings) -> NotificationRules:
+    given = settings.notifications
+    return NotificationRules(given.cooldown or timedelta(), given.needs_labels)
 
 
 def _detector_settings(settings: Settings, detector: CusumDetector) -> str:

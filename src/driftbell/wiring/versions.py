@@ -23,8 +23,9 @@ from driftbell.records.versions import (
     VersionFeature,
     VersionFile,
 )
+from driftbell.wiring.log_key import log_key
 from driftbell.wiring.model import OpenedModel, open_model, open_serving_model
-from driftbell.wiring.version_files import open_version_file, write_version_file
+from driftbell.wiring.version_files import encrypt_version_files, open_version_file, write_version_file
 
 VERSIONS_FOLDER = Path("models") / "versions"
 """Folder below the data folder: one data folder for each registered version, with its conversion cache."""
@@ -65,8 +66,8 @@ def describe_version(
     )
 
 
-def write_files(settings: Settings, versions: VersionStore) -> tuple[VersionFile, ...]:
-    """Write the files that the settings of a model name to the store.
+def write_files(settings: Settings, versions: VersionStore, key: bytes = b"") -> tuple[VersionFile, ...]:
+    """Write the files that the settings of a model name to the store, encrypted with a key if there is one.
 
     Raises:
         ConfigError: one cannot be read, or is too large.
@@ -74,18 +75,37 @@ def write_files(settings: Settings, versions: VersionStore) -> tuple[VersionFile
     options = settings.model
     paths = {MODEL_FILE: options.path, REFERENCE_FILE: options.reference, GOLDEN_FILE: options.golden}
     return tuple(
-        write_version_file(versions, role, path) for role, path in paths.items() if isinstance(path, Path)
+        write_version_file(versions, role, path, key)
+        for role, path in paths.items()
+        if isinstance(path, Path)
     )
+
+
+def files_key(settings: Settings) -> bytes:
+    """Return the key that encrypts the files of versions; b"" if every feature is logged in full.
+
+    A model and its reference need their full values, and they hold those of masked features.
+
+    Raises:
+        ConfigError: see `log_key`.
+    """
+    return log_key(settings) if settings.columns.masks_features else b""
 
 
 def register_configured(settings: Settings, versions: VersionStore, model: Model, now: datetime) -> None:
     """Register the model of the settings, with its files if they are small enough.
 
+    With a masked feature, files of earlier registrations are encrypted too.
+
     Raises:
         StoreError: the store cannot be written.
     """
+    key = files_key(settings)
+    if key:
+        for known in versions.newest(model=model.name):
+            encrypt_version_files(versions, known, key)
     try:
-        files = write_files(settings, versions)
+        files = write_files(settings, versions, key)
     except ConfigError as error:  # it is served from its own files
         logger.warning("files of the model are not registered", model=model.name, reason=str(error))
         files = ()
@@ -123,8 +143,9 @@ def settings_of_version(settings: Settings, versions: VersionStore, version: Mod
     Raises:
         ConfigError: a file is missing or cannot be written, or this release does not know an option.
     """
+    key = log_key(settings) if any(file.encrypted_with for file in version.files) else b""
     paths: dict[str, Path] = {
-        file.role: open_version_file(versions, file, settings.data_dir) for file in version.files
+        file.role: open_version_file(versions, file, settings.data_dir, key) for file in version.files
     }
     source: Path | str | None = paths.get(MODEL_FILE)
     if source is None and version.source:

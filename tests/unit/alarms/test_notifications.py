@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests import degradations
 from tests.unit.drift.test_judge import column
 
-from driftbell.alarms.notifications import notification_after, same_state
+from driftbell.alarms.notifications import labels_notification, notification_after, same_state
 from driftbell.drift.judge import judge
-from driftbell.records import Check, CheckKind, Degradation, Judgement, Verdict
+from driftbell.records import Check, CheckKind, Degradation, Evidence, Judgement, Verdict
 from driftbell.records.operation import Notification
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -142,3 +142,54 @@ def test_a_notification_names_the_suspects_of_an_alarm(
     notification = notification_after(result, None, cooldown=timedelta())
     assert notification is not None
     assert notification.columns == named
+
+
+TELLS_NOTHING = Degradation(UNKNOWN, "Cannot tell.", evidence=(Evidence("estimate", "", 0.1),))
+NOT_YET = Degradation(UNKNOWN, "Too few rows.", waiting=True)
+
+
+def needs(*moments: tuple[Degradation | None, int], state: Notification | None = None) -> list[Any]:
+    """Return verdict and minute of the notifications about a need for labels."""
+    notifications: list[Notification] = []
+    for degradation, minute in moments:
+        one = check(WARNING, minute)
+        one = replace(one, judgement=replace(one.judgement, degradation=degradation))
+        last = notifications[-1] if notifications else None
+        notification = labels_notification(one, last, state, cooldown=COOLDOWN)
+        notifications += [notification] if notification else []
+    return [(n.verdict, (n.time - NOON) / MINUTE) for n in notifications]
+
+
+def test_a_need_for_labels_and_its_end_are_notified_once() -> None:
+    moments = [(TELLS_NOTHING, 0), (TELLS_NOTHING, 40), (degradations.OK, 80), (degradations.OK, 120)]
+    assert needs(*moments) == [(UNKNOWN, 0), (OK, 80)]
+
+
+def test_a_check_that_cannot_judge_is_no_need_and_ends_none() -> None:
+    failed = Degradation(UNKNOWN, "The check failed.")
+    assert needs((NOT_YET, 0), (failed, 5), (None, 10)) == []
+    assert needs((TELLS_NOTHING, 0), (NOT_YET, 40), (failed, 80), (None, 120)) == [(UNKNOWN, 0)]
+
+
+def test_a_need_that_flaps_is_notified_once_in_a_cooldown() -> None:
+    moments = [(TELLS_NOTHING if minute % 10 else degradations.OK, minute) for minute in range(0, 60, 5)]
+    assert needs(*moments) == [(UNKNOWN, 5), (OK, 40)]
+
+
+def test_an_alarm_ends_a_need_without_another_notification() -> None:
+    (alarm,) = story((ALARM, 20))
+    moments = [(TELLS_NOTHING, 0), (degradations.ALARM, 40), (degradations.OK, 80)]
+    assert needs(*moments, state=alarm) == [(UNKNOWN, 0)]
+    assert needs(*moments, (TELLS_NOTHING, 120), state=alarm) == [(UNKNOWN, 0), (UNKNOWN, 120)]
+
+
+def test_the_notification_of_a_need_has_its_reason() -> None:
+    one = check(WARNING, 0)
+    one = replace(one, judgement=replace(one.judgement, degradation=TELLS_NOTHING))
+    notification = labels_notification(one, None, None, cooldown=COOLDOWN)
+    assert notification
+    assert (notification.event, notification.sentence, notification.report) == (
+        "needs_labels",
+        "Cannot tell.",
+        "report-0.html",
+    )

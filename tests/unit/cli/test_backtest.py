@@ -131,6 +131,25 @@ def test_the_configuration_file_sets_columns_budget_and_smallest_loss(folder: Pa
     assert "alarm" in {json.loads(line)["verdict"] for line in again}
 
 
+def test_the_configuration_file_sets_the_costs(folder: Path, tmp_path: Path) -> None:
+    """An unchanged stream has the same costs, of which one answer in ten is wrong."""
+    config = tmp_path / "own.toml"
+    config.write_text(
+        '[alarms.costs]\n"<=50K" = {">50K" = 50}\n">50K" = {"<=50K" = 50}\n[alarms]\ncurrency = "EUR"\n'
+    )
+    options = (*CLASSES, "--label", "truth", "--json", "--config", str(config))
+    first, *_ = map(json.loads, backtest(folder, *options).stdout.splitlines())
+    assert first["reference_metric"] == "cost per prediction"
+    assert first["reference_score"] == pytest.approx(5.0)
+    *_, last = map(json.loads, backtest(folder, *options, stream="worse.csv").stdout.splitlines())
+    wrong = 1 - last["realized"]["accuracy"]["value"]
+    assert last["realized"]["cost"]["value"] == pytest.approx(50 * wrong)
+    assert "cost per prediction 5.00 → " in last["sentence"]
+    assert " EUR (90 % interval: " in last["sentence"]
+    low, high = last["interval"]
+    assert low <= 50 * wrong - 5.0 <= high
+
+
 def test_a_budget_per_time_of_the_configuration_file_counts_the_configured_checks(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "notifications.urls": ('"json://a.example/x,json://b.example"', SECRETS),
     "notifications.urls_file": ('"notifications.txt"', Path("notifications.txt")),
     "notifications.cooldown": ('"1h"', timedelta(hours=1)),
+    "notifications.needs_labels": ("true", True),
     "notifications.link": ('"https://ml.example.org/x"', "https://ml.example.org/x"),
 }
 
@@ -443,6 +444,7 @@ BAD: dict[str, list[Any]] = {
     "notifications.urls": ["slack", "hunter2 json://ok", ["json://ok", "hunter2"], 5, {"a": 1}, [5]],
     "notifications.urls_file": [5],
     "notifications.cooldown": [5, "soon"],
+    "notifications.needs_labels": [5, "maybe", None],
     "notifications.link": ["localhost:8000", "ftp://x", "https://me:hunter2@x", "https://x?a", 5],
 }
 

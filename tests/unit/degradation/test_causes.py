@@ -145,8 +145,8 @@ def test_changes_of_categories_are_named(change: Callable[[np.ndarray], np.ndarr
     [
         (lambda x: np.where(np.arange(500) % 5 < 2, np.nan, x), "null 0.0% → 40.0%"),
         (lambda x: 1000 * x, "values look 1,000 times as large: perhaps another unit (kg → g)"),
-        (lambda x: x + 3, "median 4.97 → "),
-        (lambda x: x - 0.7, "median 4.97 → "),
+        (lambda x: x + 3, "s0: median 4.97 → "),
+        (lambda x: x - 0.7, "s0: median 4.97 → "),
     ],
 )
 def test_features_that_changed_together_are_one_cause(
@@ -154,7 +154,7 @@ def test_features_that_changed_together_are_one_cause(
 ) -> None:
     (cause,) = suspects(lambda t: t | {name: change(t[name]) for name in GROUP})
     assert set(cause.columns) == set(GROUP)
-    assert cause.words.startswith(words)
+    assert words in cause.words
     assert cause.share == 1
     assert describe_cause(cause).startswith("6 features changed together: ")
 

@@ -132,6 +132,16 @@ def test_a_feature_that_moves_with_the_others_has_no_fault(learned: ReferenceMod
     assert diagnosed(learned, {k: v[hard] for k, v in columns.items()}) is None
 
 
+@pytest.mark.parametrize(("of_a", "of_b"), [(2.0, -1.8), (-2.0, 1.8)])
+def test_related_features_that_move_apart_are_not_one_feature_that_moved_twice_as_far(
+    learned: ReferenceModels, of_a: float, of_b: float
+) -> None:
+    for seed in range(60, 66):
+        columns, _ = table(500, seed)
+        diagnosis = diagnosed(learned, columns | {"a": columns["a"] + of_a, "b": columns["b"] + of_b})
+        assert diagnosis is None or not diagnosis.repairs
+
+
 @pytest.mark.parametrize("value", [np.nan, 99.0])
 def test_a_few_broken_rows_are_no_fault(learned: ReferenceModels, value: float) -> None:
     assert diagnosed(learned, some(table(500, 7)[0], value, of=100, every=1)) is None

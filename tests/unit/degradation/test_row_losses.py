@@ -11,8 +11,10 @@ import sklearn.metrics
 from driftbell.alarms.metric import AlarmMetric
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.answers import Answers
+from driftbell.degradation.auc_loss import UnknownMetricError
+from driftbell.degradation.class_losses import ClassLoss, RowLoss
 from driftbell.degradation.detector import fit_detector
-from driftbell.degradation.row_losses import ClassLoss, RowLoss, UnknownMetricError, fit_row_loss
+from driftbell.degradation.row_losses import fit_row_loss
 from driftbell.errors import ConfigError
 from driftbell.records import Outputs
 
@@ -75,6 +77,32 @@ def test_the_mean_loss_of_worse_rows_is_the_metric_to_first_order(name: str, cla
     means = [float(loss.of_rows(truth, answers).mean()) for answers, truth in (reference, worse)]
     assert actual > 0.01
     assert means[1] - means[0] == pytest.approx(actual, rel=0.2)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1", "roc_auc"])
+def test_the_mean_loss_of_any_rows_is_the_metric_if_they_have_enough_of_each_class(
+    name: str, classes: int
+) -> None:
+    """All scores moved together change no rank, but their places among the scores of the reference."""
+    loss = fit_row_loss(metric_of(name), *rows(2000, 0, classes), classes)
+    answers, truth = rows(500, 1, classes, noise=2.0)
+    assert answers.probabilities is not None
+    moved = answers.probabilities * np.array([0.2, 1.0, 3.0])[:classes]
+    worse = Answers(moved.argmax(axis=1).astype(float), moved / moved.sum(axis=1, keepdims=True))
+    expected = by_sklearn(name, worse, truth)
+    assert float(loss.of_rows(truth, worse).mean()) == pytest.approx(expected, abs=1e-9)
+    assert isinstance(loss, ClassLoss)
+    certain = np.eye(classes + 1)[truth.astype(int)]
+    assert float(loss.expected(worse, certain).mean()) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1", "roc_auc"])
+def test_few_rows_of_a_class_count_as_on_the_reference(name: str) -> None:
+    answers, truth = rows(2000, 0, 2)
+    loss = fit_row_loss(metric_of(name), answers, truth, 2)
+    few = np.concatenate([np.flatnonzero(truth == 1)[:9], np.flatnonzero(truth == 0)[:100]])
+    assert loss.of_rows(truth[few], answers.take(few)) == pytest.approx(loss.of_rows(truth, answers)[few])
 
 
 @pytest.mark.parametrize("name", ["balanced_accuracy", "roc_auc"])

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 from tests import degradations as degradations
 
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.errors import LeaseLostError, ReportError, StoreError
 from driftbell.monitor.check import Checker
 from driftbell.monitor.check_log import log_check
@@ -329,7 +330,7 @@ def test_preview_saves_and_writes_nothing(checker: Checker) -> None:
 
 def test_drift_alone_sends_no_notification(checker: Checker, log: SqlStore, lease: Lease) -> None:
     log.predictions.append(predictions(100, shift=40))
-    notifying = replace(checker, cooldown=timedelta())
+    notifying = replace(checker, notifies=NotificationRules(timedelta()))
     assert notifying(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
     assert log.notifications.last(model="m", version="v1") is None
     assert log.notifications.pending() == []

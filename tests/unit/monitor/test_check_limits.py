@@ -13,6 +13,7 @@ from tests.degradations import ALARM
 from tests.unit.monitor.test_check import checker, lease, log, predictions
 
 from driftbell.alarms.limits import parse_limits
+from driftbell.alarms.notifications import NotificationRules
 from driftbell.config.settings import load
 from driftbell.errors import ConfigError
 from driftbell.monitor.check import Checker
@@ -54,7 +55,9 @@ def test_an_exceeded_limit_is_a_warning_and_no_alarm(checker: Checker, lease: Le
 
 def test_an_alarm_names_the_limit_too(checker: Checker, lease: Lease) -> None:
     checker.store.predictions.append(predictions(100))
-    limited = replace(checker, limits=LIMITS, detector=FixedDetector(ALARM), cooldown=timedelta())
+    limited = replace(
+        checker, limits=LIMITS, detector=FixedDetector(ALARM), notifies=NotificationRules(timedelta())
+    )
     check = limited(CheckKind.TRIGGERED, "", lease)
     assert check.judgement.verdict is Verdict.ALARM
     assert "Limit exceeded: age" in check.judgement.sentence

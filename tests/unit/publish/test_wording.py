@@ -37,7 +37,9 @@ def test_a_loss_is_in_points_or_in_units_of_the_error() -> None:
     assert format_loss(degradations.ALARM) == (
         "4.2 points of accuracy (90 % interval: 1.8 to 6.6), 95.3 % → 91.1 %"
     )
-    assert format_loss(degradations.WARNING) == "unknown", "a loss that may be none"
+    assert format_loss(degradations.WARNING) == (
+        "may be zero (90 % interval: −1.0 to 0.8 points of accuracy)"
+    )
     error = replace(
         degradations.ALARM,
         performance=Performance("mean absolute error"),

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.ensemble
+import sklearn.metrics
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 import driftbell
@@ -24,6 +25,27 @@ from driftbell.errors import InputError
 from driftbell.records import Verdict
 from driftbell.simulation.backtest import backtest
 from driftbell.simulation.backtest_checks import BacktestCheck
+
+
+def test_scores_that_all_move_together_are_a_small_loss_of_roc_auc() -> None:
+    """Their places among the scores of the reference change, but hardly their ranks."""
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=6000), rng.normal(size=6000)
+    truth = np.where(1.5 * x + rng.logistic(size=6000) > 1, "yes", "no")
+    moved = np.arange(6000) >= 4000
+    p = 1 / (1 + np.exp(-(1.5 * x - 1 - moved * (2 + 2 * noise))))
+    rows = {"x": x, "p": p, "answer": np.where(p > 0.5, "yes", "no"), "truth": truth}
+    options: dict[str, Any] = {"prediction": "answer", "probabilities": {"yes": "p"}, "label": "truth"}
+    reference, stream = ({k: v[part] for k, v in rows.items()} for part in (slice(2000), slice(2000, None)))
+    *_, last = backtest(reference, stream, metric="roc_auc", **options)
+    parts = slice(2000), slice(4000, None)
+    before, after = (sklearn.metrics.roc_auc_score(truth[part] == "yes", p[part]) for part in parts)
+    assert last.reference_metric == "ROC AUC"
+    assert last.reference_score == pytest.approx(before)
+    assert last.verdict is Verdict.ALARM
+    assert last.interval is not None
+    assert last.interval[0] <= before - after <= last.interval[1]
+    assert last.interval[1] - last.interval[0] < 0.1
 
 
 def table(
@@ -74,7 +96,7 @@ def equal_tables_fitted_once() -> Iterator[None]:
         return fits[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("driftbell.simulation.backtest"), "fit_reference_models", fit)
+        patch.setattr(importlib.import_module("driftbell.degradation.detector"), "fit_reference_models", fit)
         for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
             patch.setattr(sklearn.ensemble, kind.__name__, functools.partial(few_trees, kind))
         yield
@@ -317,7 +339,7 @@ def test_a_single_class(probabilities: Any) -> None:
 def test_a_seed_repeats_and_a_budget_per_time_is_the_same_as_one_per_checks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = importlib.import_module("driftbell.simulation.backtest")
+    module = importlib.import_module("driftbell.degradation.detector")
     monkeypatch.setattr(module, "fit_reference_models", fit_reference_models)  # fits each time
     stream = table(300, 5, offset=0.7)
     assert run(stream=stream) == run(stream=stream)

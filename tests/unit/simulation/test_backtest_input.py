@@ -168,6 +168,29 @@ def test_invalid_budgets(options: dict[str, Any]) -> None:
         backtest(REFERENCE, STREAM, **{**OPTIONS, **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "acuracy"}, "no metric 'acuracy': did you mean 'accuracy'"),
+        ({"metric": "rmse"}, "'rmse' is no metric of a classifier"),
+        ({"metric": "pinball"}, "needs alarms.quantile"),
+        ({"metric": "pinball", "quantile": 1.5}, "quantile must be above 0 and below 1, got 1.5"),
+        ({"costs": {"ja": {"no": 1.0}}}, "the model has no class 'ja'"),
+        (
+            {"costs": {"yes": {"no": -1.0}}},
+            "the cost of 'no' for the true class 'yes' must be a",
+        ),
+        ({"costs": 0.0}, "cost of one unit of error must be a number above 0, got 0.0"),
+        ({"costs": 2.0}, "the model is a classifier"),
+        ({"currency": "EUR"}, "alarms.currency needs costs"),
+        ({"smallest_loss": "20%"}, "is a share of an error"),
+    ],
+)
+def test_invalid_metrics(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        backtest(REFERENCE, STREAM, **{**OPTIONS, **options})
+
+
 def test_errors_name_the_row_of_the_unsorted_table() -> None:
     times = list(range(200, 0, -1))
     with pytest.raises(InputError, match="row 5: null"):

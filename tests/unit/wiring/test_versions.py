@@ -29,7 +29,7 @@ from driftbell.testing import memory_store
 from driftbell.wiring import version_files
 from driftbell.wiring.add_version import AddedVersion, AddOptions, add_version
 from driftbell.wiring.model import open_serving_model
-from driftbell.wiring.version_files import open_version_file, write_version_file
+from driftbell.wiring.version_files import encrypt_version_files, open_version_file, write_version_file
 from driftbell.wiring.versions import (
     open_version,
     open_version_with_reference,
@@ -190,6 +190,51 @@ def test_a_folder_travels_as_an_archive(store: SqlStore, tmp_path: Path) -> None
     (folder / "escape").symlink_to(__file__)
     with pytest.raises(ModelError, match="outside the model's folder"):
         write_version_file(store.versions, "model", folder)
+
+
+def test_files_are_encrypted_once_and_opened_with_the_same_key_alone(
+    settings: Settings, store: SqlStore, tmp_path: Path
+) -> None:
+    plain = add(settings, store, tmp_path).version
+    key, elsewhere = b"k" * 64, tmp_path / "replica"
+
+    def contents() -> bytes:
+        files = store.versions.newest(model="churn")[0].files
+        return b"".join(b"".join(store.versions.read_file(file.content_id)) for file in files)
+
+    assert b"10115" in contents()
+    for _ in range(2):
+        encrypt_version_files(store.versions, store.versions.newest(model="churn")[0], key)
+        (version,) = store.versions.newest(model="churn")
+        assert [f.sha256 for f in version.files] == [f.sha256 for f in plain.files]
+        assert all(f.encrypted_with for f in version.files)
+        assert not any(store.versions.has_file(f.sha256, 1) for f in plain.files)
+        assert b"10115" not in contents()
+    reference = version.file("reference")
+    assert reference
+    opened = open_version_file(store.versions, reference, elsewhere, key)
+    assert opened.read_bytes() == (tmp_path / "held_out.csv").read_bytes()
+    for other in (b"", b"o" * 64):
+        with pytest.raises(ModelError, match="with another key than that of"):
+            open_version_file(store.versions, reference, tmp_path / "other", other)
+    assert write_version_file(store.versions, "reference", tmp_path / "held_out.csv", key) == reference
+
+
+def test_a_start_with_a_masked_feature_encrypts_what_was_registered_before(
+    settings: Settings, store: SqlStore, tmp_path: Path
+) -> None:
+    added = add(settings, store, tmp_path).version
+    masked = settings.model_copy(
+        update={"columns": settings.columns.model_copy(update={"log": {"zip": "hash"}})}
+    )
+    model = open_version(settings, store.versions, added)
+    register_champion(masked, store.versions, model, NOW)
+    (version,) = store.versions.newest(model="churn")
+    assert all(file.encrypted_with for file in version.files)
+    assert open_version(masked, store.versions, version).version == added.version
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "replica"})
+    with pytest.raises(ModelError, match="with another key"):
+        open_version(elsewhere, store.versions, version)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "link"])

@@ -12,6 +12,7 @@ from driftbell.publish.json_views import alarm_view
 from driftbell.publish.label_sheet import label_sheet
 from driftbell.records import Alarm, CheckKind
 from driftbell.records.alarms import ANNOTATIONS
+from driftbell.server.api.label_sheet_responses import CSV_RESPONSE, label_sheet_response
 from driftbell.server.api.monitor import MonitorView, VersionQuery
 from driftbell.server.http.body import read_json
 from driftbell.server.http.problems import Refused, documented
@@ -35,13 +36,6 @@ _BODY: dict[str, Any] = {
                 "example": {"annotation": "expected", "author": "ada", "reason": "the new sensor is in"},
             }
         },
-    }
-}
-
-_CSV: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-        "description": "The label sheet: a header, and one line for each prediction to label.",
     }
 }
 
@@ -93,7 +87,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         "/{alarm_id}/label-sheet",
         summary="Download the rows to label",
         response_class=Response,
-        responses={**_CSV, **documented(404, 422)},
+        responses={**CSV_RESPONSE, **documented(404, 422)},
     )
     def download_label_sheet(alarm_id: str) -> Response:
         """Return the most informative predictions as CSV.
@@ -102,8 +96,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         refute the alarm.
         """
         alarm = _get_alarm(view, alarm_id)
-        headers = {"Content-Disposition": f'attachment; filename="label-sheet-{alarm.id}.csv"'}
-        return Response(label_sheet(view.store, alarm), media_type="text/csv", headers=headers)
+        return label_sheet_response(label_sheet(view.store, alarm), alarm.id)
 
     return router
 

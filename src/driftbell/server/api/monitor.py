@@ -15,10 +15,12 @@ from driftbell.models.known_versions import known_versions, unknown_version_text
 from driftbell.models.versions_in_use import versions_in_use
 from driftbell.ports import Model, Store
 from driftbell.publish.json_views import alarm_view, check_view, notification_view
+from driftbell.publish.label_sheet import check_label_sheet
 from driftbell.publish.report_folder import MAIN_REPORT, ReportFolder
 from driftbell.publish.version_views import version_in_use_view
 from driftbell.records import Check, CheckKind, CheckRequest, Lease
 from driftbell.records.versions import VersionInUse
+from driftbell.server.api.label_sheet_responses import CSV_RESPONSE, label_sheet_response
 from driftbell.server.http.prefix import path_prefix
 from driftbell.server.http.problems import Refused, documented
 
@@ -275,10 +277,21 @@ def monitor_router(view: MonitorView) -> APIRouter:
     @router.get("/checks/{check_id}", summary="Get one check", responses=documented(404, 422))
     def one_check(check_id: str) -> dict[str, Any]:
         """Return one check with its evidence and every statistic of every column."""
-        check = view.store.checks.get(check_id)
-        if check is None:
-            raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
-        return linked_view(check, columns=True)
+        return linked_view(_get_check(view, check_id), columns=True)
+
+    @router.get(
+        "/checks/{check_id}/label-sheet",
+        summary="Download the rows that a check wants labelled",
+        response_class=Response,
+        responses={**CSV_RESPONSE, **documented(404, 422)},
+    )
+    def download_label_sheet(check_id: str) -> Response:
+        """Return the predictions of a check with the most informative labels as CSV.
+
+        Fill in the empty column `label` and send the file with `driftbell labels FILE`.
+        """
+        check = _get_check(view, check_id)
+        return label_sheet_response(check_label_sheet(view.store, check), check.id)
 
     @router.get("/requests/{request_id}", summary="Poll a requested check", responses=documented(404, 422))
     def one_request(request_id: str) -> dict[str, Any]:
@@ -289,6 +302,13 @@ def monitor_router(view: MonitorView) -> APIRouter:
         return _request_view(request, view.store.checks.get(request.check_id) if request.check_id else None)
 
     return router
+
+
+def _get_check(view: MonitorView, check_id: str) -> Check:
+    check = view.store.checks.get(check_id)
+    if check is None:
+        raise Refused(404, "unknown_check", "no check has this id; GET /monitor/checks lists the newest")
+    return check
 
 
 def _check_responses() -> dict[int | str, dict[str, Any]]:

@@ -36,6 +36,7 @@ ACCESS = {
     ("GET", "/monitor/status"): READ,
     ("GET", "/monitor/checks"): READ,
     ("GET", "/monitor/checks/{check_id}"): READ,
+    ("GET", "/monitor/checks/{check_id}/label-sheet"): READ,
     ("GET", "/monitor/requests/{request_id}"): READ,
     ("GET", "/monitor/performance"): READ,
     ("GET", "/monitor/alarms"): READ,
