@@ -5,7 +5,7 @@ approximation), once at a number of labels that was fixed before, and looked at 
 
 Then the same for the rollback of a challenger, which must be certainly worse by more than the smallest loss:
 wrong rollbacks of challengers that are equal, or worse by just the smallest loss, and the labels until a
-worse one is rolled back.
+worse one is rolled back. A shadow predicts the same rows as the champion, another class for a tenth of them.
 
     python bench/versions.py [--tiny] [--rollback] [--pairs 10000] [--worse 300] [--seed 0]
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from driftbell.degradation.compare_versions import LEVEL
 from driftbell.stats.confidence_sequence import first_exclusion
-from driftbell.stats.paired_blocks import block_differences, blocks
+from driftbell.stats.paired_blocks import blocks, differences_of
 from driftbell.stats.performance import wilson
 
 Right = NDArray[np.float64]
@@ -28,6 +28,8 @@ Side = NDArray[np.bool_]
 NORMAL_995 = 2.5758293035489004
 MIN_LABELS = 30
 SMALLEST_LOSS = 0.02
+DISAGREEMENT = 0.1
+"""Share of the rows for which a shadow predicts another class; one of both is right."""
 
 
 def main() -> None:
@@ -43,9 +45,8 @@ def main() -> None:
     pairs, worse = (4, 2) if options.tiny else (options.pairs, options.worse)
     if not options.rollback:
         print_comparisons(np.random.default_rng(options.seed), pairs, worse, 2000 if options.tiny else 30_000)
-    rng = np.random.default_rng(options.seed + 1)
-    print_wrong_rollbacks(rng, pairs)
-    print_rollbacks(rng, worse)
+    print_wrong_rollbacks(np.random.default_rng(options.seed + 1), pairs)
+    print_rollbacks(np.random.default_rng(options.seed + 2), worse)
 
 
 def print_comparisons(rng: np.random.Generator, pairs: int, worse: int, rows: int) -> None:
@@ -98,6 +99,10 @@ def print_wrong_rollbacks(rng: np.random.Generator, pairs: int) -> None:
             count = sum(rolled_back(*pair, SMALLEST_LOSS) is not None for pair in drawn)
             rate = wilson(count, pairs)
             print(f"| {name} | {share:.0%} | {count} | {rate.low:.2%} to {rate.high:.2%} |", flush=True)
+        shadows = (draw_shadow(rng, 2000, loss) for _ in range(pairs))
+        count = sum(shadow_rolled_back(drawn, SMALLEST_LOSS) is not None for drawn in shadows)
+        rate = wilson(count, pairs)
+        print(f"| {name} | shadow | {count} | {rate.low:.2%} to {rate.high:.2%} |", flush=True)
 
 
 def print_rollbacks(rng: np.random.Generator, challenges: int) -> None:
@@ -111,18 +116,26 @@ def print_rollbacks(rng: np.random.Generator, challenges: int) -> None:
         "power 50 % / 90 % |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for loss, smallest in ((0.03, 0.01), (0.05, 0.02), (0.1, 0.02), (0.2, 0.02)):
-        for share in (0.5, 0.1):
+    for loss, smallest in ((0.03, 0.01), (0.03, 0.02), (0.05, 0.02), (0.1, 0.02), (0.2, 0.02)):
+        for share in (0.5, 0.1, None):
+            if share is None and loss > DISAGREEMENT:
+                continue  # no shadow loses more than it disagrees
+            if share == 0.1 and (loss, smallest) == (0.03, 0.02):
+                continue  # each challenge would take a million labels
             fixed = [fixed_labels(loss, share, power, smallest) for power in (0.5, 0.9)]
             rows = round(3 * fixed[1])
             ends = []
             for _ in range(challenges):
-                end = rolled_back(*draw(rng, rows, share, (0.8, 0.8 - loss)), smallest)
+                if share is None:
+                    end = shadow_rolled_back(draw_shadow(rng, rows, loss), smallest)
+                else:
+                    end = rolled_back(*draw(rng, rows, share, (0.8, 0.8 - loss)), smallest)
                 ends.append(np.inf if end is None else end)
             median, most = np.quantile(ends, [0.5, 0.9], method="inverted_cdf")
             texts = [f"{end:,.0f}" if end <= rows else f"over {rows:,}" for end in (median, most)]
+            name = "shadow" if share is None else f"{share:.0%}"
             print(
-                f"| {100 * loss:.0f} | {100 * smallest:.0f} | {share:.0%} | {' | '.join(texts)} | "
+                f"| {100 * loss:.0f} | {100 * smallest:.0f} | {name} | {' | '.join(texts)} | "
                 f"{np.isfinite(ends).mean():.0%} | {fixed[0]:,.0f} / {fixed[1]:,.0f} |",
                 flush=True,
             )
@@ -130,9 +143,20 @@ def print_rollbacks(rng: np.random.Generator, challenges: int) -> None:
 
 def rolled_back(right: Right, other: Side, smallest: float) -> int | None:
     """Return the number of labels until a challenger is rolled back; see `is_rollback_due`."""
-    differences = block_differences(right, other)
-    exclusion = first_exclusion(differences, -smallest, level=LEVEL) if len(differences) else None
-    return blocks(other)[exclusion[0] - 1].closed if exclusion and exclusion[1] < 0 else None
+    exclusion, closed = excluded(right, other, -smallest)
+    return closed if exclusion < 0 else None
+
+
+def shadow_rolled_back(differences: Right, smallest: float) -> int | None:
+    """Return the number of labelled rows until a shadow is rolled back; see `compare_pairs`."""
+    exclusion = first_exclusion(differences, -smallest, level=LEVEL)
+    return exclusion[0] if exclusion and exclusion[1] < 0 else None
+
+
+def draw_shadow(rng: np.random.Generator, rows: int, loss: float) -> Right:
+    """Draw differences of right answers of a shadow and the champion: -1, 0 or 1 for each row."""
+    worse = (DISAGREEMENT + loss) / 2
+    return rng.choice([-1.0, 0.0, 1.0], p=[worse, 1 - DISAGREEMENT, DISAGREEMENT - worse], size=rows)
 
 
 def draw(
@@ -145,9 +169,16 @@ def draw(
 
 def ours(right: Right, other: Side) -> int | None:
     """Return the number of labels until driftbell is certain."""
-    differences = block_differences(right, other)
-    exclusion = first_exclusion(differences, level=LEVEL) if len(differences) else None
-    return blocks(other)[exclusion[0] - 1].closed if exclusion else None
+    exclusion, closed = excluded(right, other, 0.0)
+    return closed if exclusion else None
+
+
+def excluded(right: Right, other: Side, difference: float) -> tuple[int, int]:
+    """Return the side of a difference on which the true one certainly is, or 0, and the labels until then."""
+    used = blocks(other)
+    differences = differences_of(right, used)
+    exclusion = first_exclusion(differences, difference, level=LEVEL) if used else None
+    return (exclusion[1], used[exclusion[0] - 1].closed) if exclusion else (0, len(right))
 
 
 def looked_at_always(right: Right, other: Side) -> int | None:
@@ -171,14 +202,17 @@ def z_scores(right: Right, other: Side) -> Right:
     return np.asarray(np.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def fixed_labels(loss: float, share: float, power: float, smallest: float = 0.0) -> float:
+def fixed_labels(loss: float, share: float | None, power: float, smallest: float = 0.0) -> float:
     """Return the labels that a test of two shares at 1 % needs, if their number is fixed before.
 
-    The test is of a difference of `smallest`, in both directions.
+    The test is of a difference of `smallest`, in both directions; without a share, of pairs of a shadow.
     """
     from scipy.special import ndtri
 
-    variance = 0.16 / (1 - share) + (0.8 - loss) * (0.2 + loss) / share
+    if share is None:
+        variance = DISAGREEMENT - loss**2
+    else:
+        variance = 0.16 / (1 - share) + (0.8 - loss) * (0.2 + loss) / share
     return float((NORMAL_995 + ndtri(power)) ** 2 * variance / (loss - smallest) ** 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -134,7 +135,8 @@ def _hide_message(_: Any, __: str, event: EventDict) -> EventDict:
         if library == "uvicorn":
             event["event"] = first
         elif record.name == "py.warnings":
-            event["event"] = ": ".join(first.split(": ")[:2])
+            place = re.match(r".+:\d+: \w+(?=:)", first)  # libraries may change the format of warnings
+            event["event"] = place[0] if place else "a library warned, with a message that columns.log hides"
         else:
             event["event"] = f"{record.name} logged a message, which columns.log hides"
             event["where"] = [f"{record.pathname}:{record.lineno} {record.funcName}"]

@@ -43,7 +43,7 @@ def bodies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"dataframe_split": {"columns": names, "data": data, "index": list(range(len(rows)))}},
         {"dataframe_records": rows},
-        {"instances": rows},
+        {"instances": rows, "params": {"temperature": 0}},
         {"instances": data},
         {"inputs": {name: [row[name] for row in rows] for name in names}},
         {"inputs": {name: [[row[name]] for row in rows] for name in names}, "params": {}},
@@ -74,6 +74,7 @@ def test_invocations_answer_as_mlflow_does(
         ({"instances": [], "inputs": []}, 422, "one of dataframe_split"),
         ({"inputs": {"a": [1], "b": [1, 2]}}, 422, "all of one length"),
         ({"instances": [[1.0]]}, 422, "4 values"),
+        ({"instances": [[5.1, 3.5, 1.4, 0.2]], "rows": []}, 422, "unknown field 'rows' beside 'instances'"),
         ({"dataframe_records": [{"sepal length (cm)": "x"}]}, 422, "must be a number"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.service
 FEATURES = {"sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"}
 ERRORS = ("driftbell_mean_absolute_error", 'metric="mae"', 'metric="rmse"')
 OF_REGRESSION = [query for query in promql() if any(error in query.expression for error in ERRORS)]
-OF_CLASSIFIER = [query for query in promql() if query not in OF_REGRESSION]
+OF_OTHER_METRIC = [query for query in promql() if "driftbell_metric_" in query.expression]
+OF_CLASSIFIER = [query for query in promql() if query not in (*OF_REGRESSION, *OF_OTHER_METRIC)]
 
 __all__ = ["files"]  # a fixture
 
@@ -131,6 +133,26 @@ def answered_by_regression(
         yield answers(metrics, OF_REGRESSION)
 
 
+@pytest.fixture(scope="module")
+def answered_by_costs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[Query, list[list[float]]]]:
+    """Return the values of every query about another metric of alarms, after a check with labels."""
+    folder = tmp_path_factory.mktemp("costs")
+    costs = ",".join(
+        f"{true}>{answer}=5" for true, answer in permutations(("setosa", "versicolor", "virginica"), 2)
+    )
+    settings = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off", "ALARMS__COSTS": costs}
+    with (
+        running("up", folder / "data", **settings) as service,
+        prometheus(folder, stack_config(folder, service.url)) as metrics,
+    ):
+        monitored(service)
+        send_labelled(service, wrong=True)
+        assert check(service) == "alarm"
+        yield answers(metrics, OF_OTHER_METRIC)
+
+
 def answers(watched: Prometheus, queries: Sequence[Query]) -> dict[Query, list[list[float]]]:
     began = time.monotonic()
     results: dict[Query, list[list[float]]] = {}
@@ -155,6 +177,13 @@ def test_a_query_about_an_error_returns_data(
     answered_by_regression: dict[Query, list[list[float]]], query: Query
 ) -> None:
     assert answered_by_regression[query], f"{query.where}: no data within {SECONDS} s: {query.expression}"
+
+
+@pytest.mark.parametrize("query", OF_OTHER_METRIC, ids=lambda q: q.where)
+def test_a_query_about_another_metric_returns_data(
+    answered_by_costs: dict[Query, list[list[float]]], query: Query
+) -> None:
+    assert answered_by_costs[query], f"{query.where}: no data within {SECONDS} s: {query.expression}"
 
 
 @pytest.mark.parametrize("query", OF_CLASSIFIER, ids=lambda q: q.where)

@@ -141,6 +141,14 @@ def test_a_command_writes_sentences(stream: io.StringIO) -> None:
     assert SECRET not in stream.getvalue()
 
 
+@pytest.mark.parametrize("text", [f"UserWarning: odd {SECRET}", f"odd: {SECRET}: x", SECRET])
+def test_a_warning_in_another_format_is_hidden_whole(stream: io.StringIO, text: str) -> None:
+    hide_values()
+    logging.getLogger("py.warnings").warning("%s", text)
+    [line] = lines(stream)
+    assert line["event"] == "a library warned, with a message that columns.log hides"
+
+
 def test_messages_of_other_libraries_are_hidden_where_a_column_is_masked(stream: io.StringIO) -> None:
     hide_values()
     with warnings.catch_warnings():

@@ -163,8 +163,19 @@ def _check(
                 print_settings(config_file)
                 _print_detected(result.detected, verbose=verbose)
                 return result
-            from driftbell.wiring.tables import judge_pair, read_pair
+            from driftbell.wiring.tables import judge_large, judge_pair, read_pair
 
+            with progress_bar(hidden=hidden):
+                large = judge_large(
+                    (reference, current),
+                    reading,
+                    configured,
+                    None if options["label"] else lambda names: read_roles(options, names, configured),
+                )
+            if large is not None:
+                print_settings(config_file, large.left_out)
+                _print_detected(large.detected, verbose=verbose)
+                return TableCheck(large.judgement, large.rows, (reference, current), large.detected)
             with progress_bar(hidden=hidden):
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)

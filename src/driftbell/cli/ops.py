@@ -8,6 +8,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -24,53 +25,92 @@ from driftbell.cli.root import (
 )
 from driftbell.errors import ConfigError
 
+if TYPE_CHECKING:
+    from driftbell.ops.backup_manifest import Manifest
+
+
+_one_model = click.option("--model", help="One model of [models] alone, or 'default' [default: all].")
+
 
 @cli.command()
 @common
 @click.argument("folder", type=click.Path(path_type=Path))
+@_one_model
 @click.option("--json", "as_json", is_flag=True, help="Print the contents of the backup as JSON.")
 def backup(
-    config_file: Path | None, data_dir: str | None, parent: int | None, folder: Path, as_json: bool
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    folder: Path,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Save the store, models and reports to a new folder. The service keeps running.
 
-    The folder appears only once the backup is complete. It contains personal data if your features do.
+    All models of the service are saved, those of [models] too. The folder appears only once the backup is
+    complete. It contains personal data if your features do.
 
     \b
-    Example:
+    Examples:
       driftbell backup /backups/2026-01-31
+      driftbell backup /backups/churn --model churn
     """
-    loaded = settings(config_file, data_dir=data_dir)
+    main = settings(config_file, data_dir=data_dir).settings
     _exit_on_sigterm()
+    from driftbell.config.further_models import load_models, settings_of_model
     from driftbell.ops.backup import back_up
     from driftbell.wiring.store import clock
 
-    saved = back_up(loaded.settings, folder, now=clock())
-    click.echo(json.dumps(asdict(saved), indent=1) if as_json else f"{folder}: {saved.sentence}")
+    own = settings_of_model(main, model)
+    saved = back_up(own, folder, now=clock(), further={} if model else load_models(main))
+    _print_manifest(saved, folder, as_json)
 
 
 @cli.command()
 @common
 @click.argument("folder", type=click.Path(path_type=Path))
+@_one_model
 @click.option("--json", "as_json", is_flag=True, help="Print the restored contents as JSON.")
 def restore(
-    config_file: Path | None, data_dir: str | None, parent: int | None, folder: Path, as_json: bool
+    config_file: Path | None,
+    data_dir: str | None,
+    parent: int | None,
+    folder: Path,
+    model: str | None,
+    as_json: bool,
 ) -> None:
-    """Restore a backup to a data folder that has no store yet.
+    """Restore a backup to data folders that have no store yet.
 
-    A damaged or incomplete backup is refused and changes nothing.
+    Each model of [models] is restored to the data folder of its settings. A damaged or incomplete backup is
+    refused and changes nothing.
 
     \b
-    Example:
-      driftbell restore /backups/2026-01-31 --data-dir restored
+    Examples:
+      driftbell restore /backups/2026-01-31
+      driftbell restore /backups/2026-01-31 --data-dir restored --model default
     """
-    loaded = settings(config_file, data_dir=data_dir)
+    main = settings(config_file, data_dir=data_dir).settings
     _exit_on_sigterm()
+    from driftbell.config.further_models import DEFAULT, load_models, settings_of_model
     from driftbell.ops import backup as backups
+    from driftbell.ops.backup_manifest import FURTHER
 
-    restored = backups.restore(loaded.settings, folder)
-    target = loaded.settings.data_dir
-    click.echo(json.dumps(asdict(restored), indent=1) if as_json else f"{target}: {restored.sentence}")
+    own = settings_of_model(main, model)
+    below = folder / FURTHER / (model or DEFAULT)
+    source = below if model not in (None, DEFAULT) and below.is_dir() else folder
+    restored = backups.restore(own, source, further=None if model else load_models(main))
+    _print_manifest(restored, own.data_dir, as_json)
+
+
+def _print_manifest(manifest: Manifest, place: Path, as_json: bool) -> None:
+    from driftbell.ops.backup_manifest import manifest_view
+
+    if as_json:
+        click.echo(json.dumps(manifest_view(manifest), indent=1))
+        return
+    click.echo(f"{place}: {manifest.sentence}")
+    for name, own in manifest.further.items():
+        click.echo(f"  {name}: {own.sentence}")
 
 
 def _exit_on_sigterm() -> None:

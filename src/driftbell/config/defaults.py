@@ -31,6 +31,7 @@ class DefaultCheck:
     false_discovery_rate: float = 0.05
     smallest_effect: float = 0.02
     smallest_effects: Mapping[str, float] = field(default_factory=dict)
+    exact_rows: int = 200_000
 
 
 class _Defaults:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ MIN_OUTSIDE, MIN_FAR = 0.1, 0.03
 MIN_IMPORTANCE, IMPORTANCE_SHARE = 0.05, 0.5
 """Values that the reference lacks matter in features with this importance, or with this share of the
 importance that all would have if they were equal."""
+
+MIN_USED = 0.01
+"""Features with a smaller importance change no answers."""
 
 MAX_SINGLES = 2
 """Moved features, the most important ones, that are also put back one at a time."""
@@ -51,22 +54,63 @@ class BlockEstimate:
     diagnosis: Diagnosis | None
 
 
+@dataclass(frozen=True, slots=True)
+class PossibleLoss:
+    """The losses of a block that fit its data, without the noise of sampling.
+
+    Attributes:
+        low: the smallest one.
+        high: the largest one.
+        blind: rows with a loss that the estimate cannot tell.
+    """
+
+    low: float
+    high: float
+    blind: BlindSpot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Explanation:
+    """One explanation of a block: which features may be wrong.
+
+    Attributes:
+        places: indices of the features.
+        reason: see `BlindSpot`.
+        errors: expected error of each row if they are.
+        share: share of the rows with changed answers.
+    """
+
+    places: tuple[int, ...]
+    reason: str
+    errors: Vector
+    share: float = 1.0
+
+
 class BlindSpots:
-    """Search for rows with a loss that only labels show.
+    """Search for the losses that fit a block, and for rows with a loss that only labels show.
 
     An estimate without labels is right if the inputs are what they seem. Where they have changed, other
     explanations fit as well: values that have moved by mistake, or that do not belong to their rows. Each
     explanation has a loss. If the largest one matters and the estimate does not show it, nobody can tell
     without labels. Values that the reference lacks have no estimate at all.
 
+    The models of the label know less than the monitored model: on unchanged rows their expected error is too
+    high by a bias. Where a wrong feature changes the answers, the monitored model loses this knowledge, and
+    the bias vanishes. So the loss of an explanation is between the expected error minus the biased one, and
+    minus the true one.
+
     Args:
         learned: models fitted on the reference.
         by_features: mean error on unchanged rows by the models of the label.
+        error: the measured mean error on unchanged rows; None without labels.
         smallest_loss: the smallest loss that matters.
     """
 
-    def __init__(self, learned: ReferenceModels, *, by_features: float, smallest_loss: float) -> None:
+    def __init__(
+        self, learned: ReferenceModels, *, by_features: float, error: float | None, smallest_loss: float
+    ) -> None:
         self._learned, self._by_features = learned, by_features
+        self._bias = 0.0 if error is None else max(0.0, by_features - error)
         self._smallest_loss = smallest_loss
         self._names = learned.encoder.names
         count = max(1, len(self._names))
@@ -76,27 +120,52 @@ class BlindSpots:
         self._chance = len(self._ranges) * 2 / (len(learned.usual) + 1)
         self._tests = ColumnTests(learned)
 
-    def find(self, block: BlockEstimate) -> BlindSpot | None:
-        """Return the blind spot with the largest loss; None if the estimate explains the block.
+    def find(self, block: BlockEstimate) -> PossibleLoss:
+        """Return the losses that fit a block, and the blind spot with the largest one.
 
         Args:
             block: with its estimated loss.
         """
+        only = PossibleLoss(block.loss, block.loss)
         if not len(block.answers):
-            return None
+            return only
         outside = self.outside(block.matrix)
         if outside:
-            return outside
+            return replace(only, blind=outside)
         repeated = repeated_rows(block.matrix, block.diagnosis)
         if repeated is not None:  # what else is unusual about the block follows from that
             share, loss = round(float(repeated.mean()), 4), self._largest_loss(block, repeated)
-            return BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
-        spots = [
+            return replace(
+                only, blind=BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
+            )
+        explanations = list(self._explanations(block))
+        raw = self._learned.error_by_features(block.matrix, block.answers) if explanations else None
+        spots = [*self._novel(block), *(self._spot(block, e, raw) for e in explanations if raw is not None)]
+        relevant = [
             spot
-            for spot in (*self._novel(block), *self._explanations(block))
-            if spot.loss is not None and spot.loss > max(self._smallest_loss, block.loss)
+            for spot in spots
+            if spot is not None and (spot.loss or 0.0) > max(self._smallest_loss, block.loss)
         ]
-        return max(spots, key=lambda spot: spot.loss or 0.0, default=None)
+        blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
+        low, high = self._range(block, explanations, raw)
+        return PossibleLoss(low, high, blind)
+
+    def _range(
+        self, block: BlockEstimate, explanations: Sequence[_Explanation], raw: Vector | None
+    ) -> tuple[float, float]:
+        """Return the smallest and the largest loss of all explanations."""
+        losses = [block.loss, *(float(e.errors.mean()) - self._by_features for e in explanations)]
+        largest = [self._loss_of(e) for e in explanations]
+        faults = block.diagnosis.faults if block.diagnosis else ()
+        if raw is not None and (not faults or any(fault.known for fault in faults)):  # values may be real
+            losses.append(float(raw.mean()) - self._by_features)
+        return min(losses), max([*losses, *largest])
+
+    def _loss_of(self, explanation: _Explanation, share_of_bias: float = 1.0) -> float:
+        """Return the loss of an explanation, without the bias where its features change answers."""
+        importance = max((self._learned.importance[j] for j in explanation.places), default=0.0)
+        bias = self._bias * explanation.share if importance >= MIN_USED else 0.0
+        return float(explanation.errors.mean()) - self._by_features + share_of_bias * bias
 
     def outside(self, matrix: Matrix) -> BlindSpot | None:
         """Return the rows of a regression outside the range of the reference, of which no loss is known."""
@@ -132,34 +201,49 @@ class BlindSpots:
         largest = self._learned.loss.largest(block.answers.take(rows), self._learned.truth)
         return float(rows.mean()) * (float(largest.mean()) - self._by_features)
 
-    def _explanations(self, block: BlockEstimate) -> Iterator[BlindSpot]:
-        """Yield other explanations of the block that cost a relevant loss."""
-        raw: Vector | None = None
-        for places, reason, errors in self._errors_by_explanation(block):
-            raw = self._learned.error_by_features(block.matrix, block.answers) if raw is None else raw
-            increase = errors - raw
-            noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
-            if increase.mean() - noise >= self._smallest_loss:
-                yield self._spot(places, reason, block.by_confidence + float(increase.mean()))
-
-    def _errors_by_explanation(self, block: BlockEstimate) -> Iterator[tuple[tuple[int, ...], str, Vector]]:
-        """Yield features, what may be wrong with them, and the expected error of each row if it is."""
+    def _explanations(self, block: BlockEstimate) -> Iterator[_Explanation]:
+        """Yield explanations of the block by features that may be wrong."""
+        faults = block.diagnosis.faults if block.diagnosis else ()
         if block.diagnosis:
-            faults = tuple(dict.fromkeys(fault.place for fault in block.diagnosis.faults))
-            yield faults, "moved" if block.diagnosis.repairs else "broken", block.diagnosis.errors
+            places = tuple(dict.fromkeys(fault.place for fault in faults))
+            reason = "moved" if block.diagnosis.repairs else "broken"
+            used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]
+            share = max((f.excess or 1.0 for f in used), default=0.0)
+            yield _Explanation(places, reason, block.diagnosis.errors, share)
+        if any(fault.kind == "frozen" for fault in faults):
+            return  # the other rows and features look like the reference, or follow from that
         changes = self._tests(block.matrix)
-        singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 else ()
-        for places in filter(None, (changes.moved, *((j,) for j in singles))):
-            repaired = self._tests.without_move(block.matrix, places)
-            yield places, "moved", self._learned.error_by_features(repaired, block.answers)
+        singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 and not faults else ()
+        broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
+        for moved in filter(None, (changes.moved, *((j,) for j in singles))):
+            repaired = self._tests.without_move(block.matrix, moved)
+            errors = self._learned.error_by_features(repaired, block.answers)
+            if block.diagnosis and broken:
+                errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
+            yield _Explanation(moved, "moved", errors)
+        if faults and not any(fault.kind == "outside" for fault in faults):
+            return
         for j in sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]:
             replaced = self._tests.without_values(block.matrix, changes, j)
-            yield (j,), "unrelated", self._learned.error_by_features(replaced, block.answers)
+            yield _Explanation((j,), "unrelated", self._learned.error_by_features(replaced, block.answers))
 
-    def _spot(self, places: tuple[int, ...], reason: str, loss: float) -> BlindSpot:
-        names = [self._names[j] for j in places]
-        conditions = () if reason == "broken" else tuple(ColumnCondition(name, "any") for name in names)
-        return BlindSpot(1.0, join_names(names, max_names=3), reason, loss, conditions)
+    def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
+        """Return the blind spot of an explanation that costs a relevant loss; else None."""
+        increase = explanation.errors - raw
+        noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
+        loss = max(block.by_confidence + float(increase.mean()), self._loss_of(explanation))
+        likely = max(float(increase.mean()), self._loss_of(explanation, 0.5))
+        if likely - noise < self._smallest_loss:
+            return None
+        names = [self._names[j] for j in explanation.places]
+        conditions = tuple(ColumnCondition(name, "any") for name in names)
+        return BlindSpot(
+            1.0,
+            join_names(names, max_names=3),
+            explanation.reason,
+            loss,
+            () if explanation.reason == "broken" else conditions,
+        )
 
 
 def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:

@@ -47,7 +47,7 @@ def add_estimate(
         loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
     elif moved:
         confirmed = state.unconfirmed
-    summary = BlockSummary(block.rows, loss, times[0], times[-1], block.blind)
+    summary = BlockSummary(block.rows, loss, times[0], times[-1], block.blind, block.low, block.high)
     data_quality = charts.data_quality_score(block)
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     return msgspec.structs.replace(
@@ -111,10 +111,28 @@ def _merged(blocks: tuple[BlockSummary, ...]) -> tuple[BlockSummary, ...]:
     older = blocks[: -NEWEST_BLOCKS - 1]
     i = min(range(len(older)), key=lambda i: older[i].rows + blocks[i + 1].rows)
     a, b = blocks[i], blocks[i + 1]
+    return (*blocks[:i], _both(a, b), *blocks[i + 2 :])
+
+
+def _both(a: BlockSummary, b: BlockSummary) -> BlockSummary:
+    """Return two blocks as one."""
     rows = a.rows + b.rows
-    loss = (a.rows * a.loss + b.rows * b.loss) / rows
-    both = BlockSummary(rows, loss, min(a.first, b.first), max(a.last, b.last), b.blind or a.blind)
-    return (*blocks[:i], both, *blocks[i + 2 :])
+
+    def mean(of_a: float | None, of_b: float | None) -> float | None:
+        if of_a is None and of_b is None:
+            return None
+        of_a, of_b = a.loss if of_a is None else of_a, b.loss if of_b is None else of_b
+        return (a.rows * of_a + b.rows * of_b) / rows
+
+    return BlockSummary(
+        rows,
+        (a.rows * a.loss + b.rows * b.loss) / rows,
+        min(a.first, b.first),
+        max(a.last, b.last),
+        b.blind or a.blind,
+        mean(a.low, b.low),
+        mean(a.high, b.high),
+    )
 
 
 def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummary, ...]:

@@ -18,7 +18,7 @@ from driftbell.degradation.samples import present
 from driftbell.degradation.stuck_values import Expected, is_stuck
 from driftbell.phrases import format_value
 from driftbell.records import Columns
-from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_texts
+from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_categories
 
 LEVEL = 1e-6
 """A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
@@ -34,6 +34,9 @@ RANGE_MARGIN = 0.1
 
 MIN_FROZEN = 0.08
 """A feature is frozen if at least this share of additional rows has one value."""
+
+MIN_KNOWN_NULLS = 100
+"""With this many nulls of a feature, the reference shows the error of rows with one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class DataFault:
         kind: of the affected rows; see `ColumnCondition`.
         low: see `kind`.
         high: see `kind`.
+        known: whether the reference has enough nulls to show how the model answers them.
         novelty: `unseen` categories or values `outside` the range, which the reference says nothing about.
         outliers: whether the values are out of range or frozen, which a move of the whole feature explains.
     """
@@ -63,6 +67,7 @@ class DataFault:
     excess: float = 0.0
     chance: float = 1.0
     outliers: bool = False
+    known: bool = False
     novelty: str = ""
     kind: str = "any"
     low: float = 0.0
@@ -123,7 +128,10 @@ class BrokenValues:
             faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
-        faults += [replace(f, kind="null") for f in self._excess_faults(j, nulls, usual, words)]
+        faults += [
+            replace(f, kind="null", known=usual >= MIN_KNOWN_NULLS)
+            for f in self._excess_faults(j, nulls, usual, words)
+        ]
         if self._learned.encoder.numeric[j] and j not in self._calendar:
             faults += [replace(f, outliers=True) for f in self._outliers(matrix, j)]
         return faults
@@ -195,5 +203,5 @@ def calendar_columns(learned: ReferenceModels) -> dict[int, str]:
         if numeric:
             kinds[j] = calendar_kind(name, learned.matrix[:, j])
         else:
-            kinds[j] = calendar_kind_of_texts(encoder.categories(j))
+            kinds[j] = calendar_kind_of_categories(name, encoder.categories(j), learned.matrix[:, j])
     return {j: kind for j, kind in kinds.items() if kind}

@@ -129,7 +129,7 @@ def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault]) -> str
 
 
 def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Cause]:
-    """Return the features with another distribution, for which no fault has been found."""
+    """Return the features with another distribution and without a fault."""
     learned = charts.learned
     names = learned.encoder.names
     chance = MAX_CHANCE / max(1, len(names))  # Bonferroni

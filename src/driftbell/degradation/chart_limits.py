@@ -15,6 +15,10 @@ ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
 other detects large ones sooner."""
 
+MIN_LOSS_IN_ERRORS = 1.5
+"""Loss in standard errors of the baseline's mean that takes the place of a smallest loss below one of them:
+charts for a loss that cannot be seen would need thresholds that no loss reaches."""
+
 SWING_ALLOWANCE = 1.0
 """The same for the chart of labels with slow swings: a loss up to the smallest one is none."""
 
@@ -38,6 +42,22 @@ MIN_STEPS = 10.0
 """Smallest number of blocks per false alarm: with less traffic, alarms are rarer than allowed."""
 
 Limit = tuple[float, float]
+
+
+def allowance(share: float, smallest_loss: float, own_error: float) -> float:
+    """Return the allowance per row of a chart.
+
+    Args:
+        share: allowance in units of the smallest loss.
+        smallest_loss: the smallest loss that matters.
+        own_error: the standard error of the baseline's mean.
+
+    >>> round(allowance(0.5, 0.02, 0.01), 5), round(allowance(0.5, 0.005, 0.01), 5)
+    (0.02645, 0.02395)
+    """
+    if own_error > smallest_loss:  # it is hidden by the error of the baseline
+        smallest_loss = MIN_LOSS_IN_ERRORS * own_error
+    return share * smallest_loss + MARGIN * own_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +112,16 @@ class ChartLimits:
     def _chart(
         self, share: float, deviation: float, own_error: float, skew: float, excursion: float = 0.0
     ) -> _Chart:
-        allowance = share * self._budget.smallest_loss + MARGIN * own_error
+        of_row = allowance(share, self._budget.smallest_loss, own_error)
         chance = TARGET_SHARE / self._budget.charts
         thresholds = []
         for rate in RATES:
             steps = max(self._budget.rows_per_alarm * rate / self._rows, MIN_STEPS)
             threshold = decision_threshold(
-                allowance / deviation, steps, chance, mean_error=own_error / deviation, skew=skew
+                of_row / deviation, steps, chance, mean_error=own_error / deviation, skew=skew
             )
             thresholds.append(max(threshold, MIN_THRESHOLD) * deviation * self._rows + excursion)
-        return _Chart(allowance, tuple(thresholds), deviation * self._rows)
+        return _Chart(of_row, tuple(thresholds), deviation * self._rows)
 
     def __call__(self, rows_per_alarm: float | None = None, *, early: bool = False) -> list[Limit]:
         """Return the allowance per row and the threshold of each chart.

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 from driftbell.degradation.broken_values import calendar_columns
 from driftbell.degradation.data_faults import overdispersion
@@ -26,6 +27,15 @@ RIDGE = 0.05
 
 MIN_RELATED = 0.2
 """A feature is related to the others if they explain this share of its variance."""
+
+MAX_JOINT = 40
+"""Number of the most important features of which the ranks are tested together."""
+
+MIN_RANK_VARIANCE, RANK_RIDGE = 0.02, 1e-3
+"""Features with almost one value only are left out, and almost equal features count as one."""
+
+MIN_SHIFT = 2.5
+"""Features have moved together if their ranks have by this number of standard errors, and all together."""
 
 MIN_RESIDUAL_GROWTH = 1.1
 MIN_REFERENCE = 40
@@ -80,6 +90,12 @@ class ColumnTests:
         self._own = [_Distribution(usual[:, j]) for j in range(usual.shape[1])]
         self._residual = [_Distribution(residuals[:, j]) for j in range(usual.shape[1])]
         tests = max(1, len(self._numeric))
+        by_importance = sorted(self._numeric, key=lambda j: -learned.importance[j])
+        ranks = {
+            j: self._own[j].ranks(usual[:, j]) for j in by_importance if len(self._own[j]) >= MIN_REFERENCE
+        }
+        self._joint = [j for j, values in ranks.items() if values.var() > MIN_RANK_VARIANCE][:MAX_JOINT]
+        self._covariance = np.cov([ranks[j] for j in self._joint]) if len(self._joint) > 1 else np.eye(1)
         self._limit = math.sqrt(-math.log(CHANCE / tests / 2) / 2)
 
     def __call__(self, matrix: Matrix) -> ColumnChanges:
@@ -99,8 +115,33 @@ class ColumnTests:
                 and self._residual[j].distance(residuals[:, j]) > self._limit
             ):
                 unrelated.append(j)
+        moved = moved or self._moved_together(matrix)
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
         return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted)
+
+    def _moved_together(self, matrix: Matrix) -> list[int]:
+        """Return features that have moved little each, but certainly all together.
+
+        Source: the multivariate rank test of two samples (M. L. Puri and P. K. Sen, "Nonparametric Methods in
+        Multivariate Analysis", Wiley 1971), with Hotelling's F distribution.
+        """
+        n, d = len(matrix), len(self._joint)
+        if d < 2 or n < 2 * d:
+            return []
+        ranks = np.column_stack([self._own[j].ranks(matrix[:, j]) for j in self._joint])
+        reference = min(len(self._own[j]) for j in self._joint)
+        pooled = (n * np.cov(ranks, rowvar=False) + reference * self._covariance) / (n + reference)
+        covariance = pooled + RANK_RIDGE * np.eye(d)
+        dispersion = max(self._own[j].overdispersion for j in self._joint)
+        unit = (1 / n + 1 / reference) * dispersion
+        shifts = ranks.mean(axis=0)
+        squared = float(shifts @ np.linalg.solve(covariance, shifts)) / unit
+        total = n + reference
+        chance = scipy.stats.f.sf(squared * (total - d - 1) / (d * (total - 2)), d, total - d - 1)
+        if chance > CHANCE:
+            return []
+        sizes = np.abs(shifts) / np.sqrt(np.diag(covariance) * unit)
+        return [j for j, size in zip(self._joint, sizes, strict=True) if size > MIN_SHIFT]
 
     def without_move(self, matrix: Matrix, places: tuple[int, ...]) -> Matrix:
         """Return the rows with the values of some features as in the reference, in the same order."""
@@ -146,7 +187,7 @@ class _Distribution:
         self._shares = np.searchsorted(self._values, self._edges, side="right") / max(1, len(self))
         below = np.searchsorted(self._values, self._edges, side="left") / max(1, len(self))
         self._below = below
-        self._overdispersion = overdispersion(values)
+        self.overdispersion = overdispersion(values)
         self._width = _width(self._values)
 
     def __len__(self) -> int:
@@ -160,7 +201,13 @@ class _Distribution:
         at = np.searchsorted(now, self._edges, side="right") / len(now)
         under = np.searchsorted(now, self._edges, side="left") / len(now)
         largest = max(np.abs(at - self._shares).max(), np.abs(under - self._below).max())
-        return float(largest / math.sqrt((1 / len(now) + 1 / len(self)) * self._overdispersion))
+        return float(largest / math.sqrt((1 / len(now) + 1 / len(self)) * self.overdispersion))
+
+    def ranks(self, values: Vector) -> Vector:
+        """Return the rank of each value in the reference, from -0.5 to 0.5; 0 of a null."""
+        low, high = (np.searchsorted(self._values, values, side=side) for side in ("left", "right"))
+        ranks = (low + high) / 2 / max(1, len(self)) - 0.5
+        return np.where(np.isnan(values), 0.0, ranks)
 
     def growth(self, values: Vector) -> float:
         """Return the width of the middle 80 % relative to the reference's."""

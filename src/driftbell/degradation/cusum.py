@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
-from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit, allowance
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_shift import LabelShift
@@ -23,7 +23,7 @@ MIN_IMPORTANCE, MIN_BROKEN_SHARE = 0.05, 0.08
 
 MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
-estimate minus its standard error if few rows are broken, plus it if all rows are."""
+estimate, minus its standard error if few rows are broken."""
 
 PACE_WEIGHT = 0.02
 """Weight of the newest block in the mean time of a row."""
@@ -63,6 +63,8 @@ class Block:
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
         blind: rows with a loss that the estimate cannot tell.
+        low: the smallest loss that fits the data, without noise; None for the loss itself.
+        high: the largest one.
     """
 
     rows: int
@@ -73,6 +75,8 @@ class Block:
     diagnosis: Diagnosis | None = None
     loss_without_moves: float = 0.0
     blind: BlindSpot | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class CusumCharts:
@@ -123,10 +127,12 @@ class CusumCharts:
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),
         }
-        self._by_features = float(by_features.mean())
+        self.by_features = error_baseline(by_features, unit=unit)
+        self._by_features = self.by_features.mean
         self.blind_spots = BlindSpots(
             learned,
             by_features=self._by_features,
+            error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
         )
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
@@ -190,7 +196,7 @@ class CusumCharts:
     def smallest_detectable(self, rows: int, steps: int) -> float:
         """Return the smallest loss that alarms within `steps` blocks of `rows` rows, by its estimate."""
         limits = self.limits(ESTIMATE, rows)
-        return min(threshold / rows / steps + allowance for allowance, threshold in limits)
+        return min(threshold / rows / steps + of_row for of_row, threshold in limits)
 
     def examine(self, columns: Columns, answers: Answers) -> Block:
         """Estimate the loss of a block without labels.
@@ -218,8 +224,12 @@ class CusumCharts:
             else:  # the errors of one row are no evidence
                 usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
                 block = self._estimate(n, float(usual.mean()) - self.baselines[ESTIMATE].mean, usual, sample)
-            blind = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
-        return replace(block, blind=blind)
+            possible = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
+        if block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
+            block = replace(
+                block, loss=possible.low, loss_without_moves=min(block.loss_without_moves, possible.low)
+            )
+        return replace(block, blind=possible.blind, low=possible.low, high=possible.high)
 
     def _estimate(
         self,
@@ -229,29 +239,31 @@ class CusumCharts:
         sample: np.ndarray,
         diagnosis: Diagnosis | None = None,
     ) -> Block:
-        """Return a block with the estimate by its data faults, where that is worse than by confidence."""
+        """Return a block with the estimate by its data faults, or by confidence if it has none.
+
+        A model is as often too sure of broken values as it is too unsure of them.
+        """
         if diagnosis:
             fault_loss = float(diagnosis.errors.mean()) - self._by_features
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
                 loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
             )
-            if fault_loss > loss:
-                without_moves = min(loss_without_moves, fault_loss)
-                return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
+            without_moves = min(loss_without_moves, fault_loss)
+            return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
         return Block(rows, loss, "confidence", errors, sample, diagnosis, loss)
 
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
-        error = self.baselines[ESTIMATE].standard_error(block.rows)
+        error = self.by_features.standard_error(block.rows)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
                 f.excess / MIN_BROKEN_SHARE,
                 -math.log(max(f.chance, 1e-300)) / level,
-                (block.loss - error * (1 - 2 * f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
+                (block.loss - error * (1 - f.excess)) / (MIN_LOSS_SHARE * self.smallest_loss),
             )
             for f in block.diagnosis.broken
             if self.learned.importance[f.place] >= MIN_IMPORTANCE
@@ -308,13 +320,13 @@ class CusumCharts:
             min_rows: the smallest number of rows that may show it.
         """
         baseline, total, rows = self.baselines[source], 0.0, 0
-        allowance = ALLOWANCES[0] * self.smallest_loss + MARGIN * baseline.own_error
+        limit = allowance(ALLOWANCES[0], self.smallest_loss, baseline.own_error)
         for block in reversed(blocks):
             rows += block.rows
             if rows > CLOSING_BLOCKS * max(self.block_rows, block.rows):
                 return False
             total += block.rows * block.loss
-            distance = total / rows - allowance
+            distance = total / rows - limit
             if rows >= min_rows and abs(distance) > BELOW * baseline.sampling_error(rows):
                 return distance < 0
         return False

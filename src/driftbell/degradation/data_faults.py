@@ -130,9 +130,10 @@ class DataFaultDetector:
         for fault in repairs:
             repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
         errors = self._learned.error_by_features(repaired, answers)
-        if broken:
-            rows = np.logical_or.reduce([f.rows for f in broken])
-            without = frozenset(f.place for f in broken)
+        unknown = [f for f in broken if not f.known]
+        if unknown:
+            rows = np.logical_or.reduce([f.rows for f in unknown])
+            without = frozenset(f.place for f in unknown)
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
         return errors
 

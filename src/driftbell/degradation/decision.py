@@ -27,6 +27,9 @@ ONE_SIDED = 1.645
 ESTIMATE_ERROR = 0.25
 """Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
 
+SMALLEST_ERROR = 0.5
+"""Its error where it is near zero, in units of the smallest loss."""
+
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
 
@@ -57,7 +60,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     source = lasting or source
     finding = _finding(charts, state, source)
     over, covered = _is_over(charts, state), is_covered(state)
-    if source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
+    later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
+    if later and _are_older(state):
+        source, (finding, score) = ESTIMATE, later
+    elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
@@ -104,6 +110,12 @@ def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Inter
     return loss is None or max(loss.value, newest) >= charts.smallest_loss
 
 
+def _are_older(state: EvidenceState) -> bool:
+    """Return whether all labels are of rows before the suspicion, so that they measure another loss."""
+    labels, suspicion = state.labels.blocks, state.suspicion
+    return bool(labels and suspicion and max(b.last for b in labels) < suspicion.since)
+
+
 @dataclass(frozen=True, slots=True)
 class _Finding:
     """Result of the charts of a source.
@@ -132,9 +144,11 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
 
 
 def _estimate_since(
-    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion
+    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> tuple[_Finding, float] | None:
     """Return the finding and score of the blocks since a suspicion; None if they are no alarm."""
+    if suspicion is None:
+        return None
     blocks = [b for b in state.estimate.blocks if b.first >= suspicion.since]
     sums: tuple[float, ...] = ()
     score = state.data_quality or 0.0
@@ -187,7 +201,10 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
     change = ChangePoint(
         blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
     )
-    loss = loss_interval(charts, source, blocks[best:])
+    since = blocks[best:]
+    if source == ESTIMATE and state.suspicion:  # a newer fault of other columns has a loss of its own
+        since = tuple(b for b in since if b.first >= state.suspicion.since) or since
+    loss = loss_interval(charts, source, since)
     return change, loss if loss.is_positive else None
 
 
@@ -228,21 +245,36 @@ def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummar
     sampling, own_error = baseline.standard_error(rows), baseline.own_error
     if source == LABELS:  # measured: slow swings are a loss of their time
         sampling, own_error = baseline.sampling_error(rows), baseline.sampling_error(baseline.rows)
+    elif any(b.low != b.high for b in blocks):  # by features, which scatter more
+        sampling = max(sampling, charts.by_features.standard_error(rows))
     bounds = learned.loss.mean_bounds
     if source == LABELS and bounds is None:  # larger errors also scatter more
         known = baseline.mean > 0
         sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
-    error = math.hypot(sampling, own_error)
+    error = ONE_SIDED * math.hypot(sampling, own_error)
+    low, high = mean - error, mean + error
     if source == ESTIMATE:
-        error = math.hypot(error, ESTIMATE_ERROR * abs(mean) / ONE_SIDED)
+        low, high = _possible(blocks, math.hypot(error, SMALLEST_ERROR * charts.smallest_loss), mean)
     smallest, largest = -math.inf, math.inf
     if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
         smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
-    high = mean + ONE_SIDED * error
-    if source == ESTIMATE:
-        high = max(high, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-    ends = (mean, mean - ONE_SIDED * error, high)
-    return Interval(*(min(max(end, smallest), largest) for end in ends))
+    return Interval(*(min(max(end, smallest), largest) for end in (mean, low, high)))
+
+
+def _possible(blocks: Sequence[BlockSummary], error: float, mean: float) -> tuple[float, float]:
+    """Return the interval of an estimate: all losses that fit the blocks, and its noise and model error.
+
+    Args:
+        blocks: with the losses that fit.
+        error: the noise, as half of a 90 % interval.
+        mean: the estimated loss.
+    """
+    rows = sum(b.rows for b in blocks)
+    low = sum(b.rows * (b.loss if b.low is None else min(b.low, b.loss)) for b in blocks) / rows
+    high = sum(b.rows * (b.loss if b.high is None else max(b.high, b.loss)) for b in blocks) / rows
+    low -= math.hypot(error, ESTIMATE_ERROR * abs(low))
+    high += math.hypot(error, ESTIMATE_ERROR * abs(high))
+    return min(low, mean), max(high, mean, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
 
 
 def _largest_loss(block: BlockSummary) -> float:

@@ -60,7 +60,7 @@ class LabelShift:
             self._priors = floored / floored.sum()
         self._edges = {}
         self._features = {}
-        for j in learned.top:
+        for j in learned.used:
             column = learned.matrix[:, j]
             edges = np.unique(np.nanquantile(column, np.arange(1, FEATURE_BINS) / FEATURE_BINS))
             self._edges[j] = edges

@@ -23,13 +23,13 @@ def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale, causes: str 
     Args:
         uncovered: the suspected rows.
         scale: of losses.
-        causes: what is suspected about them, if no other sentence says it.
+        causes: clause about the suspected cause, or "" if another sentence has it.
     """
     columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    shown = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
+    loss = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
     return (
         f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
-        f"{shown}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
+        f"{loss}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
         f"({columns}, since {_minute(since)}){causes}."
     )
 

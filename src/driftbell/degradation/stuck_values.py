@@ -20,6 +20,10 @@ MAX_DISTANCE = 1.2
 MAX_RATIO = 0.4
 """Or if they differ in fewer rows than this share of the additional rows with the value."""
 
+DOMINANCE = 3.0
+"""A value inside of the range is frozen, however the others have moved, if it has this many times the share
+of the most frequent value of the reference and of any other value of the block."""
+
 MIN_DISTINCT = 3
 """With fewer other values in the reference, the other rows show nothing."""
 
@@ -56,8 +60,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
 
     The source of a frozen value repeats it in some rows and sends the other rows unchanged, so the others
     look like the reference: their Kolmogorov–Smirnov distance is small. If the whole distribution moves, they
-    do not. At an end of the range, such as zero, a value can become more frequent alone. There, the rows must
-    have lost their relation to the other features.
+    do not, and the values beside it are about as frequent. At an end of the range, such as zero, a value can
+    become more frequent alone. There, the rows must have lost their relation to the other features.
 
     Args:
         before: the feature in the reference, NaN for null, shape (n,).
@@ -89,10 +93,17 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     is_end = value in (distinct[0], distinct[-1]) and share_before >= MIN_END_SHARE
     if is_end:
         return False
+    if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
+        return True
     distance = ks_distance(others, newest_others)
     unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
     excess = (share - share_before) / (1 - share_before)
     return distance <= MAX_DISTANCE * unit or distance * (1 - share) <= MAX_RATIO * excess
+
+
+def _largest_share(values: Vector) -> float:
+    """Return the share of the most frequent value."""
+    return float(np.unique(values, return_counts=True)[1].max(initial=0)) / max(1, len(values))
 
 
 def _has_lost_relation(before: Vector, now: Vector, value: float, expected: Expected) -> bool | None:

@@ -169,7 +169,7 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
             f"rows {side} the reference", EXCEEDANCE_WEIGHT, test.p_value, n, m, share_size(rows, m), note
         )
     if effect_sizes and before.cells.profile and now.profile:
-        _add_distances(tested, before.cells.profile, now.profile)
+        add_distances(tested, before.cells.profile, now.profile)
         usable = len(before.cells.finite) and len(now.finite)
         sigmas = normed_wasserstein(before.cells.finite, now.finite, ordered=True) if usable else None
         tested.distance("Wasserstein in sigmas", sigmas, n, m)
@@ -232,7 +232,7 @@ def add_categories(before: PreparedColumn, now: ColumnRows, tested: Tested, *, e
         size = Size(max(size.value, single.value), single.low)
     tested.p_value("chi-square", 2 * SHAPE_WEIGHT, test.p_value, n, m, size, note)
     if effect_sizes:
-        _add_distances(tested, old, new)
+        add_distances(tested, old, new)
 
 
 def _categories_note(categories: list[str | None], a: list[int], b: list[int], n: int, m: int) -> str:
@@ -286,12 +286,7 @@ def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
     assert old is not None
     assert new is not None
     n, m = old.rows, new.rows
-    if old.blank or new.blank:
-        test = null_share(old.blank, n, new.blank, m)
-        size = difference_size(old.blank, n, new.blank, m)
-        note = f"blank {shares_changed(old.blank / n, new.blank / m)}"
-        tested.p_value("blank texts", CELLS_WEIGHT, test.p_value, n, m, size, note)
-    tested.remarks.append("compared as text: length, blanks and classes of characters, not what it says")
+    add_blanks(old.blank, n, new.blank, m, tested)
     a, b = len(old.lengths), len(new.lengths)
     if not a or not b:
         return
@@ -305,17 +300,28 @@ def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:
         middles = center(x), center(y)
         note = f"{name}: {_distribution_note(*middles, x, y, ks)}" if ks.statistic else ""
         tested.p_value(name, weight, ks.p_value, a, b, distance_size(ks.statistic, a, b), note)
-    test = null_share(old.foreign, a, new.foreign, b)
-    size = difference_size(old.foreign, a, new.foreign, b)
-    note = (
-        f"with characters outside ASCII {shares_changed(old.foreign / a, new.foreign / b)}"
-        if size.value
-        else ""
-    )
-    tested.p_value("characters outside ASCII", CELLS_WEIGHT, test.p_value, a, b, size, note)
+    add_foreign(old.foreign, a, new.foreign, b, tested)
 
 
-def _add_distances(tested: Tested, old: ColumnProfile, new: ColumnProfile) -> None:
+def add_blanks(old: int, n: int, new: int, m: int, tested: Tested) -> None:
+    """Test the share of blank texts, if there are any, and add what the comparison of texts means."""
+    if old or new:
+        test = null_share(old, n, new, m)
+        size = difference_size(old, n, new, m)
+        note = f"blank {shares_changed(old / n, new / m)}"
+        tested.p_value("blank texts", CELLS_WEIGHT, test.p_value, n, m, size, note)
+    tested.remarks.append("compared as text: length, blanks and classes of characters, not what it says")
+
+
+def add_foreign(old: int, n: int, new: int, m: int, tested: Tested) -> None:
+    """Test the share of texts with characters outside ASCII."""
+    test = null_share(old, n, new, m)
+    size = difference_size(old, n, new, m)
+    note = f"with characters outside ASCII {shares_changed(old / n, new / m)}" if size.value else ""
+    tested.p_value("characters outside ASCII", CELLS_WEIGHT, test.p_value, n, m, size, note)
+
+
+def add_distances(tested: Tested, old: ColumnProfile, new: ColumnProfile) -> None:
     """Add PSI and Jensen–Shannon distance, each with its 95 % noise level."""
     used = (old.counts + new.counts) > 0
     a, b = old.counts[used], new.counts[used]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from driftbell.drift.binned_tests import add_binned_distances, add_binned_numbers, add_binned_texts
 from driftbell.drift.column_tests import (
     UNUSUAL,
     Tested,
@@ -148,21 +149,22 @@ def compare(
     return (*comparisons, *extra)
 
 
-def _not_compared(
+def not_compared(
     name: str, role: str, kind: Kind | None, note: str, scope: Scope = Scope.INCOMPLETE
 ) -> ColumnComparison:
+    """Return the comparison of a column that could not be compared, with the reason."""
     return ColumnComparison(name, role, kind or Kind.CATEGORICAL, None, (), None, note, scope)
 
 
 def extra_column(name: str, column: TypedColumn, names: Iterable[str]) -> ColumnComparison:
     """Return the comparison of a column that the reference, with these names, does not have."""
-    return _not_compared(name, "extra", column.kind, _no_such_column("the reference", name, names))
+    return not_compared(name, "extra", column.kind, _no_such_column("the reference", name, names))
 
 
 def missing_column(before: PreparedColumn, names: Iterable[str]) -> ColumnComparison:
     """Return the comparison of a column that the current data, with these names, do not have."""
     note = _no_such_column("the current data", before.name, names)
-    return _not_compared(before.name, before.role, before.kind, note)
+    return not_compared(before.name, before.role, before.kind, note)
 
 
 def _no_such_column(table: str, name: str, names: Iterable[str]) -> str:
@@ -178,10 +180,33 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> 
     name, role, kind = before.name, before.role, before.kind
     rows = len(typed.values)
     if not rows or not before.cells.rows:
-        return _not_compared(name, role, kind, "there are no rows to compare")
+        return not_compared(name, role, kind, "there are no rows to compare")
     numbers = value_range(typed)
     before, typed = _same_precision(before, typed)
-    now = _rows(before, typed)
+    alone = _newest(before, typed, newest) if 0 < newest < rows else None
+    return compare_rows(before, _rows(before, typed), typed, numbers, newest=newest, alone=alone)
+
+
+def compare_rows(
+    before: PreparedColumn,
+    now: ColumnRows,
+    typed: TypedColumn,
+    numbers: tuple[float, float] | None,
+    *,
+    newest: int = 0,
+    alone: tuple[list[Effect], str, Result] | None = None,
+) -> ColumnComparison:
+    """Compare the counted rows of a column of the window with the reference.
+
+    Args:
+        before: the reference.
+        now: rows of the window, counted on the bins of the reference.
+        typed: how the cells of the window were read; its values are not used.
+        numbers: smallest and largest number of the window; None without any.
+        newest: number of rows of which `alone` are the changes.
+        alone: changes of the newest rows alone, their description, and their p-value.
+    """
+    name, role, kind, rows = before.name, before.role, before.kind, now.rows
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
@@ -196,22 +221,22 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> 
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
     if scope is Scope.NULLS and not now.readable and not before.cells.readable:
-        nothing = _not_compared(name, role, kind, "every cell is null on both sides", scope)
+        nothing = not_compared(name, role, kind, "every cell is null on both sides", scope)
         return replace(nothing, null_shares=(1.0, 1.0))
     effects, note = _effects(tested), _note(tested)
     results = tested.results
     if scope is not Scope.VALUES and (before.excluded or not now.unreadable):
         why = _why_not(before, now)
         note = "; ".join(_nonempty([note, why] if frozen else [why, note]))
-    if 0 < newest < rows:
-        alone, newest_note, result = _newest(before, typed, newest)
+    if alone is not None:
+        of_newest, newest_note, result = alone
         results.append(result)
-        if min(e.p_value for e in alone) < min(e.p_value for e in effects):
+        if min(e.p_value for e in of_newest) < min(e.p_value for e in effects):
             note = f"newest {newest} rows: {newest_note}"
         effects = [replace(e, p_value=min(1.0, e.p_value / (1 - NEWEST_WEIGHT))) for e in effects]
         effects += [
             replace(e, test=f"{e.test}{NEWEST_ROWS}", p_value=min(1.0, e.p_value / NEWEST_WEIGHT))
-            for e in alone
+            for e in of_newest
         ]
     return ColumnComparison(
         name,
@@ -268,9 +293,15 @@ def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_siz
     if categories:
         add_categories(before, now, tested, effect_sizes=effect_sizes)
     elif before.kind is Kind.NUMERIC:
-        add_numbers(before, now, tested, effect_sizes=effect_sizes)
+        if before.cells.binned is not None and now.binned is not None:
+            add_binned_numbers(before.cells.binned, now.binned, tested)
+            add_binned_distances(before.cells, now, tested)
+        else:
+            add_numbers(before, now, tested, effect_sizes=effect_sizes)
     elif before.kind is Kind.DATETIME:
         return Scope.VALUES if add_times(before, now, tested) else Scope.NULLS
+    elif before.cells.binned_texts is not None and now.binned_texts is not None:
+        add_binned_texts(before.cells.binned_texts, now.binned_texts, tested)
     else:
         add_texts(before, now, tested)
     return Scope.VALUES

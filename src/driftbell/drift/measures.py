@@ -27,6 +27,9 @@ def new_share(before: PreparedColumn, now: ColumnRows) -> float | None:
     """
     if before.excluded or not before.cells.readable or not now.readable:
         return None
+    if before.kind is Kind.NUMERIC and now.binned is not None:
+        rows = now.binned.counts.rows
+        return 1 - (rows - sum(now.binned.counts.beyond)) / rows
     if before.kind is Kind.NUMERIC:
         a, b = before.cells.values, now.values
         inside = np.searchsorted(b, a[-1], side="right") - np.searchsorted(b, a[0], side="left")
@@ -71,8 +74,13 @@ def value_range(typed: TypedColumn) -> tuple[float, float] | None:
     low, high = (float(end.reduce(typed.values)) for end in (np.fmin, np.fmax))  # they ignore NaN
     if np.isnan(low):
         return None
-    dtype = coarser(typed.precision, None) or np.dtype(np.float32)
-    return _as_written(low, dtype), _as_written(high, dtype)
+    return as_written((low, high), typed.precision)
+
+
+def as_written(ends: tuple[float, float], precision: np.dtype[Any] | None) -> tuple[float, float]:
+    """Return the smallest and the largest number as they are written, see `value_range`."""
+    dtype = coarser(precision, None) or np.dtype(np.float32)
+    return _as_written(ends[0], dtype), _as_written(ends[1], dtype)
 
 
 def _as_written(value: float, dtype: np.dtype[Any]) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from driftbell.drift.binned_rows import BinnedNumbers, BinnedTextCounts
 from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
 from driftbell.records import Column, Kind
@@ -48,6 +49,8 @@ class ColumnRows:
         words: text: length and character classes of each cell.
         names: categorical: names of categories in descriptions, where they differ.
         top: categorical and identifier: the most frequent value and its rows; 0 rows if that is not known.
+        binned: numeric: counts on bins instead of `values`; None if the numbers are known.
+        binned_texts: text: counts on bins instead of `words`; None if the texts are known.
     """
 
     rows: int
@@ -62,6 +65,8 @@ class ColumnRows:
     words: TextFeatures | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     top: tuple[str, int] = ("", 0)
+    binned: BinnedNumbers | None = None
+    binned_texts: BinnedTextCounts | None = None
 
     @property
     def readable(self) -> int:

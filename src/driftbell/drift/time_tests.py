@@ -18,7 +18,7 @@ from driftbell.drift.times import (
     week_test,
 )
 from driftbell.records import Column
-from driftbell.stats import difference_size, exceedance, null_share, share_size, total_variation
+from driftbell.stats import difference_size, exceedance_of, null_share, share_size, total_variation
 from driftbell.stats.effects import Size
 
 YEAR = 366 * DAY
@@ -62,7 +62,7 @@ def add_times(before: PreparedColumn, now: ColumnRows, tested: Tested) -> bool:
     assert new is not None
     compared = _add_cycles(old, new, tested)
     if new.values[-1] > old.values[0]:
-        early, _ = exceedance(old.values.astype(np.float64), new.values.astype(np.float64))
+        early = exceedance_of(new.rows_before(int(old.values[0])), old.rows, new.rows)
         rows = int(early.statistic)
         note = (
             f"{rows} of {new.rows} rows before the reference's oldest {moment(int(old.values[0]))}"
@@ -121,7 +121,7 @@ def _add_far(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     n, m = old.rows, new.rows
     first, last = float(old.values[0]), float(old.values[-1])
     oldest = first - max(MIN_EARLIER, MAX_SPANS_EARLIER * (last - first))
-    rows = int(np.searchsorted(new.values, oldest))
+    rows = new.rows_before(oldest)
     note = f"{rows} of {m} rows long before the reference's oldest {moment(int(first))}" if rows else ""
     test, size = null_share(0, n, rows, m), difference_size(0, n, rows, m)
     tested.p_value("rows long before the reference", CELLS_WEIGHT, test.p_value, n, m, size, note)
@@ -129,7 +129,7 @@ def _add_far(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     newest = today + MAX_AHEAD
     if old.is_binned and last > newest:
         return bool(rows)
-    ahead, usual = m - int(np.searchsorted(new.values, newest)), n - int(np.searchsorted(old.values, newest))
+    ahead, usual = m - new.rows_before(newest), n - old.rows_before(newest)
     note = f"{ahead} of {m} rows more than a year after today, to {moment(int(new.values[-1]))}"
     if usual:
         note += f" (in the reference {usual} of {n})"
@@ -181,7 +181,7 @@ def _add_squeezed(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     if old.is_binned:  # only the ends are known
         rows = round(n * (new.days + 1) / (old.days + 1))
     else:
-        rows = int(np.searchsorted(old.values, last, side="right") - np.searchsorted(old.values, first))
+        rows = old.rows_before(last, side="right") - old.rows_before(first)
     r = min(1.0, (rows + 1) / (n + 1))
     p_value = min(1.0, r ** (m - 1) * (m - (m - 1) * r))
     note = f"all {m} rows in a part of the period that has {rows} of {n} rows of the reference"

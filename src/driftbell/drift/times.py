@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class TimeProfile:
         times_used: ties of the times.
         days_used: ties of the days, as the microseconds at which they begin.
         is_binned: whether only the ends of `values` are known, and its other elements repeat the first.
+        weights: rows of each element of `values`, which are hours then, and the ends; None for one row each.
     """
 
     values: NDArray[np.int64]
@@ -84,11 +85,17 @@ class TimeProfile:
     times_used: Ties = NO_TIES
     days_used: Ties = NO_TIES
     is_binned: bool = False
+    weights: NDArray[np.int64] | None = None
 
     @property
     def rows(self) -> int:
         """Number of times."""
-        return len(self.values)
+        return len(self.values) if self.weights is None else int(self.weights.sum())
+
+    def rows_before(self, time: float, *, side: Literal["left", "right"] = "left") -> int:
+        """Return the number of rows before a time; with `side="right"` also those at the time."""
+        place = int(np.searchsorted(self.values, time, side=side))
+        return place if self.weights is None else int(self.weights[:place].sum())
 
     @property
     def days(self) -> float:
@@ -114,22 +121,53 @@ def time_profile(cells: Column) -> TimeProfile:
         bool(np.any(values % DAY)),
         _week(days),
         _hour_spread(days, hour),
-        _ties(values),
-        _ties(days * DAY),
+        _ties(*distinct_counts(values)),
+        _ties(*distinct_counts(days * DAY)),
     )
 
 
-def _ties(values: NDArray[np.int64]) -> Ties:
-    different, counts = distinct_counts(values)
+def time_profile_of_hours(
+    hours: NDArray[np.int64], counts: NDArray[np.int64], ends: tuple[int, int], *, timed: bool
+) -> TimeProfile:
+    """Return the profile of times of which the hours are known.
+
+    Args:
+        hours: hours since 1970, increasing, shape (k,), k ≥ 1.
+        counts: rows of each hour, shape (k,).
+        ends: the oldest and the newest time, in microseconds.
+        timed: whether a time is not midnight.
+    """
+    days, hour = hours // 24, hours % 24
+    first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
+    per_day = np.add.reduceat(counts, first)
+    values = np.clip(hours * HOUR, *ends)
+    values[-1] = ends[1]
+    weights = counts
+    if counts[0] > 1 or len(counts) > 1:
+        values, weights = np.concatenate([[ends[0]], values]), np.concatenate([[1], counts])
+        weights[1] -= 1
+    return TimeProfile(
+        values,
+        np.bincount(hour, counts, minlength=24).astype(np.float64),
+        timed,
+        _week(days, counts),
+        _hour_spread(days, hour, counts),
+        _ties(hours * HOUR, counts),
+        _ties(days[first] * DAY, per_day),
+        weights=weights,
+    )
+
+
+def _ties(different: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
     i = int(np.argmax(counts))
     return Ties(len(different), int(different[i]), int(counts[i]))
 
 
-def _week(days: NDArray[np.int64]) -> Week | None:
+def _week(days: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> Week | None:
     span = int(days[-1] - days[0]) + 1
     if not MIN_WEEK_DAYS <= span <= MAX_DAYS:
         return None
-    per_day = np.bincount(days - days[0], minlength=span).astype(np.float64)
+    per_day = np.bincount(days - days[0], counts, minlength=span).astype(np.float64)
     weekday = (np.arange(span) + int(days[0]) + 3) % 7  # 1970-01-01 was a Thursday
     occurrences = np.bincount(weekday, minlength=7).astype(np.float64)
     means = np.bincount(weekday, per_day, minlength=7) / occurrences
@@ -142,15 +180,17 @@ def _week(days: NDArray[np.int64]) -> Week | None:
     return Week(occurrences, means, logs, (x2, freedom), (squares, span - 7))
 
 
-def _hour_spread(days: NDArray[np.int64], hour: NDArray[np.int64]) -> tuple[float, int]:
-    distinct, counts = distinct_counts(days)
-    place = np.repeat(np.arange(len(distinct)), counts)
+def _hour_spread(
+    days: NDArray[np.int64], hour: NDArray[np.int64], counts: NDArray[np.int64] | None = None
+) -> tuple[float, int]:
+    distinct, rows = distinct_counts(days)
+    place = np.repeat(np.arange(len(distinct)), rows)
     if not 1 < len(distinct) <= MAX_DAYS:
         return 0.0, 0
     table = np.zeros((len(distinct), 24))
-    np.add.at(table, (place, hour), 1.0)
+    np.add.at(table, (place, hour), 1.0 if counts is None else counts)
     table = table[:, table.sum(axis=0) > 0]
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / len(days)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     x2 = float(np.sum((table - expected) ** 2 / expected))
     return x2, (table.shape[0] - 1) * (table.shape[1] - 1)
 

@@ -71,5 +71,5 @@ def class_labels(classes: Sequence[str], counts: Sequence[int] = ()) -> Mapping[
     ('fault 49', 'other')
     """
     rows = dict(zip(classes, counts or [0] * len(classes), strict=True))
-    shown = set(most_frequent(rows, MAX_CLASSES))
-    return {name: name if name in shown else OTHER_CLASSES for name in classes} or {"": ""}
+    own_label = set(most_frequent(rows, MAX_CLASSES))
+    return {name: name if name in own_label else OTHER_CLASSES for name in classes} or {"": ""}

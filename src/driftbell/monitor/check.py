@@ -25,8 +25,9 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
-from driftbell.monitor.check_reports import describe_error, write_reports
+from driftbell.monitor.check_reports import write_reports
 from driftbell.monitor.daily_cost import with_daily_cost
+from driftbell.monitor.failed_check import CHECK_FAILED, DETECTOR_FAILED, describe_error
 from driftbell.monitor.model_metrics import MetricsReader, with_realized
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
@@ -70,11 +71,6 @@ MAX_ROWS = 10_000
 
 MIN_NEWEST_ROWS, NEWEST_SHARE = 50, 10
 """The newest tenth of a window, but at least `MIN_NEWEST_ROWS`, is also tested separately."""
-
-CHECK_FAILED = Judgement(Verdict.UNKNOWN, "Cannot judge: the check failed.")
-DETECTOR_FAILED = Degradation(
-    Verdict.UNKNOWN, "Cannot judge whether the model performs worse: the check failed."
-)
 
 logger = structlog.get_logger()
 

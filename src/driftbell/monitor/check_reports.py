@@ -8,7 +8,8 @@ from dataclasses import replace
 import structlog
 
 from driftbell.error_capture import ErrorCapture
-from driftbell.errors import DriftbellError, ReportError
+from driftbell.errors import ReportError
+from driftbell.monitor.failed_check import describe_error
 from driftbell.monitor.report_importance import report_importance
 from driftbell.ports import Sink, Store
 from driftbell.publish.report_folder import ReportFolder
@@ -63,8 +64,3 @@ def write_reports(
             logger.error("drift report not written", check_id=check.id, error=str(error))
             errors.append(str(error))
     return replace(check, reports=names, error="; ".join(errors))
-
-
-def describe_error(error: Exception) -> str:
-    """Return an error's message; that of a foreign error may hold feature values, so only its type."""
-    return str(error) if isinstance(error, DriftbellError) else f"{type(error).__name__} in the check"

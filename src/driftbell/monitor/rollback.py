@@ -13,7 +13,7 @@ from driftbell.degradation.compare_versions import is_rollback_due, rollback_sen
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
 from driftbell.models.version_comparison import VersionComparer
-from driftbell.monitor.check_reports import describe_error
+from driftbell.monitor.failed_check import describe_error
 from driftbell.ports import Model, Store
 from driftbell.records import Lease, Notification, Task, Verdict
 from driftbell.records.comparison import VersionComparison

@@ -10,7 +10,7 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
 from driftbell.models.versions_in_use import versions_in_use
 from driftbell.monitor.check import Checker
-from driftbell.monitor.check_reports import describe_error
+from driftbell.monitor.failed_check import describe_error
 from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.ports import Store
 from driftbell.records import Check, CheckKind, Lease

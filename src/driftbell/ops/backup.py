@@ -7,11 +7,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import MappingProxyType
 
 import driftbell
 from driftbell.atomic_write import sync_folder
@@ -19,12 +18,20 @@ from driftbell.config.settings import Settings, log_database
 from driftbell.data_folder import exclusive_setup, require_unused
 from driftbell.errors import ConfigError
 from driftbell.journal.file import read_journals
-from driftbell.phrases import count_of
+from driftbell.ops.backup_manifest import (
+    FORMAT,
+    FURTHER,
+    LOG,
+    MANIFEST,
+    MODELS,
+    REPORTS,
+    Manifest,
+    SavedFile,
+    manifest_view,
+    read_manifest,
+)
 from driftbell.store.snapshot import append_journal, copy_store, read_facts
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-LOG, MODELS, REPORTS = "log.sqlite", "models", "reports"
 REBUILT = ("files", "onnx", "versions")
 """Folders of models that a start writes again from the registry and the reference, with all their values."""
 
@@ -33,51 +40,9 @@ JOURNALED = ".journaled"
 CHUNK = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class SavedFile:
-    """One file of a backup.
-
-    Attributes:
-        sha256: hash of its content.
-        size: its size in bytes.
-    """
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The contents of a backup.
-
-    Attributes:
-        format: version of the backup's format; newer releases may write a higher one.
-        driftbell: the release that wrote it.
-        time: when it was written (UTC).
-        schema: version of the prediction log's tables.
-        rows: number of rows by table.
-        files: the files by their path in the backup.
-    """
-
-    format: int
-    driftbell: str
-    time: str
-    schema: str
-    rows: Mapping[str, int]
-    files: Mapping[str, SavedFile]
-
-    @property
-    def sentence(self) -> str:
-        """A summary of the contents."""
-        size = sum(f.size for f in self.files.values())
-        counts = {n: count_of(self.rows.get(f"{n}s", 0), n) for n in ("prediction", "check")}
-        reports = sum(name.startswith(f"{REPORTS}/") for name in self.files)
-        return (
-            f"{counts['prediction']}, {counts['check']}, {count_of(reports, 'report')}, {size / 1e6:.1f} MB"
-        )
-
-
-def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
+def back_up(
+    settings: Settings, target: Path, *, now: datetime, further: Mapping[str, Settings] = MappingProxyType({})
+) -> Manifest:
     """Write a backup of log, models and reports, while a service and a monitor may run.
 
     The log is copied first, so the backup contains the reports of every check in it that still existed.
@@ -87,16 +52,19 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
         settings: settings with the data folder.
         target: a folder that does not exist, or is empty.
         now: the time.
+        further: settings of the further models by name.
 
     Raises:
-        ConfigError: there is no prediction log, or the folder cannot be used.
-        StoreError: the log cannot be copied, or is damaged.
+        ConfigError: a model has no prediction log, or the folder cannot be used.
+        StoreError: a log cannot be copied, or is damaged.
     """
-    _require_sqlite(settings)
-    if not settings.log_path.is_file():
-        raise ConfigError(f"there is no prediction log {settings.log_path}: name its folder with --data-dir")
     target = Path(os.path.abspath(target))
-    _require_usable_target(target, settings)
+    for own in (settings, *further.values()):
+        _require_sqlite(own)
+        if not own.log_path.is_file():
+            option = "--data-dir" if own is settings else "data_dir, or leave the model out with --model"
+            raise ConfigError(f"there is no prediction log {own.log_path}: name its folder with {option}")
+        _require_usable_target(target, own)
     part = target.with_name(f"{target.name}.part")
     with _translate_errors(f"cannot write the backup {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,27 +76,52 @@ def back_up(settings: Settings, target: Path, *, now: datetime) -> Manifest:
             ) from error
         with ExitStack() as cleanup:
             cleanup.callback(shutil.rmtree, part, ignore_errors=True)
-            manifest = _fill(part, settings, now)
+            manifests = {}
+            for name, own in further.items():
+                folder = part / FURTHER / name
+                folder.mkdir(mode=0o700, parents=True)
+                manifests[name] = _fill(folder, own, now)
+            manifest = _fill(part, settings, now, manifests)
             part.replace(target)
             sync_folder(target.parent)
             cleanup.pop_all()
     return manifest
 
 
-def restore(settings: Settings, source: Path) -> Manifest:
-    """Restore a backup to a data folder without a log; older tables are migrated at the next start.
+def restore(settings: Settings, source: Path, *, further: Mapping[str, Settings] | None = None) -> Manifest:
+    """Restore a backup to data folders without a log; older tables are migrated at the next start.
 
     Args:
         settings: settings with the data folder.
         source: the backup.
+        further: settings of the further models by name; None restores the first model alone.
 
     Raises:
-        ConfigError: the backup is damaged or incomplete, or the data folder is in use or not empty;
-            nothing was changed.
-        StoreError: its log is damaged, or was written by a newer release.
+        ConfigError: the backup is damaged or incomplete, a further model has no settings, or a data folder is
+            in use or not empty; nothing was changed.
+        StoreError: a log is damaged, or was written by a newer release.
     """
-    _require_sqlite(settings)
+    for own in (settings, *(further or {}).values()):
+        _require_sqlite(own)
     manifest = verify(source)
+    chosen = manifest.further if further is not None else {}
+    unknown = sorted(set(chosen) - set(further or {}))
+    if unknown:
+        raise ConfigError(
+            f"the backup {source} has the further model {unknown[0]}, which [models] of the settings does "
+            "not name: name its settings file there, or restore one model with --model"
+        )
+    models = {name: (further or {})[name] for name in chosen}
+    for own in (settings, *models.values()):
+        with require_unused(own.data_dir) if own.data_dir.is_dir() else nullcontext():
+            _require_empty_data_folder(own)
+    for name, own in models.items():
+        _restore_model(own, source / FURTHER / name, chosen[name])
+    _restore_model(settings, source, manifest)
+    return manifest
+
+
+def _restore_model(settings: Settings, source: Path, manifest: Manifest) -> None:
     stage = settings.data_dir / STAGE
     # the reports may be on another file system, and a rename works only within one
     stages = {LOG: stage, MODELS: stage, REPORTS: settings.reports_dir / STAGE}
@@ -151,11 +144,10 @@ def restore(settings: Settings, source: Path) -> Manifest:
         finally:
             for stage in stages.values():
                 shutil.rmtree(stage, ignore_errors=True)
-    return manifest
 
 
 def verify(source: Path) -> Manifest:
-    """Read a backup's manifest and verify the hash of every file.
+    """Read a backup's manifest and verify the hash of every file, those of further models too.
 
     Raises:
         ConfigError: a file is missing or was changed.
@@ -163,7 +155,7 @@ def verify(source: Path) -> Manifest:
     """
     with _translate_errors(f"cannot read the backup {source}"):
         _require_no_link(source, MANIFEST)
-        manifest = _read_manifest(source)
+        manifest = read_manifest(source)
         for name, saved in manifest.files.items():
             _require_no_link(source, name)
             if not (source / name).is_file():
@@ -173,6 +165,10 @@ def verify(source: Path) -> Manifest:
     facts = read_facts(source / LOG)
     if (facts.schema, facts.rows) != (manifest.schema, manifest.rows):
         raise ConfigError(f"the backup {source} is damaged: {MANIFEST} does not match {LOG}")
+    for name, own in manifest.further.items():
+        _require_no_link(source, f"{FURTHER}/{name}")
+        if verify(source / FURTHER / name) != own:
+            raise ConfigError(f"the backup {source} is damaged: {FURTHER}/{name}/{MANIFEST} was changed")
     return manifest
 
 
@@ -185,7 +181,9 @@ def _require_no_link(source: Path, name: str) -> None:
             raise ConfigError(f"the backup {source} is damaged: {path} is a link, a backup has none")
 
 
-def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
+def _fill(
+    part: Path, settings: Settings, now: datetime, further: Mapping[str, Manifest] = MappingProxyType({})
+) -> Manifest:
     log, journaled = part / LOG, part / JOURNALED
     with open(
         journaled, "xb", opener=_private
@@ -202,9 +200,12 @@ def _fill(part: Path, settings: Settings, now: datetime) -> Manifest:
         left_out = REBUILT if settings.columns.masks_features else ()
         files |= _copy_tree(settings.data_dir / MODELS, part / MODELS, left_out)
     files |= _copy_tree(settings.reports_dir, part / REPORTS)
-    manifest = Manifest(FORMAT, driftbell.__version__, now.isoformat(), facts.schema, facts.rows, files)
+    version = FORMAT if further else 1
+    manifest = Manifest(
+        version, driftbell.__version__, now.isoformat(), facts.schema, facts.rows, files, dict(further)
+    )
     with open(part / MANIFEST, "x", opener=_private) as file:
-        json.dump(asdict(manifest), file, indent=1)
+        json.dump(manifest_view(manifest), file, indent=1)
     for folder, _, names in os.walk(part):
         for name in names:
             sync_folder(Path(folder, name))
@@ -281,28 +282,6 @@ def _require_empty_data_folder(settings: Settings) -> None:
             f"the data folder is not empty, it contains {existing[0]}: "
             "choose another with --data-dir, or move it away"
         )
-
-
-def _read_manifest(source: Path) -> Manifest:
-    try:
-        body: Any = json.loads((source / MANIFEST).read_text("utf-8"))
-        if body["format"] > FORMAT:
-            raise ConfigError(f"the backup {source} was written by a newer driftbell, {body['driftbell']}")
-        manifest = Manifest(**{**body, "files": {n: SavedFile(**f) for n, f in body["files"].items()}})
-        paths = [PurePosixPath(name) for name in manifest.files]
-        if LOG in manifest.files and all(_is_backup_path(path) for path in paths):
-            return manifest
-    except FileNotFoundError as error:
-        raise ConfigError(f"{source} is no backup, or is incomplete: {MANIFEST} is missing") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # not a manifest: raised below
-        pass
-    raise ConfigError(f"the backup {source} is damaged: {MANIFEST} cannot be read")
-
-
-def _is_backup_path(path: PurePosixPath) -> bool:
-    inner = path.parts[:1] in ((MODELS,), (REPORTS,)) and len(path.parts) > 1
-    is_hidden = any(part.startswith(".") for part in path.parts)  # `..`, or what a backup skips
-    return (inner and not is_hidden) or path == PurePosixPath(LOG)
 
 
 def _copy(source: Path, target: Path, *, mode: int) -> SavedFile:

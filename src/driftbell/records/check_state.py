@@ -55,6 +55,8 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
         first: time of its first row (UTC).
         last: time of its last row (UTC).
         blind: rows with a loss that the estimate cannot tell; None if it explains the block.
+        low: the smallest loss that fits the data, without noise; None for the loss itself.
+        high: the largest one.
     """
 
     rows: int
@@ -62,6 +64,8 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     first: datetime
     last: datetime
     blind: BlindSpot | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):

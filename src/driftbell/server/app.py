@@ -235,7 +235,13 @@ def _build(
         monitor_router(view),
         logged_prediction_router(view),
         alarms_router(view, body_limit=service.body_limit),
-        models_router(view, others, body_limit=service.body_limit, smallest_loss=service.compared_loss),
+        models_router(
+            view,
+            others,
+            body_limit=service.body_limit,
+            smallest_loss=service.compared_loss,
+            is_main=not name,
+        ),
         performance_router(view, window_rows=service.window_rows),
         pages.router(),
     ):  # they read the store, so answered predictions must be there

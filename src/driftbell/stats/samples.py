@@ -16,6 +16,10 @@ LARGE = 50_000
 """Only one partition for more rows than this is kept in memory."""
 
 
+MAX_FACTORS = 10_000_000
+"""A product of more factors is computed by factorials, which is less accurate."""
+
+
 class Outcome(NamedTuple):
     """A test's statistic and its p-value."""
 
@@ -124,14 +128,27 @@ def exceedance(reference: NDArray[np.float64], window: NDArray[np.float64]) -> t
     if not len(reference) or not len(window):
         raise ValueError("the exceedance test needs at least one row in each sample")
     return (
-        _run_of(int(np.count_nonzero(window < reference.min())), len(reference), len(window)),
-        _run_of(int(np.count_nonzero(window > reference.max())), len(reference), len(window)),
+        exceedance_of(int(np.count_nonzero(window < reference.min())), len(reference), len(window)),
+        exceedance_of(int(np.count_nonzero(window > reference.max())), len(reference), len(window)),
     )
 
 
-def _run_of(k: int, n: int, m: int) -> Outcome:
+def exceedance_of(k: int, n: int, m: int) -> Outcome:
+    """Return Rosenbaum's exact test on a number of window rows beyond one end of the reference's range.
+
+    Args:
+        k: rows of the window beyond it, at most m.
+        n: rows of the reference.
+        m: rows of the window.
+
+    >>> round(exceedance_of(1, 4, 2).p_value, 4)
+    0.3333
+    """
     if not k:
         return Outcome(0.0, 1.0)
+    if k > MAX_FACTORS:
+        logarithm = math.lgamma(m + 1) - math.lgamma(m - k + 1) + math.lgamma(n + m - k + 1)
+        return Outcome(float(k), math.exp(min(0.0, logarithm - math.lgamma(n + m + 1))))
     i = np.arange(k)
     return Outcome(float(k), float(np.exp(np.sum(np.log((m - i) / (n + m - i))))))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -36,6 +36,10 @@ EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 
 COUNTER = "counter"
 TIME = "time"
+CYCLE = "time of a cycle"
+
+MAX_CYCLE = 400
+"""Different values of a cycle, such as the share of a day in half hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,9 @@ _MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
 _MONTHS += ["august", "september", "october", "november", "december"]
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _DATE = re.compile(
-    r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?|(19|20)\d\d-?Q[1-4]"
+    r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?"  # 2026-12-31T10:00, 2026-12
+    r"|(0?[1-9]|[12]\d|3[01])[-/.](0?[1-9]|[12]\d|3[01])[-/.]((19|20)\d\d|\d\d)( .*)?"  # 31.12.2026, 12/31/26
+    r"|(19|20)\d\d-?Q[1-4]|([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?"  # 2026Q4, 10:30
 )
 
 
@@ -99,8 +105,9 @@ def calendar_kind(name: str, values: Vector) -> str:
     words = _words(name)
     if _are_times(present) or (words & _TIMES and _is_rising(present) and _distinct(present) > MIN_STEPS):
         return TIME
+    follows = len(present) >= MIN_ROWS and _follows_order(present)
     if (present != np.round(present)).any():
-        return ""
+        return CYCLE if follows and _is_cycle(present) else ""
     low, high = float(present.min()), float(present.max())
     for kind, part in _PARTS.items():
         named = _is_named(words, part.words) and part.low <= low and high <= part.high
@@ -108,9 +115,28 @@ def calendar_kind(name: str, values: Vector) -> str:
             return kind
     if _is_counter(present, words):
         return COUNTER
-    if len(present) >= MIN_ROWS and _follows_order(present):
+    if follows:
         return next((k for k, part in _PARTS.items() if part.low <= low and high <= part.high), "")
     return ""
+
+
+def calendar_kind_of_categories(name: str, categories: Sequence[str], codes: Vector) -> str:
+    """Return what `calendar_kind` does for categories, which may be numbers as text; "" for any other.
+
+    Args:
+        name: of the column.
+        categories: by code.
+        codes: code of each row, NaN for null.
+
+    >>> calendar_kind_of_categories("month", ["1", "2", "12"], np.array([0.0, 1.0, 2.0, np.nan]))
+    'month'
+    """
+    kind = calendar_kind_of_texts(categories)
+    try:
+        numbers = np.array([float(text) for text in categories])
+    except ValueError:
+        return kind
+    return kind or calendar_kind(name, numbers[codes[~np.isnan(codes)].astype(np.intp)])
 
 
 def calendar_note(kind: str) -> str:
@@ -200,6 +226,14 @@ def _is_counter(values: Vector, words: frozenset[str]) -> bool:
     if (steps > 0).all() and np.quantile(steps, 0.95) <= MAX_GAPS * np.median(steps):
         return True
     return float(np.ptp(values)) <= MAX_GAPS * len(values) or (bool(words & _COUNTERS) and _is_rising(values))
+
+
+def _is_cycle(values: Vector) -> bool:
+    """Return whether values are at even distances and start again at least a few times."""
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    is_even = MIN_STEPS < len(distinct) <= MAX_CYCLE and gaps.max() <= MAX_GAPS * np.median(gaps)
+    return bool(is_even and np.count_nonzero(np.diff(values) < 0) >= MIN_STEPS)
 
 
 def _follows_order(values: Vector) -> bool:

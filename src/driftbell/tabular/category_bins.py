@@ -142,14 +142,15 @@ def category_bins(counts: Mapping[str, int], *, keep_all: bool = False) -> Categ
     names = dict(list(names.items())[:MAX_NAMES])
     if len(names) == len(counts):
         return CategoryBins(names)
-    salt = _salt(list(names)[:MAX_CATEGORIES])
+    salt = choose_salt(list(names)[:MAX_CATEGORIES])
     groups = [0] * BUCKETS
     for name, count in ranked:
         groups[bucket(name, salt)] += count
     return CategoryBins(names, tuple(groups), salt)
 
 
-def _salt(names: Iterable[str]) -> int:
+def choose_salt(names: Iterable[str]) -> int:
+    """Return the first salt with which names are in different groups; 0 if there is none."""
     names = list(names)
     for salt in range(MAX_SALTS):
         if len({bucket(name, salt) for name in names}) == len(names):

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
@@ -70,7 +70,7 @@ def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> 
     path, options = Path(path), options or FileOptions()
     files = list_files(path)
     parts = [_read(file, options) for file in files]
-    if len(parts) == 1 and not _hive(path, files[0]):
+    if len(parts) == 1 and not folder_columns(path, files[0]):
         return parts[0]
     return _joined(path, files, parts)
 
@@ -169,7 +169,7 @@ def _read(path: Path, options: FileOptions) -> RawTable:
         return _parquet(path, io.BytesIO(data), facts)
     if data.startswith(ARROW):
         table = _typed(path, "Arrow", facts, lambda pl: [_read_ipc(pl, data)])
-        return _with_categories(table, arrow_categories(data))
+        return with_categories(table, arrow_categories(data))
     if path.suffix.lower() in (".arrow", ".feather", ".ipc") and not data.startswith(FEATHER_1):
         return _typed(path, "Arrow stream", facts, lambda pl: [pl.read_ipc_stream(io.BytesIO(data))])
     if data.startswith(FEATHER_1):
@@ -214,7 +214,7 @@ def _parquet(path: Path, source: BinaryIO, facts: dict[str, Any]) -> RawTable:
 
     table = _typed(path, "Parquet", facts, read)
     source.seek(0)
-    return _with_categories(table, parquet_categories(source))
+    return with_categories(table, parquet_categories(source))
 
 
 def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], Iterable[Any]]) -> RawTable:
@@ -222,7 +222,7 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], I
     import polars as pl
 
     try:
-        with _any_time_zone():
+        with any_time_zone():
             columns = {
                 s.name: read_series(s.name, s)
                 for frame in read(pl)
@@ -236,17 +236,18 @@ def _typed(path: Path, name: str, facts: dict[str, Any], read: Callable[[Any], I
         InputError,
         ValueError,
     ) as error:
-        raise ConfigError(_corrupt(path, name, error)) from error
+        raise ConfigError(corrupt_file(path, name, error)) from error
     return RawTable(columns, str(path), {"format": name} | facts)
 
 
-def _with_categories(table: RawTable, names: Collection[str]) -> RawTable:
+def with_categories(table: RawTable, names: Collection[str]) -> RawTable:
+    """Return a table with columns marked as categories."""
     columns = {n: replace(c, is_category=c.is_category or n in names) for n, c in table.columns.items()}
     return replace(table, columns=columns)
 
 
 @contextmanager
-def _any_time_zone() -> Iterator[None]:
+def any_time_zone() -> Iterator[None]:
     """Set Polars to read a zone such as "+05:30", which pandas writes; restore the setting afterwards."""
     with _zone_lock:
         before = os.environ.get(ZONE_SETTING)
@@ -280,7 +281,8 @@ def _read_ipc(pl: Any, data: bytes) -> Any:
         return pl.DataFrame(pa.table(decoded, names=table.column_names))
 
 
-def _corrupt(path: Path, name: str, error: BaseException) -> str:
+def corrupt_file(path: Path, name: str, error: BaseException) -> str:
+    """Return the message about a file of a format that cannot be read."""
     reason = first_line(error)
     if is_duplicate(reason):
         return f"cannot read {path}: duplicate column name ({reason}): give every column a name of its own"
@@ -289,13 +291,40 @@ def _corrupt(path: Path, name: str, error: BaseException) -> str:
     return f"cannot read {path}: it is no valid {name} file, or is cut off ({reason})"
 
 
-def _hive(path: Path, file: Path) -> dict[str, str]:
+def folder_columns(path: Path, file: Path) -> dict[str, str]:
     """Return the columns in the names of a file's folders, such as `year=2026`."""
     try:
         folders = file.relative_to(path).parts[:-1] if path.is_dir() else ()
     except ValueError:
         return {}
     return {m[1]: m[2] for part in folders if (m := HIVE.fullmatch(part))}
+
+
+def missing_or_extra(
+    path: Path, first: Path, file: Path, expected: Sequence[str], names: Sequence[str]
+) -> None:
+    """Check that a file has the columns of the first one.
+
+    Raises:
+        ConfigError: it lacks one, or has another one.
+    """
+    missing = [name for name in expected if name not in names]
+    extra = [name for name in names if name not in expected]
+    if missing or extra:
+        what = (
+            f"has no column '{missing[0]}'"
+            if missing
+            else f"has a column '{extra[0]}' that is not in {first}"
+        )
+        raise ConfigError(f"cannot read {path}: {file} {what}: all files must have the same columns")
+
+
+def other_type(path: Path, name: str, first: tuple[str, Path], other: tuple[str, Path]) -> str:
+    """Return the message about a column that has another type in another file."""
+    return (
+        f"cannot read {path}: column '{name}' has {first[0]} in {first[1]} and {other[0]} in {other[1]}: all "
+        "files must have the same types"
+    )
 
 
 def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
@@ -307,25 +336,14 @@ def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
     names = list(first.columns)
     columns: dict[str, Cells] = {}
     for file, part in zip(files, parts, strict=True):
-        missing = [name for name in names if name not in part.columns]
-        extra = [name for name in part.columns if name not in first.columns]
-        if missing or extra:
-            what = (
-                f"has no column '{missing[0]}'"
-                if missing
-                else f"has a column '{extra[0]}' that is not in {files[0]}"
-            )
-            raise ConfigError(f"cannot read {path}: {file} {what}: all files must have the same columns")
+        missing_or_extra(path, files[0], file, names, list(part.columns))
     for name in names:
         cells = [part.columns[name] for part in parts]
         typed = [(c, file) for c, file in zip(cells, files, strict=True) if c.form is not Form.NULLS]
         forms = {c.form for c, _ in typed}
         if len(forms) > 1:
             (a, file_a), (b, file_b) = typed[0], next(t for t in typed if t[0].form is not typed[0][0].form)
-            raise ConfigError(
-                f"cannot read {path}: column '{name}' has {a.stored_as} in {file_a} and {b.stored_as} in "
-                f"{file_b}: all files must have the same types"
-            )
+            raise ConfigError(other_type(path, name, (a.stored_as, file_a), (b.stored_as, file_b)))
         if not typed:
             columns[name] = replace(cells[0], data=np.concatenate([c.data for c in cells]))
             continue
@@ -345,9 +363,9 @@ def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
         precisions = [c.precision for c, _ in typed if c.precision is not None]
         precision = np.result_type(*precisions) if precisions else None
         columns[name] = replace(model, data=data, precision=precision)
-    for key in _hive(path, files[0]):
+    for key in folder_columns(path, files[0]):
         values = [
-            _hive(path, file).get(key)
+            folder_columns(path, file).get(key)
             for file, part in zip(files, parts, strict=True)
             for _ in range(part.rows)
         ]

@@ -8,10 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from driftbell.phrases import printable
 from driftbell.records import Feature, Kind
 
 MLFLOW_KEYS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 """Fields of a body of MLflow's scoring server; it has one of them. KServe's V1 is `instances`."""
+
+OTHER_KEYS = ("params", "parameters", "signature_name")
+"""Fields that clients of these servers also send, and that no model here uses."""
 
 
 def mlflow_table(names: Sequence[str], body: Any) -> Any:
@@ -33,6 +37,9 @@ def mlflow_table(names: Sequence[str], body: Any) -> Any:
     keys = [key for key in MLFLOW_KEYS if isinstance(body, dict) and key in body]
     if len(keys) != 1:
         raise ValueError(f"send a JSON object with one of {', '.join(MLFLOW_KEYS)}")
+    unknown = next((key for key in body if key not in (*keys, *OTHER_KEYS)), None)
+    if unknown is not None:
+        raise ValueError(f"unknown field '{printable(unknown, 80)}' beside '{keys[0]}'")
     rows = body[keys[0]]
     if keys[0] in ("instances", "inputs"):
         if isinstance(rows, dict):

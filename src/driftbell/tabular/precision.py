@@ -59,7 +59,7 @@ class SinglePrecision:
         distinct = values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
         self._distinct = distinct[np.isfinite(distinct)]
         self._images = rounded(self._distinct, np.dtype(np.float32))
-        self._has_single = bool(_is_single(self._distinct, self._images).any())
+        self._has_single = bool(is_single(self._distinct, self._images).any())
 
     def align(self, values: Vector) -> Vector:
         """Replace numbers that equal one of the reference in single precision by the reference's.
@@ -68,18 +68,18 @@ class SinglePrecision:
             values: shape (m,); NaN stays NaN.
         """
         images = rounded(values, np.dtype(np.float32))
-        single = _is_single(values, images)
+        single = is_single(values, images)
         if not len(self._distinct) or not (self._has_single or single.any()):
             return values
         place = np.minimum(np.searchsorted(self._images, images), len(self._images) - 1)
         exact = np.minimum(np.searchsorted(self._distinct, values), len(self._distinct) - 1)
         candidates, targets = self._distinct[place], self._images[place]
         same = (targets == images) & (self._distinct[exact] != values)
-        same &= single | _is_single(candidates, targets)
+        same &= single | is_single(candidates, targets)
         return np.where(same, candidates, values) if same.any() else values
 
 
-def _is_single(values: Vector, images: Vector) -> NDArray[np.bool_]:
+def is_single(values: Vector, images: Vector) -> NDArray[np.bool_]:
     """Return which numbers have decimals, and fill single precision but not more."""
     single: NDArray[np.bool_] = values == images
     rows = np.flatnonzero(single)

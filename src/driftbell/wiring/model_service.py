@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from driftbell.alarms.metric import ACCURACY
+from driftbell.alarms.metric import ACCURACY, SHARE_METRICS
 from driftbell.alarms.smallest_loss import parse_smallest_loss
 from driftbell.config.alarms import alarm_metric, compared_loss
 from driftbell.config.settings import Settings, log_database
+from driftbell.degradation.metric_texts import METRIC_NAMES
 from driftbell.errors import StoreError
 from driftbell.ports import Model
 from driftbell.process.supervised_thread import SupervisedThread
@@ -80,9 +81,10 @@ def model_service(
 def _smallest_loss(settings: Settings, model: Model) -> float | None:
     """Return the smallest relevant loss of accuracy; that of another metric depends on the reference."""
     metric = alarm_metric(settings.alarms).of_model(model.classes, has_probabilities=True, labelled=True)
-    if metric.name != ACCURACY:
+    if metric.name not in SHARE_METRICS:
         return None
-    return parse_smallest_loss(settings.alarms.smallest_loss).of_accuracy()
+    smallest = parse_smallest_loss(settings.alarms.smallest_loss).of_share(METRIC_NAMES[metric.name])
+    return smallest if metric.name == ACCURACY else None
 
 
 def verify_daily(store: SqlStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from os import fspath
 from typing import Any
 
@@ -16,8 +17,9 @@ from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
 from driftbell.tabular.column_options import ColumnOptions, check_roles
 from driftbell.tabular.files import read_file
-from driftbell.tabular.raw_table import is_path
+from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.large_tables import EXACT_ROWS, Read, check_large, open_sides
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.profile_source import as_profile
 
@@ -196,6 +198,7 @@ def check(
     probabilities: Mapping[Any, str] | None = None,
     task: str | None = None,
     smallest_loss: float | None = None,
+    exact_rows: int = EXACT_ROWS,
 ) -> TableCheck:
     """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
 
@@ -223,6 +226,8 @@ def check(
         probabilities: column of each class's probability; for two classes, one column is enough.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
+        exact_rows: Parquet files with more rows are read in parts and compared by counts on bins, in bounded
+            memory; without labels.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -255,6 +260,20 @@ def check(
         effects = effects_by_column(smallest_effect, list(profile.decided))
         judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
         return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
+    effect_of = partial(effects_by_column, smallest_effect)
+    files = open_sides(reference, current, exact_rows) if label is None else None
+    if files is not None:
+        readers = (_reader(reference, "reference", options), _reader(current, "current", options))
+        large = check_large(
+            files,
+            readers,
+            options,
+            lambda _: roles,
+            exact_rows=exact_rows,
+            smallest_effect=effect_of,
+            **decision,
+        )
+        return TableCheck(large.judgement, large.rows, names, large.detected)
     past = _read(reference, "reference", options, None, detected, roles.read_as_role)
     present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)
@@ -263,11 +282,21 @@ def check(
         present,
         roles,
         rows=rows[1],
-        smallest_effect=effects_by_column(smallest_effect, list(past)),
+        smallest_effect=effect_of(list(past)),
         **decision,
     )
     library = "pandas" if type(reference).__module__.partition(".")[0] == "pandas" else "polars"
     return TableCheck(judgement, rows, names, detected, library, performance=performance)
+
+
+def _reader(table: Any, side: str, options: ColumnOptions) -> Read:
+    """Return a function that reads a whole table."""
+
+    def read(kinds: Mapping[str, TypedColumn] | None) -> tuple[RawTable, dict[str, TypedColumn]]:
+        raw = read_file(table) if is_path(table) else read_raw(table)
+        return raw, _read(raw, side, options, kinds, {}, ())
+
+    return read
 
 
 def _name(table: Any, side: str) -> str:

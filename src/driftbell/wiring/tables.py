@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.wiring.large_tables import LargeCheck, Read, check_large, open_sides
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
 
@@ -150,6 +151,55 @@ def type_columns(
         raise ConfigError(f"cannot read {public_name(source)}: {error}") from error
     except ConfigError as error:  # an option names no column
         raise ConfigError(f"cannot read {public_name(source)}: --{error}") from error
+
+
+def judge_large(
+    sources: tuple[str, str],
+    options: TableOptions,
+    settings: Settings,
+    roles: Callable[[Collection[str]], ModelRoles] | None,
+) -> LargeCheck | None:
+    """Judge two tables by counts on bins, if one of them is a file with more than `check.exact_rows` rows.
+
+    Args:
+        sources: a file, folder or pattern of each table.
+        options: the user's options.
+        settings: all settings.
+        roles: returns the columns of the model for the columns of the reference; None with labels, which need
+            the rows.
+
+    Returns:
+        None if the tables are compared by their rows.
+
+    Raises:
+        ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
+    """
+    if roles is None or options.queries:
+        return None
+    exact_rows = settings.check.exact_rows
+    files = open_sides(*sources, exact_rows)
+    if files is None:
+        return None
+
+    def reader(source: str) -> Read:
+        def read(kinds: Mapping[str, TypedColumn] | None) -> tuple[RawTable, dict[str, TypedColumn]]:
+            raw = open_table(source, options.file)
+            return raw, type_columns(raw, source, options.columns, kinds)
+
+        return read
+
+    return check_large(
+        files,
+        (reader(sources[0]), reader(sources[1])),
+        options.columns,
+        roles,
+        exact_rows=exact_rows,
+        limits=parse_limits(settings.limits),
+        smallest_effect=lambda columns: configured_effects(settings, columns),
+        minimum_rows=settings.check.minimum_rows,
+        false_discovery_rate=settings.check.false_discovery_rate,
+        unit="rows of the file",
+    )
 
 
 def judge_files(

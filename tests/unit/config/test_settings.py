@@ -61,6 +61,7 @@ VALUES = {  # another value than the default for each setting: as in TOML, and a
     "check.false_discovery_rate": ("0.01", 0.01),
     "check.smallest_effect": ("0.05", 0.05),
     "check.smallest_effects": ('"amount=0.1,zip=0"', {"amount": 0.1, "zip": 0.0}),
+    "check.exact_rows": ("5000", 5000),
     "check.refused_share": ("0.05", 0.05),
     "limits": ('"fare.max=500,a.b.null_share=0.1"', {"fare.max": 500.0, "a.b.null_share": 0.1}),
     "alarms.budget": ('"2 per 1000 checks"', Budget(2, checks=1000)),
@@ -349,6 +350,7 @@ BAD: dict[str, list[Any]] = {
     "check.every": [5, "5", "soon", "-5m", "0s", "99999999999999d", True, [], {"minutes": 5}],
     "check.minimum_rows": [0, "x"],
     "check.false_discovery_rate": [0, 1, -0.1, "5%", float("nan")],
+    "check.exact_rows": [0, 999, "many", 1e300],
     "check.refused_share": [-0.1, 1.1, "5%"],
     "check.smallest_effect": [1, -0.1, "2%", float("nan")],
     "check.smallest_effects": [

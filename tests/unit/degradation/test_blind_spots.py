@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from driftbell.degradation.column_changes import ColumnTests
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.label_coverage import LabelRows
-from driftbell.degradation.reference_models import Answers
+from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import Rows, update
 from driftbell.records import Columns, Degradation, EvidenceState, Outputs, Verdict
 
@@ -190,6 +190,28 @@ def test_a_renamed_category_of_a_regression_is_no_silent_no() -> None:
     else:
         assert degradation.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
     assert "place" in degradation.sentence
+
+
+def small(seed: int, rows: int, shift: float = 0.0) -> np.ndarray:
+    """Draw related features, heavy tails and a feature with almost one value."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(rows, 12)) @ (np.eye(12) + 0.3 * np.random.default_rng(0).normal(size=(12, 12)))
+    matrix[:, 0] = np.exp(2 * matrix[:, 0])
+    matrix[:, 1] = np.where(rng.random(rows) < 0.97, 0.0, rng.gamma(2, 1, rows))
+    matrix[:, 2] = matrix[:, 3] + 0.01 * matrix[:, 2]
+    return matrix + shift * np.std(matrix, axis=0)
+
+
+def test_features_that_move_little_each_are_found_together_in_a_small_reference() -> None:
+    rng = np.random.default_rng(0)
+    reference = small(1, 60)
+    given = Answers(rng.integers(0, 2, 60).astype(float), None)
+    columns = {f"x{i}": reference[:, i] for i in range(12)}
+    tests = ColumnTests(fit_reference_models(columns, given, given.values, classes=2, seed=0))
+    alone = [tests(small(seed, 500)).moved for seed in range(100, 300)]
+    assert alone.count(()) >= 199
+    moved = [tests(small(seed, 500, shift=0.4)).moved for seed in range(100, 120)]
+    assert all(moved)
 
 
 def test_features_that_move_together_are_put_back() -> None:

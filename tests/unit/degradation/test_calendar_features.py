@@ -76,14 +76,24 @@ def test_another_fault_beside_the_calendar_is_the_only_suspect() -> None:
     assert "frozen at 9.3" in results[-1].sentence
 
 
-def test_names_of_months_and_dates_in_text_are_no_new_categories() -> None:
+@pytest.mark.parametrize(
+    ("name", "months", "new"),
+    [
+        ("when", MONTHS, "Dec"),
+        ("month", np.arange(1, 12).astype(str).astype(object), "12"),
+        ("when", np.array([f"2026-{m:02}-15" for m in range(1, 12)], dtype=object), "2026-12-15"),
+    ],
+)
+def test_parts_of_the_calendar_in_text_have_no_new_categories(
+    name: str, months: np.ndarray, new: str
+) -> None:
     columns, truth = table(1100, 0)
-    columns["when"] = MONTHS[np.arange(1100) // 100]
+    columns[name] = months[np.arange(1100) // 100]
     learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
     charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
     block, _ = table(500, 3)
-    block["when"] = np.array(["Dec"] * 500, dtype=object)
+    block[name] = np.array([new] * 500, dtype=object)
     assert charts.examine(block, answers(block)).diagnosis is None
-    block["when"] = np.array([None] * 500, dtype=object)
+    block[name] = np.array([None] * 500, dtype=object)
     (fault,) = charts.examine(block, answers(block)).diagnosis.faults
     assert fault.words == "null 0.0% → 100.0%"

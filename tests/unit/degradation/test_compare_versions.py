@@ -59,7 +59,7 @@ def test_equal_versions_are_undecided_until_the_interval_is_narrow() -> None:
     assert few.verdict is ComparisonVerdict.UNKNOWN
     assert few.sentence.startswith("Cannot tell: the difference may still be up to ")
     assert "more labels decide a difference of 2.0 points" in few.sentence
-    many = classifiers(60_000, (0.97, 0.97))
+    many = classifiers(60_000, (0.97, 0.97), seed=1)  # one seed in some hundred calls one better
     assert many.verdict is ComparisonVerdict.EQUAL
     assert many.sentence.startswith("v2 and v1 do not differ by more than ")
     assert many.decided is None

@@ -62,12 +62,11 @@ def test_a_measured_loss_of_older_rows_is_not_ascribed_to_a_newly_suspected_colu
     assert "suspect columns: a (null 0.0% → 80.0%)" in old.sentence.partition(". ")[0]
     assert "Only" not in old.sentence
     new = see(stream, 3, lambda t: t | {"b": np.full(500, 0.3)})
-    measured, _, rest = new.sentence.partition("). The newest ")
-    assert "by its labels" in measured
-    assert "suspect" not in measured
+    estimated, _, rest = new.sentence.partition(". The newest ")
+    assert "estimated without labels, since 2026-01-01 16:40 UTC" in estimated
+    assert "; suspect columns: b (frozen at 0.3 in 100% of the newest 500 rows)" in estimated
     assert rest.startswith("500 labels, of rows until 2026-01-01 16:39 UTC, show a loss: ")
     assert "Only 0 of at least 100 labels are of suspected rows (b" in rest
-    assert "); suspect columns: b (frozen at 0.3 in 100% of the newest 500 rows). 90 labels since" in rest
 
 
 def test_labels_that_are_no_class_are_named_in_the_alarm() -> None:

@@ -98,6 +98,13 @@ def test_a_value_that_a_fifth_of_the_rows_have_is_frozen(shape: str, rows: int) 
     assert np.mean(results) >= 0.95
 
 
+def test_a_value_is_frozen_although_the_other_rows_drift() -> None:
+    rng = np.random.default_rng(6)
+    before, now = rng.normal(20, 3, 2000).round(1), rng.normal(24, 2, 500).round(1)
+    assert not is_stuck(before, now, mode(before, now))
+    assert is_stuck(before, np.where(rng.random(500) < 0.2, 21.5, now), 21.5)
+
+
 def test_an_end_of_the_range_is_frozen_if_its_rows_lost_their_relation_to_the_other_features() -> None:
     rng = np.random.default_rng(3)
     rate, rate_now = rng.gamma(2, 1, 2000), rng.gamma(2, 1, 500)

@@ -7,22 +7,27 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
 import structlog
 from tests import degradations as degradations
 
+from driftbell.alarms.metric import AlarmMetric
 from driftbell.alarms.notifications import NotificationRules
 from driftbell.errors import LeaseLostError, ReportError, StoreError
 from driftbell.monitor.check import Checker
 from driftbell.monitor.check_log import log_check
+from driftbell.monitor.model_metrics import MetricsReader
+from driftbell.monitor.state import CarriedState, for_reference
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, ReportFolder
 from driftbell.records import (
     Check,
     CheckKind,
     Columns,
     Degradation,
+    EvidenceState,
     Lease,
     Prediction,
     Reference,
@@ -334,6 +339,23 @@ def test_drift_alone_sends_no_notification(checker: Checker, log: SqlStore, leas
     assert notifying(CheckKind.AUTOMATIC, "now", lease).judgement.drifted_columns
     assert log.notifications.last(model="m", version="v1") is None
     assert log.notifications.pending() == []
+
+
+def test_another_metric_of_alarms_restarts_the_evidence(
+    checker: Checker, log: SqlStore, lease: Lease
+) -> None:
+    log.predictions.append(predictions(100))
+    evidence = EvidenceState(seq=40, rows=40, data_quality=0.5)
+    first = msgspec.structs.replace(checker(CheckKind.AUTOMATIC, "1", lease).state, evidence=evidence)
+    assert first.reference == "r1"
+    carried = CarriedState(first)
+    assert for_reference(carried, "r1") is carried
+    costs = replace(checker, metrics=MetricsReader(AlarmMetric("cost", unit_cost=2.0)))
+    second = costs(CheckKind.AUTOMATIC, "2", lease).state
+    assert second.reference != "r1"
+    assert second.reference.startswith("r1 cost")
+    restarted = for_reference(carried, second.reference).state.evidence
+    assert (restarted.seq, restarted.rows, restarted.data_quality) == (40, 0, None)
 
 
 def later(checker: Checker, log: SqlStore, lease: Lease, shift: float, start: int, **changes: Any) -> Check:

@@ -15,7 +15,8 @@ from tests.unit.ops.test_backup import NOW, files, filled
 from driftbell.config.settings import Settings
 from driftbell.data_folder import mark_in_use
 from driftbell.errors import ConfigError, DriftbellError
-from driftbell.ops.backup import Manifest, back_up, restore, verify
+from driftbell.ops.backup import back_up, restore, verify
+from driftbell.ops.backup_manifest import Manifest
 from driftbell.store.snapshot import read_facts
 from driftbell.store.tables import HEAD
 
@@ -135,7 +136,7 @@ def deep_manifest(saved: Path) -> str:
         of_the_future,
         of_another_log,
         no_log_at_all,
-        rewritten(lambda b: b.update(format=2, driftbell="9.9"), r"newer driftbell, 9\.9"),
+        rewritten(lambda b: b.update(format=3, driftbell="9.9"), r"newer driftbell, 9\.9"),
         rewritten(lambda b: b["files"].pop("log.sqlite"), "cannot be read"),
         rewritten(lambda b: b.pop("rows"), "cannot be read"),
         rewritten(lambda b: b["files"].update({"../x": b["files"]["log.sqlite"]}), "cannot be read"),

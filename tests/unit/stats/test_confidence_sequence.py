@@ -74,7 +74,7 @@ def test_blocks_have_values_of_one_time_and_use_each_value_once() -> None:
     assert all(np.ptp([*block.first, *block.second]) < 600 for block in used)
     values = rng.random(3000)
     expected = [values[block.second].mean() - values[block.first].mean() for block in used]
-    assert block_differences(values, in_second).tolist() == expected
+    assert block_differences(values, in_second) == pytest.approx(expected, abs=1e-12)
 
 
 def test_groups_that_do_not_arrive_at_the_same_time_have_next_to_no_blocks() -> None:
@@ -82,6 +82,22 @@ def test_groups_that_do_not_arrive_at_the_same_time_have_next_to_no_blocks() -> 
     assert len(blocks([False] * 500)) == 0
     with pytest.raises(ValueError, match="one length"):
         block_differences([1.0], [True, False])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.4, 0.33, 0.1, 0.02])
+def test_blocks_lose_little_information_at_any_share(share: float) -> None:
+    in_second = np.random.default_rng(3).random(60_000) < share
+    used = blocks(in_second)
+    variance = sum(1 / len(block.first) + 1 / len(block.second) for block in used) / len(used) ** 2
+    counts = np.bincount(in_second)
+    assert (1 / counts).sum() / variance > 0.92
+
+
+def test_groups_that_came_one_after_the_other_give_no_verdict() -> None:
+    rng = np.random.default_rng(9)
+    in_second = np.repeat([False, True], 2000)
+    right = (rng.random(4000) < np.where(in_second, 0.55, 0.95)).astype(float)
+    assert first_exclusion(block_differences(right, in_second)) is None
 
 
 def test_a_change_that_hits_both_groups_does_not_look_like_a_difference() -> None:

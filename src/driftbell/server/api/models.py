@@ -19,6 +19,7 @@ from driftbell.publish.json_views import version_comparison_view
 from driftbell.publish.version_views import aliases_by_version, change_view, version_view
 from driftbell.records import Task
 from driftbell.records.versions import CHALLENGER, CHAMPION, ModelVersion
+from driftbell.server.api.added_versions import add_version_route
 from driftbell.server.api.model_bodies import MAX_LENGTH, read_challenge, read_promotion, read_stop
 from driftbell.server.api.monitor import MonitorView, VersionQuery
 from driftbell.server.http.body import read_json
@@ -64,7 +65,12 @@ _STOP = _described({"author": "ada", "reason": "no better"})
 
 
 def models_router(
-    view: MonitorView, further_models: Collection[str], *, body_limit: int, smallest_loss: SmallestLoss
+    view: MonitorView,
+    further_models: Collection[str],
+    *,
+    body_limit: int,
+    smallest_loss: SmallestLoss,
+    is_main: bool = True,
 ) -> APIRouter:
     """Build the routes.
 
@@ -73,6 +79,7 @@ def models_router(
         further_models: names of the further models of the service, which are below the same path.
         body_limit: maximum size of a body in bytes.
         smallest_loss: the smallest loss that matters in a comparison.
+        is_main: whether it is the main model, to which files can be added.
     """
     router = APIRouter(prefix="/models", tags=["models"], responses=documented(503))
     errors = documented(400, 404, 409, 413, 415, 422)
@@ -101,6 +108,8 @@ def models_router(
             "changes": [change_view(change) for change in changes],
             "challenges": [change_view(change) for change in challenges],
         }
+
+    add_version_route(router, is_main=is_main)
 
     @router.get("/compare", summary="Compare two versions", responses=documented(404, 409, 422))
     def compare(before: VersionQuery = None, after: VersionQuery = None) -> dict[str, Any]:

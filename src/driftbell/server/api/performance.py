@@ -103,17 +103,19 @@ def performance_view(
     rows = min(window_rows, MAX_ROWS)
     labelled = store.labels.newest(rows, **version)
     checks = store.checks.newest(RECENT_CHECKS, version=model.version)
-    last = _last_performance(checks)
+    last = _performance(checks[0]) if checks else None  # that of an older check is outdated
+    is_other = last is not None and last.metric not in METRICS.values()
     return {
         **version,
         "metric": last.metric if last else METRICS[model.task],
         "reference": last.reference if last else None,
         **_realized_views(labelled, model),
+        **({"realized": _checked_view(last)} if is_other else {}),
         "realized_at_checks": [
             {
                 "check": c.id,
                 "time": c.time.isoformat(),
-                **_realized_at(store, model, rows, c.time),
+                **(_checked_view(_performance(c)) if is_other else _realized_at(store, model, rows, c.time)),
                 "metrics": _metrics_at(c),
             }
             for c in checks
@@ -126,10 +128,15 @@ def performance_view(
     }
 
 
-def _last_performance(checks: Sequence[Check]) -> Performance | None:
-    """Return the performance of the newest check; that of an older check is outdated."""
-    degradation = checks[0].judgement.degradation if checks else None
+def _performance(check: Check) -> Performance | None:
+    degradation = check.judgement.degradation
     return degradation.performance if degradation else None
+
+
+def _checked_view(performance: Performance | None) -> dict[str, Any]:
+    """Return the realized metric of alarms of a check, which depends on the reference and on settings."""
+    realized = performance.realized if performance else None
+    return {**_interval_view(realized), "rows": performance.labelled if performance and realized else 0}
 
 
 def _target_view(checks: Sequence[Check]) -> dict[str, Any] | None:

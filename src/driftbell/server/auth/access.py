@@ -44,6 +44,7 @@ ACCESS = {
     ("GET", "/monitor/alarms/{alarm_id}/label-sheet"): READ,
     ("POST", "/monitor/alarms/{alarm_id}/annotation"): ADMIN,
     ("GET", "/models"): READ,
+    ("POST", "/models"): ADMIN,
     ("GET", "/models/compare"): READ,
     ("GET", "/models/{version}"): READ,
     ("POST", "/models/{version}/promote"): ADMIN,

@@ -35,6 +35,7 @@ CHANGES = {
     ("POST", "/monitor/trigger_now"),
     ("GET", "/monitor/generate_report"),
     ("POST", "/monitor/alarms/{alarm_id}/annotation"),
+    ("POST", "/models"),
     ("POST", "/models/{version}/promote"),
     ("POST", "/models/{version}/challenge"),
     ("POST", "/models/challenger/stop"),

@@ -1,0 +1,46 @@
+"""Numbers and texts of which only the counts on bins of the reference are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftbell.drift.column_counts import TextCounts
+from driftbell.tabular.number_counts import NumberCounts, NumberEdges
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BinnedNumbers:
+    """Numbers of one side, counted between edges of the reference."""
+
+    counts: NumberCounts
+    on: NumberEdges
+
+    @property
+    def median(self) -> float | None:
+        """Median, rounded to the middle of its bin; None without finite numbers."""
+        low, high = self.counts.infinite
+        finite = self.counts.rows - low - high
+        if not finite:
+            return None
+        place = np.searchsorted(np.cumsum(self.counts.bins), low + finite / 2)
+        return float(self.counts.values(self.on)[place])
+
+    def upto(self, place: int) -> float:
+        """Return the share of the rows up to the end of a bin."""
+        return float(self.counts.bins[: place + 1].sum()) / self.counts.rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BinnedTextCounts:
+    """Texts of one side, with the features counted between edges of the reference."""
+
+    counts: TextCounts
+    on: tuple[NumberEdges, ...]
+
+    @property
+    def features(self) -> tuple[BinnedNumbers, ...]:
+        """Length, and share of each class of characters."""
+        pairs = zip(self.counts.features, self.on, strict=True)
+        return tuple(BinnedNumbers(counts, on) for counts, on in pairs)

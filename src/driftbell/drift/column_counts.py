@@ -1,0 +1,194 @@
+"""Mergeable counts of the columns of a table on bins of the reference, and their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftbell.drift.texts import CLASSES, TextFeatures
+from driftbell.drift.times import HOUR, TimeProfile, time_profile, time_profile_of_hours
+from driftbell.records import Column
+from driftbell.stats.samples import distinct_counts
+from driftbell.tabular.category_counts import CategoryCounts
+from driftbell.tabular.number_counts import NumberCounts, NumberEdges, count_numbers_on, no_numbers
+
+MIN_HOUR, MAX_HOUR = -270 * 8766, 330 * 8766
+"""Hours since 1970 that are counted apart, about the years 1700 to 2300; times beyond count as the ends."""
+
+MAX_EXAMPLES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class TimeCounts:
+    """Rows of each hour.
+
+    Attributes:
+        hours: hours since 1970 that have rows, increasing, shape (k,).
+        counts: rows of each hour, shape (k,).
+        oldest: oldest time, in microseconds since 1970; None without any.
+        newest: newest time.
+        timed: whether a time is not midnight.
+    """
+
+    hours: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    oldest: int | None = None
+    newest: int | None = None
+    timed: bool = False
+
+    @property
+    def profile(self) -> TimeProfile:
+        """Return the profile that is compared."""
+        if self.oldest is None or self.newest is None:
+            return time_profile(np.empty(0, dtype="datetime64[us]"))
+        return time_profile_of_hours(self.hours, self.counts, (self.oldest, self.newest), timed=self.timed)
+
+    def __add__(self, other: TimeCounts) -> TimeCounts:
+        hours, place = np.unique(np.concatenate([self.hours, other.hours]), return_inverse=True)
+        counts = np.zeros(len(hours), dtype=np.int64)
+        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        oldest = min((t for t in (self.oldest, other.oldest) if t is not None), default=None)
+        newest = max((t for t in (self.newest, other.newest) if t is not None), default=None)
+        return TimeCounts(hours, counts, oldest, newest, self.timed or other.timed)
+
+
+def count_times(cells: Column) -> TimeCounts:
+    """Count times; NaT is null and not counted.
+
+    Args:
+        cells: datetime64[us] in UTC.
+    """
+    times = cells[~np.isnat(cells)].astype("datetime64[us]").astype(np.int64)
+    if not len(times):
+        return TimeCounts()
+    hours, counts = distinct_counts(np.sort(np.clip(times // HOUR, MIN_HOUR, MAX_HOUR)))
+    timed = bool(np.any(times % (24 * HOUR)))
+    return TimeCounts(hours, counts.astype(np.int64), int(times.min()), int(times.max()), timed)
+
+
+@dataclass(frozen=True, eq=False)
+class TextCounts:
+    """Counts of the features of texts, see `TextFeatures`.
+
+    Attributes:
+        rows: number of texts.
+        blank: number of blank texts.
+        foreign: number of texts with a character outside ASCII.
+        features: the length, and the share of each of `CLASSES`.
+    """
+
+    rows: int
+    blank: int
+    foreign: int
+    features: tuple[NumberCounts, ...]
+
+    def __add__(self, other: TextCounts) -> TextCounts:
+        features = map(add, self.features, other.features)
+        rows, blank, foreign = self.rows + other.rows, self.blank + other.blank, self.foreign + other.foreign
+        return TextCounts(rows, blank, foreign, tuple(features))
+
+
+def count_texts(words: TextFeatures, on: tuple[NumberEdges, ...]) -> TextCounts:
+    """Count the features of texts.
+
+    Args:
+        words: the features.
+        on: edges of the length, and of the share of each class.
+    """
+    values = (words.lengths, *words.shares)
+    features = tuple(count_numbers_on(v, edges) for v, edges in zip(values, on, strict=True))
+    return TextCounts(words.rows, words.blank, words.foreign, features)
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnCounts:
+    """Counts of one column of a part of a table; those of two parts are merged by `+` in any order.
+
+    Attributes:
+        rows: number of rows.
+        nulls: number of nulls, without unreadable cells.
+        unreadable: number of cells that are not of the column's kind.
+        examples: the first of them in the order of the alphabet.
+        stored_as: types in which the cells were stored, sorted.
+        numbers, categories, times, texts: counts of the values, by the kind of the column.
+    """
+
+    rows: int = 0
+    nulls: int = 0
+    unreadable: int = 0
+    examples: tuple[str, ...] = ()
+    stored_as: tuple[str, ...] = ()
+    numbers: NumberCounts | None = None
+    categories: CategoryCounts | None = None
+    times: TimeCounts | None = None
+    texts: TextCounts | None = None
+
+    def __add__(self, other: ColumnCounts) -> ColumnCounts:
+        return ColumnCounts(
+            self.rows + other.rows,
+            self.nulls + other.nulls,
+            self.unreadable + other.unreadable,
+            tuple(sorted({*self.examples, *other.examples})[:MAX_EXAMPLES]),
+            tuple(sorted({*self.stored_as, *other.stored_as})),
+            _sum(self.numbers, other.numbers),
+            _sum(self.categories, other.categories),
+            _sum(self.times, other.times),
+            _sum(self.texts, other.texts),
+        )
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+Counts = Mapping[str, ColumnCounts]
+"""Counts of a part of a table, by column."""
+
+
+def merge_counts(*parts: Counts) -> dict[str, ColumnCounts]:
+    """Merge the counts of the parts of a table, in any order.
+
+    A part that has not every column lacks its rows there; no part gives no columns.
+    """
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: reduce(add, (part[name] for part in parts if name in part)) for name in names}
+
+
+def encode_counts(counts: Counts) -> bytes:
+    """Return counts as JSON."""
+    import msgspec  # a small check needs none
+
+    return msgspec.json.encode(dict(counts), enc_hook=_encode)
+
+
+def decode_counts(data: bytes) -> dict[str, ColumnCounts]:
+    """Read counts from JSON.
+
+    Raises:
+        msgspec.ValidationError: it has another form.
+    """
+    import msgspec
+
+    return msgspec.json.decode(data, type=dict[str, ColumnCounts], dec_hook=_decode)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"counts have no {type(value).__name__}")
+
+
+def _decode(kind: type, value: Any) -> Any:
+    return np.array(value, dtype=np.int64)
+
+
+def empty_texts(on: tuple[NumberEdges, ...]) -> TextCounts:
+    """Return the counts of no texts."""
+    assert len(on) == 1 + len(CLASSES)
+    return TextCounts(0, 0, 0, tuple(map(no_numbers, on)))

@@ -1,0 +1,1 @@
+"""Engines: count tables of any size on the bins of a reference."""

@@ -1,0 +1,168 @@
+"""Count the columns of parts of a table, which are Polars frames, on the bins of a reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from driftbell.drift.column_bins import ColumnBins, count_column_on
+from driftbell.drift.column_counts import ColumnCounts
+from driftbell.records import Kind
+from driftbell.tabular.category_counts import count_known
+from driftbell.tabular.cells import read_series
+from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.null_words import null_words
+from driftbell.tabular.number_counts import count_numbers_on
+from driftbell.tabular.raw_table import RawTable
+from driftbell.tabular.text_column import TextColumn
+from driftbell.tabular.typed_column import read_columns
+
+MAX_TEXTS = 20_000
+"""Texts of a column of which the categories are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class CountPlan:
+    """Plan of counting the parts of a table; sent to the processes that count them.
+
+    Attributes:
+        bins: bins of each column of the reference that the table has.
+        options: the user's options of reading columns.
+        decimal: decimal mark of numbers in text; None if each column decides it.
+        from_text: whether the table is a text file, in which every cell is text.
+        categories: columns of the type `category`.
+    """
+
+    bins: Mapping[str, ColumnBins]
+    options: ColumnOptions = field(default_factory=ColumnOptions)
+    decimal: str | None = None
+    from_text: bool = False
+    categories: frozenset[str] = frozenset()
+
+    def empty(self) -> dict[str, ColumnCounts]:
+        """Return the counts of no rows."""
+        return {name: on.empty() for name, on in self.bins.items()}
+
+
+def count_table(frames: Iterable[Any], plan: CountPlan) -> dict[str, ColumnCounts]:
+    """Count all parts of a table.
+
+    Args:
+        frames: Polars frames; each has some of the columns and some of the rows.
+        plan: the plan.
+    """
+    counter, counts = FrameCounter(plan), plan.empty()
+    for frame in frames:
+        for name, part in counter.count(frame).items():
+            counts[name] += part
+    return counts
+
+
+class FrameCounter:
+    """Counts parts of a table; it keeps the categories of texts that it has seen.
+
+    Args:
+        plan: how the parts are counted.
+    """
+
+    def __init__(self, plan: CountPlan) -> None:
+        self._plan = plan
+        self._names: dict[str, dict[str | None, str | None]] = {name: {} for name in plan.bins}
+
+    def count(self, frame: Any) -> dict[str, ColumnCounts]:
+        """Count one part of a table; columns without bins are ignored.
+
+        Args:
+            frame: a Polars frame.
+        """
+        return {s.name: self._count_series(s) for s in frame.get_columns() if s.name in self._plan.bins}
+
+    def _count_series(self, series: Any) -> ColumnCounts:
+        import polars as pl
+
+        plan, name, on = self._plan, series.name, self._plan.bins[series.name]
+        options = plan.options
+        plain = not options.nulls and name not in options.kinds and name not in plan.categories
+        if plain and on.kind is Kind.NUMERIC and series.dtype in _plain_numbers():
+            return _count_numbers(series, on)
+        if plain and series.dtype == pl.String and on.kind is Kind.CATEGORICAL:
+            return self._count_texts(series, on)
+        if plain and on.kind is None:
+            counts = _count_nulls(series, keep_null_words=options.keeps_null_words(name))
+            return replace(counts, stored_as=()) if plan.from_text else counts
+        cells = replace(
+            read_series(name, series, from_text=plan.from_text), is_category=name in plan.categories
+        )
+        typed = read_columns(
+            RawTable({name: cells}, decimal=plan.decimal),
+            kinds={name: on.typed},
+            columns={n: kind for n, kind in options.kinds.items() if n == name},
+            nulls=options.nulls,
+            keep_null_words=options.keep_null_words,
+        )
+        counts = count_column_on(typed[name], on)
+        return (
+            replace(counts, stored_as=()) if plan.from_text else counts
+        )  # what a part looks like may differ
+
+    def _count_texts(self, series: Any, on: ColumnBins) -> ColumnCounts:
+        """Count categories by their distinct texts."""
+        import polars as pl
+
+        assert on.categories is not None
+        names = self._names[series.name]
+        table = series.alias("text").to_frame().group_by("text").len()
+        texts = table["text"].to_list()
+        unknown = [text for text in texts if text not in names]
+        if unknown:
+            keep = self._plan.options.keeps_null_words(series.name)
+            column = TextColumn(pl.Series("", unknown, dtype=pl.String), keep_null_words=keep)
+            names |= zip(unknown, column.texts().tolist(), strict=True)
+        rows: Counter[str | None] = Counter()
+        for text, count in zip(texts, table["len"].to_list(), strict=True):
+            rows[names[text]] += count
+        if len(names) > MAX_TEXTS:
+            names.clear()
+        counts = count_known(rows, on.categories)
+        stored_as = ("text",) if counts.rows and not self._plan.from_text else ()
+        return ColumnCounts(len(series), rows[None], stored_as=stored_as, categories=counts)
+
+
+@cache
+def _plain_numbers() -> frozenset[Any]:
+    """Return the types of numbers that need no conversion."""
+    import polars as pl
+
+    integers = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+    return frozenset({pl.Float64, pl.Float32, *integers})
+
+
+def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
+    """Count stored numbers, without the conversions that texts need."""
+    assert on.edges is not None
+    values = series.to_numpy()  # with NaN for null
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    counts = count_numbers_on(values, on.edges)
+    stored_as = ("numbers",) if series.null_count() < len(series) else ()
+    return ColumnCounts(len(series), len(series) - counts.rows, stored_as=stored_as, numbers=counts)
+
+
+def _count_nulls(series: Any, *, keep_null_words: bool) -> ColumnCounts:
+    """Count the nulls of a column of which the values are not compared."""
+    import polars as pl
+
+    nulls = series.null_count()
+    if series.dtype.is_float():
+        nulls += series.is_nan().sum()
+    elif series.dtype == pl.String:
+        words = pl.Series(sorted({""} if keep_null_words else null_words(())), dtype=pl.String)
+        nulls += series.str.strip_chars().is_in(words.implode()).sum()
+    present = series.drop_nulls().head(1)
+    stored_as = (read_series(series.name, present).stored_as,) if len(present) else ()
+    return ColumnCounts(len(series), nulls, stored_as=stored_as)

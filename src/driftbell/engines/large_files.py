@@ -1,0 +1,258 @@
+"""Parquet files that are read in parts: how many rows they have, a sample, and all parts one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftbell.errors import ConfigError
+from driftbell.tabular.cells import Form, read_series
+from driftbell.tabular.files import (
+    PANDAS_INDEX,
+    PARQUET,
+    any_time_zone,
+    corrupt_file,
+    folder_columns,
+    list_files,
+    missing_or_extra,
+    other_type,
+    with_categories,
+)
+from driftbell.tabular.number_categories import parquet_categories
+from driftbell.tabular.raw_table import RawTable
+
+PART_ROWS, PART_COLUMNS = 100_000, 64
+"""Rows and columns that are read at a time."""
+
+SAMPLE_PARTS = 20
+"""The sample of a large reference consists of about this number of runs of rows, at even distances."""
+
+
+@dataclass(frozen=True, eq=False)
+class LargeFiles:
+    """Parquet files with the same columns.
+
+    Attributes:
+        path: their folder or pattern, or the one file.
+        files: the files, sorted by name.
+        rows: number of rows of each.
+        schema: Polars type of each column; that of the first file in which the column has values.
+        precisions: dtype of numbers in each column, the widest of all files; None for other types.
+        categories: columns that pandas wrote as categories.
+    """
+
+    path: str
+    files: tuple[Path, ...]
+    rows: tuple[int, ...]
+    schema: Mapping[str, Any]
+    precisions: Mapping[str, np.dtype[Any] | None]
+    categories: frozenset[str]
+
+    @property
+    def total(self) -> int:
+        """Number of rows of all files."""
+        return sum(self.rows)
+
+    @property
+    def detected(self) -> dict[str, Any]:
+        """Facts about the files, as `read_file` detects them."""
+        return {"format": "Parquet"} | ({"files": len(self.files)} if len(self.files) > 1 else {})
+
+    def parts(self, names: Sequence[str]) -> Iterator[Any]:
+        """Yield all rows as Polars frames with some of the rows, and of the columns.
+
+        Raises:
+            ConfigError: a file cannot be read; the message names it.
+        """
+        for file in self.files:
+            yield from self._file_parts(file, names)
+
+    def _file_parts(self, file: Path, names: Sequence[str]) -> Iterator[Any]:
+        import polars as pl
+
+        added = folder_columns(Path(self.path), file)
+        stored = [name for name in names if name not in added]
+        for first in range(0, len(stored), PART_COLUMNS):
+            with _readable(file):
+                table = _scan(file).select(stored[first : first + PART_COLUMNS])
+                batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
+            while True:
+                with _readable(file):
+                    frame = next(batches, None)
+                if frame is None:
+                    break
+                yield frame
+        if constant := {name: value for name, value in added.items() if name in names}:
+            rows = self.rows[self.files.index(file)]
+            yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
+
+    def sample(self, rows: int) -> RawTable:
+        """Return rows at even distances, all if there are not more.
+
+        Raises:
+            ConfigError: a file cannot be read; the message names it.
+        """
+        import polars as pl
+
+        frames = [self._slice(*place) for place in _places(self.rows, rows)]
+        columns = {}
+        for name, dtype in self.schema.items():
+            series = pl.concat([frame[name].cast(dtype) for frame in frames])
+            columns[name] = read_series(name, series)
+        table = RawTable(columns, self.path, self.detected)
+        return with_categories(table, self.categories)
+
+    def _slice(self, index: int, first: int, rows: int) -> Any:
+        import polars as pl
+
+        file = self.files[index]
+        with _readable(file):
+            frame = _scan(file).slice(first, rows).collect()
+        added = folder_columns(Path(self.path), file)
+        return frame.with_columns(pl.lit(value).alias(name) for name, value in added.items())
+
+
+def open_large(source: str) -> LargeFiles | None:
+    """Open Parquet files without reading their rows.
+
+    Returns:
+        None if the first file is no Parquet file.
+
+    Raises:
+        ConfigError: a file cannot be read, or has other columns or types than the first; the message names
+            it.
+    """
+    path = Path(source)
+    files = tuple(list_files(path))
+    if not files[0].is_file():
+        return None  # a pipe is read once
+    try:
+        with files[0].open("rb") as first:
+            if first.read(len(PARQUET)) != PARQUET:
+                return None
+    except OSError:
+        return None  # `read_file` says why
+    import polars as pl
+
+    rows: list[int] = []
+    schemas: list[dict[str, Any]] = []
+    categories: set[str] = set()
+    for file in files:
+        with _readable(file):
+            table = _scan(file)
+            schemas.append(
+                {n: t for n, t in table.collect_schema().items() if not n.startswith(PANDAS_INDEX)}
+            )
+            rows.append(int(table.select(pl.len()).collect().item()))
+            with file.open("rb") as content:
+                categories |= parquet_categories(content)
+    schema, precisions = _common(path, files, schemas)
+    schema |= dict.fromkeys(folder_columns(path, files[0]), pl.String)
+    return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories))
+
+
+def _scan(file: Path) -> Any:
+    import polars as pl
+
+    return pl.scan_parquet(file, hive_partitioning=False, glob=False)
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    """Raise errors of reading a file as errors that name it."""
+    import polars as pl
+
+    try:
+        with any_time_zone():
+            yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise ConfigError(corrupt_file(file, "Parquet", error)) from error
+
+
+def _common(
+    path: Path, files: Sequence[Path], schemas: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, np.dtype[Any] | None]]:
+    """Return the type of each column, and the widest precision of its numbers.
+
+    Raises:
+        ConfigError: a file has other columns, or a column has another type.
+    """
+    first = schemas[0]
+    for file, schema in zip(files, schemas, strict=True):
+        missing_or_extra(path, files[0], file, list(first), list(schema))
+    types, precisions = {}, {}
+    for name in first:
+        stored = [(schema[name], file) for schema, file in zip(schemas, files, strict=True)]
+        cells = [(*_form(dtype), dtype, file) for dtype, file in stored]
+        typed = [cell for cell in cells if cell[0] is not Form.NULLS]
+        for form, stored_as, _, file in typed:
+            if form is not typed[0][0]:
+                raise ConfigError(other_type(path, name, (typed[0][1], typed[0][3]), (stored_as, file)))
+        numbers = [p for dtype, _ in stored if (p := _precision(dtype)) is not None]
+        precisions[name] = np.result_type(*numbers) if numbers else None
+        types[name] = _widest([dtype for _, _, dtype, _ in typed]) if typed else stored[0][0]
+    return types, precisions
+
+
+def _widest(dtypes: Sequence[Any]) -> Any:
+    import polars as pl
+
+    if len(set(dtypes)) == 1:
+        return dtypes[0]
+    if all(dtype.is_numeric() for dtype in dtypes):
+        return pl.Float64
+    return pl.String if any(dtype == pl.String for dtype in dtypes) else dtypes[0]
+
+
+def _form(dtype: Any) -> tuple[Form, str]:
+    """Return the form of the cells of a type, and its name for messages."""
+    import polars as pl
+
+    if dtype == pl.Null:
+        return Form.NULLS, "nulls"
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return Form.TEXTS, "text"
+    if dtype == pl.Boolean:
+        return Form.BOOLEANS, "booleans"
+    if dtype in (pl.Date, pl.Datetime):
+        return Form.TIMES, "dates"
+    if dtype.is_numeric():
+        return Form.NUMBERS, "numbers"
+    if dtype in (pl.Duration, pl.Time):
+        return Form.NUMBERS, "durations" if dtype == pl.Duration else "times of day"
+    return Form.NESTED, "bytes" if dtype == pl.Binary else "lists"
+
+
+def _precision(dtype: Any) -> np.dtype[Any] | None:
+    import polars as pl
+
+    if dtype == getattr(pl, "Float16", None):
+        return np.dtype(np.float16)
+    if dtype == pl.Float32:
+        return np.dtype(np.float32)
+    return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
+
+
+def _places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
+    """Return runs of rows: index of the file, first row and number of rows."""
+    total = sum(rows)
+    if total <= wanted:
+        return [(i, 0, count) for i, count in enumerate(rows)]
+    size = -(-wanted // SAMPLE_PARTS)
+    starts = [round(i * (total - size) / (SAMPLE_PARTS - 1)) for i in range(SAMPLE_PARTS)]
+    ends = np.cumsum(rows)
+    places = []
+    for start in starts:
+        left, place = size, start
+        while left and place < total:
+            i = int(np.searchsorted(ends, place, side="right"))
+            first = place - (int(ends[i]) - rows[i])
+            count = min(left, rows[i] - first)
+            places.append((i, first, count))
+            left, place = left - count, place + count
+    return places

@@ -1,0 +1,273 @@
+"""Check tables that are larger than `check.exact_rows` by counts on bins, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from driftbell.drift.binned_tests import ERROR
+from driftbell.drift.column_bins import (
+    column_bins,
+    compare_counts,
+    count_column_on,
+    in_precision,
+    with_limits,
+)
+from driftbell.drift.column_counts import ColumnCounts
+from driftbell.drift.compare import prepare
+from driftbell.drift.judge import judge
+from driftbell.drift.limits import apply_limits, check_limits
+from driftbell.drift.prepared import PreparedColumn
+from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines.large_files import LargeFiles, open_large
+from driftbell.progress import begin_stage
+from driftbell.records import Judgement, Kind, Limit
+from driftbell.tabular.column_options import ColumnOptions, select_columns
+from driftbell.tabular.number_bins import INTERVALS
+from driftbell.tabular.precision import coarser
+from driftbell.tabular.raw_table import RawTable, is_path
+from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.wiring.model_roles import ModelRoles, check_names
+from driftbell.wiring.sql_tables import is_database
+
+EXACT_ROWS = 200_000
+"""Files with more rows are compared by counts on bins."""
+
+MAX_SAMPLE_CELLS, MIN_SAMPLE_ROWS = 20_000_000, 10_000
+"""Kinds and bins are decided on fewer rows of a reference with many columns: at most this number of cells."""
+
+Read = Callable[[Mapping[str, TypedColumn] | None], tuple[RawTable, dict[str, TypedColumn]]]
+"""Reads a whole table by the kinds of the reference, or decides the kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LargeCheck:
+    """Result of a check by counts.
+
+    Attributes:
+        judgement: the decision about each column.
+        rows: number of rows of the reference and of the current table.
+        detected: facts about both tables.
+        left_out: columns of the reference that the options leave out.
+    """
+
+    judgement: Judgement
+    rows: tuple[int, int]
+    detected: dict[str, Mapping[str, Any]]
+    left_out: tuple[str, ...] = ()
+
+
+class Side(Protocol):
+    """A table that can be counted."""
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+
+    @property
+    def detected(self) -> Mapping[str, Any]:
+        """Facts about its source."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+
+    def sample(self) -> dict[str, TypedColumn]:
+        """Return rows on which the kinds of the columns are decided, all if they are not too many."""
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the dtype of the numbers of a column; None if it is not known."""
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Return the counts of the columns of a plan."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileSide:
+    """A table in files that are read in parts."""
+
+    files: LargeFiles
+    options: ColumnOptions
+    rows: int
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return self.files.total
+
+    @property
+    def detected(self) -> Mapping[str, Any]:
+        """Facts about the files."""
+        return self.files.detected
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self.files.schema)
+
+    def sample(self) -> dict[str, TypedColumn]:
+        """Return rows at even distances, all if there are not more than wanted."""
+        rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // len(self.names))
+        return _typed(self.files.sample(min(self.rows, rows)), None, self.options)
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the widest dtype of the numbers of a column."""
+        return self.files.precisions.get(name)
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Count the files part by part."""
+        plan = replace(plan, categories=self.files.categories)
+        return count_table(self.files.parts(list(plan.bins)), plan)
+
+
+class MemorySide:
+    """A table that is read whole, since it is small or of a format that cannot be read in parts.
+
+    Args:
+        read: reads the table.
+        past: the columns of the reference; None for the reference itself.
+    """
+
+    def __init__(self, read: Read, past: Mapping[str, TypedColumn] | None) -> None:
+        self._raw, self._columns = read(past)
+
+    @property
+    def total(self) -> int:
+        """Number of rows."""
+        return self._raw.rows
+
+    @property
+    def detected(self) -> Mapping[str, Any]:
+        """Facts about its source."""
+        return self._raw.detected
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self._raw.columns)
+
+    def sample(self) -> dict[str, TypedColumn]:
+        """Return all rows."""
+        return self._columns
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the dtype of the numbers of a column."""
+        column = self._columns.get(name)
+        return column.precision if column else None
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Count all rows."""
+        return {name: count_column_on(self._columns[name], on) for name, on in plan.bins.items()}
+
+
+def open_sides(
+    reference: Any, current: Any, exact_rows: int
+) -> tuple[LargeFiles | None, LargeFiles | None] | None:
+    """Open two tables if one of them is a file with more rows than `exact_rows`.
+
+    Returns:
+        The files of each side, None for a side that cannot be read in parts; None if both are compared by
+        their rows.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    files = [
+        open_large(str(table)) if is_path(table) and str(table) and not is_database(str(table)) else None
+        for table in (reference, current)
+    ]
+    if all(side is None or side.total <= exact_rows for side in files):
+        return None
+    return files[0], files[1]
+
+
+def check_large(
+    files: tuple[LargeFiles | None, LargeFiles | None],
+    readers: tuple[Read, Read],
+    options: ColumnOptions,
+    roles: Callable[[Collection[str]], ModelRoles],
+    *,
+    exact_rows: int,
+    limits: Sequence[Limit],
+    smallest_effect: Callable[[Sequence[str]], float | Mapping[str, float]],
+    **decision: Any,
+) -> LargeCheck:
+    """Check one table against another by counts on bins of the reference.
+
+    Args:
+        files: from `open_sides`.
+        readers: read the sides that are no such files.
+        options: the user's options of reading columns.
+        roles: returns the columns of the model, without labels, for columns of the reference.
+        exact_rows: rows of the reference on which kinds and bins are decided.
+        limits: the user's own limits.
+        smallest_effect: returns the smallest effects for columns of the reference.
+        **decision: passed to `judge`.
+
+    Raises:
+        ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
+    """
+    begin_stage("reading the reference", 0.0, 0.2)
+    past: Side = FileSide(files[0], options, exact_rows) if files[0] else MemorySide(readers[0], None)
+    typed = past.sample()
+    named = roles(typed).names
+    check_names(named, typed)
+    effects = smallest_effect(list(typed))
+    present: Side = FileSide(files[1], options, exact_rows) if files[1] else MemorySide(readers[1], typed)
+    prepared = prepare(typed, roles=named)
+    check_limits(limits, prepared.columns)
+    names = select_columns(present.names, options, strict=False)
+    columns = [
+        in_precision(column, present.precision(column.name)) if column.name in names else column
+        for column in prepared.columns
+    ]
+    bins = {c.name: column_bins(c, _dtype(c, typed[c.name], present)) for c in columns}
+    begin_stage("counting the reference", 0.2, 0.4)
+    before = past.count(CountPlan(bins, options))
+    begin_stage("counting the current table", 0.4, 1.0)
+    bins = {name: with_limits(on, before[name]) for name, on in bins.items()}
+    now = present.count(CountPlan({n: on for n, on in bins.items() if n in names}, options))
+    now |= {name: ColumnCounts() for name in names if name not in now}
+    comparisons = compare_counts(columns, bins, before, now)
+    judgement = judge(comparisons, rows=present.total, smallest_effect=effects, **decision)
+    judgement = apply_limits(judgement, limits, rows=present.total)
+    errors = [r.value for c in comparisons for r in c.results if r.statistic == ERROR and r.value is not None]
+    if errors:
+        sentence = f"{judgement.sentence} {_precision_note(max(errors))}"
+        judgement = replace(judgement, sentence=sentence)
+    facts = {"binned": INTERVALS, "largest_error": round(max(errors, default=0.0), 6)}
+    detected = {"reference": past.detected, "current": {**present.detected, **facts}}
+    left_out = tuple(name for name in past.names if name not in typed)
+    return LargeCheck(judgement, (past.total, present.total), detected, left_out)
+
+
+def _precision_note(error: float) -> str:
+    return (
+        f"Numbers are compared on {INTERVALS} bins of the reference: a distance may be larger by up to "
+        f"{error:.4f}."
+    )
+
+
+def _dtype(column: PreparedColumn, typed: TypedColumn, present: Side) -> np.dtype[Any] | None:
+    """Return the precision to which the numbers of both sides are rounded; None if they agree."""
+    precision = present.precision(column.name)
+    if column.kind is not Kind.NUMERIC or precision is None or typed.precision == precision:
+        return None
+    return coarser(typed.precision, precision)
+
+
+def _typed(
+    raw: RawTable, kinds: Mapping[str, TypedColumn] | None, options: ColumnOptions
+) -> dict[str, TypedColumn]:
+    return read_columns(
+        raw,
+        kinds=kinds,
+        columns=options.kinds,
+        exclude=options.exclude,
+        include=options.include,
+        nulls=options.nulls,
+        keep_null_words=options.keep_null_words,
+    )

@@ -1,0 +1,158 @@
+"""Parquet files read in parts: every type is counted as it is read whole, and errors name the file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from driftbell.drift.column_bins import column_bins, count_column_on
+from driftbell.drift.column_counts import encode_counts
+from driftbell.drift.compare import prepare
+from driftbell.engines import large_files
+from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines.large_files import open_large
+from driftbell.errors import ConfigError
+from driftbell.tabular.files import read_file
+from driftbell.tabular.typed_column import read_columns
+
+
+def table(rows: Any, seed: Any) -> Any:
+    rng = np.random.default_rng(seed)
+    times = [
+        dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None) + dt.timedelta(minutes=int(m))
+        for m in rng.integers(0, 60_000, rows)
+    ]
+    floats = rng.normal(size=rows)
+    floats[:6] = [np.nan, np.inf, -np.inf, -0.0, 0.0, np.nan]
+    integers = pl.Series(rng.integers(0, 500, rows))
+    return pl.DataFrame(
+        {
+            "float": pl.Series(floats).set(pl.Series(rng.random(rows) < 0.1), None),
+            "single": pl.Series(rng.normal(size=rows).astype(np.float32)),
+            "int": integers.set(pl.Series(rng.random(rows) < 0.1), None),
+            "small": rng.integers(0, 5, rows).astype(np.int8),
+            "flag": rng.random(rows) < 0.3,
+            "time": times,
+            "zoned": pl.Series(times).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Kolkata"),
+            "date": pl.Series(times).dt.date(),
+            "decimal": pl.Series(
+                [decimal.Decimal(int(v)) / 100 for v in rng.integers(0, 9999, rows)], dtype=pl.Decimal(10, 2)
+            ),
+            "city": np.array(["Rome", "Oslo", "NA", " Köln", ""])[rng.integers(0, 5, rows)],
+            "whole": np.array(["1.0", "1", "2"])[rng.integers(0, 3, rows)],
+            "category": pl.Series(np.array(["a", "b"])[rng.integers(0, 2, rows)], dtype=pl.Categorical),
+            "digits": [str(v) for v in rng.integers(0, 100, rows)],
+            "text": [" ".join(["word"] * int(k)) + str(i) for i, k in enumerate(rng.integers(3, 9, rows))],
+            "id": [f"{seed}-{i}" for i in range(rows)],
+            "list": [[1, 2]] * rows,
+            "duration": pl.Series(rng.integers(0, 100, rows)).cast(pl.Duration("ms")),
+            "null": pl.Series([None] * rows, dtype=pl.Float64),
+        }
+    )
+
+
+@pytest.fixture
+def small_parts(monkeypatch: Any) -> Any:
+    monkeypatch.setattr(large_files, "PART_ROWS", 700)
+    monkeypatch.setattr(large_files, "PART_COLUMNS", 5)
+
+
+def exact(counts: Any) -> Any:
+    return {
+        name: (c.rows, c.nulls, c.unreadable, c.stored_as, *encode_counts({"": c}).split(b'"total"')[:1])
+        for name, c in counts.items()
+    }
+
+
+def test_every_type_is_counted_as_it_is_read_whole(tmp_path: Any, small_parts: Any) -> None:
+    table(900, 0).write_parquet(tmp_path / "reference.parquet")
+    past = read_columns(read_file(tmp_path / "reference.parquet"))
+    bins = {c.name: column_bins(c) for c in prepare(past).columns}
+    folder = tmp_path / "now"
+    (folder / "deep").mkdir(parents=True)
+    whole = table(5000, 1)
+    whole[:2100].write_parquet(folder / "a.parquet", row_group_size=512)
+    whole[2100:].write_parquet(folder / "deep" / "b.parquet")
+    columns = read_columns(read_file(folder), kinds=past)
+    expected = {name: count_column_on(columns[name], on) for name, on in bins.items()}
+    files = open_large(str(folder))
+    assert files.total == 5000
+    assert files.detected == {"format": "Parquet", "files": 2}
+    plan = CountPlan(bins, categories=files.categories)
+    counts = count_table(files.parts(list(bins)), plan)
+    assert exact(counts) == exact(expected)
+    order = [4, 1, 0, 3, 2]
+    frames = [whole[i * 1000 : (i + 1) * 1000] for i in order]
+    assert exact(count_table(frames, plan)) == exact(expected)
+
+
+def test_other_files_are_not_read_in_parts(tmp_path: Any) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    assert open_large(str(tmp_path / "a.csv")) is None
+    assert open_large(str(tmp_path / "missing.parquet")) is None
+
+
+@pytest.mark.parametrize("size", [600, 40])
+def test_a_corrupt_file_of_a_folder_is_named(tmp_path: Any, size: Any) -> None:
+    for name in "abc":
+        table(300, 0).select("float", "city").write_parquet(tmp_path / f"{name}.parquet")
+    data = (tmp_path / "b.parquet").read_bytes()
+    (tmp_path / "b.parquet").write_bytes(data[:size])
+    with pytest.raises(ConfigError, match=r"b\.parquet: it is no valid Parquet file, or is cut off"):
+        open_large(str(tmp_path))
+
+
+def test_a_file_with_defective_pages_is_named(tmp_path: Any) -> None:
+    for name in "ab":
+        table(3000, 0).select("float", "city").write_parquet(tmp_path / f"{name}.parquet")
+    data = bytearray((tmp_path / "b.parquet").read_bytes())
+    data[4:4000] = b"\xff" * 3996
+    (tmp_path / "b.parquet").write_bytes(data)
+    files = open_large(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"b\.parquet: it is no valid Parquet file, or is cut off"):
+        list(files.parts(["float", "city"]))
+
+
+def test_a_column_of_another_type_is_named_with_both_files(tmp_path: Any) -> None:
+    frame = table(50, 0).select("float", "city")
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.with_columns(pl.col("float").cast(pl.String)).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ConfigError, match=r"column 'float' has numbers in .*a\.parquet and text in .*b\.par"):
+        open_large(str(tmp_path))
+
+
+def test_a_file_with_other_columns_is_named(tmp_path: Any) -> None:
+    frame = table(50, 0).select("float", "city")
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.drop("city").write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ConfigError, match=r"b\.parquet has no column 'city'"):
+        open_large(str(tmp_path))
+
+
+def test_columns_of_folder_names_and_of_nulls(tmp_path: Any, small_parts: Any) -> None:
+    for year in (2025, 2026):
+        (tmp_path / f"year={year}").mkdir()
+        frame = pl.DataFrame({"x": [None, None] if year == 2025 else [1.0, 2.0]})
+        frame.write_parquet(tmp_path / f"year={year}" / "a.parquet")
+    files = open_large(str(tmp_path))
+    sample = files.sample(100)
+    assert sample.columns["year"].data.to_list() == ["2025", "2025", "2026", "2026"]
+    frames = list(files.parts(["x", "year"]))
+    assert sum(len(f) for f in frames if "year" in f.columns) == 4
+    assert sum(len(f) for f in frames if "x" in f.columns) == 4
+
+
+def test_a_sample_has_rows_of_the_whole_table(tmp_path: Any) -> None:
+    for i in range(4):
+        pl.DataFrame({"x": range(i * 1000, i * 1000 + 1000)}).write_parquet(tmp_path / f"{i}.parquet")
+    files = open_large(str(tmp_path))
+    values = files.sample(200).columns["x"].data
+    assert len(values) == 200
+    assert len(set(values.tolist())) == 200
+    assert (values.min(), values.max()) == (0, 3999)
+    assert len(files.sample(9999).columns["x"].data) == 4000

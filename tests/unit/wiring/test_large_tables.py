@@ -1,0 +1,141 @@
+"""Tables larger than `exact_rows`: verdicts as by rows, and clear words about what is compared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import driftbell
+from driftbell.errors import ConfigError
+
+
+def table(rows: Any, seed: Any, shift: Any = 0.0, cities: Any = ("Rome", "Oslo", "Bern")) -> Any:
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "same": rng.normal(size=rows),
+            "moved": rng.normal(shift, 1, rows),
+            "price": rng.integers(0, 40, rows) / 10,
+            "city": rng.choice(cities, rows),
+        }
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Any) -> Any:
+    def write(name: Any, frame: Any) -> Any:
+        path = tmp_path / name
+        frame.write_parquet(path)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(("shift", "drifted"), [(0.0, ()), (0.4, ("moved",))])
+@pytest.mark.parametrize("sizes", [(900, 6000), (6000, 900), (6000, 7000)])
+def test_verdicts_are_those_of_the_rows(files: Any, shift: Any, drifted: Any, sizes: Any) -> None:
+    past, now = files("a.parquet", table(sizes[0], 0)), files("b.parquet", table(sizes[1], 1, shift))
+    exact, binned = driftbell.check(past, now), driftbell.check(past, now, exact_rows=1000)
+    assert exact.drifted_columns == binned.drifted_columns == drifted
+    assert "binned" not in exact.detected["current"]
+    assert binned.detected["current"]["binned"] == 256
+    assert binned.rows == sizes
+    assert binned.sentence.startswith(exact.sentence)
+    assert "Numbers are compared on 256 bins of the reference: a distance may be larger" in binned.sentence
+    error = binned.detected["current"]["largest_error"]
+    for a, b in zip(exact.columns, binned.columns, strict=True):
+        old, new = ({r.statistic: r.value for r in c.comparison.results} for c in (a, b))
+        assert a.comparison.null_shares == b.comparison.null_shares
+        if sizes[0] == 900:
+            assert a.comparison.histogram == b.comparison.histogram
+            assert old["PSI"] == new["PSI"]
+        for name in ("error of Kolmogorov–Smirnov",):
+            assert new.get(name, 0.0) <= error + 1e-6
+
+
+def test_rows_at_the_limit_are_compared_exactly(files: Any) -> None:
+    past, now = files("a.parquet", table(1000, 0)), files("b.parquet", table(1000, 1))
+    assert driftbell.check(past, now, exact_rows=1000).to_json() == driftbell.check(past, now).to_json()
+
+
+def test_a_table_in_memory_beside_a_large_file(files: Any) -> None:
+    now = files("b.parquet", table(5000, 1, 0.5))
+    past = table(800, 0).to_pandas()
+    assert driftbell.check(past, now, exact_rows=1000).drifted_columns == ("moved",)
+    assert driftbell.check(now, past, exact_rows=1000).drifted_columns == ("moved",)
+
+
+def test_single_precision_beside_double(files: Any) -> None:
+    past = files("a.parquet", table(900, 0))
+    single = table(5000, 1).with_columns(pl.col("price", "same", "moved").cast(pl.Float32))
+    for now in (single, single.with_columns(pl.col("price").cast(pl.Float64))):
+        result = driftbell.check(past, files("b.parquet", now), exact_rows=1000)
+        assert result.drifted_columns == ()
+        price = next(c for c in result.columns if c.column == "price").comparison
+        distance = next(r.value for r in price.results if r.statistic == "Kolmogorov–Smirnov")
+        assert distance < 0.05
+
+
+def test_missing_additional_and_unreadable_columns(files: Any) -> None:
+    past = files("a.parquet", table(900, 0))
+    words = pl.Series(["n/k" if i % 4 == 0 else str(i % 7) for i in range(5000)])
+    frame = table(5000, 1).drop("moved").with_columns(words.alias("price"), pl.lit(1).alias("extra"))
+    result = driftbell.check(past, files("b.parquet", frame), exact_rows=1000)
+    by_name = {c.column: c for c in result.columns}
+    assert by_name["moved"].reason == "Not compared: the current data has no such column."
+    assert by_name["extra"].reason == "Not compared: the reference has no such column."
+    assert by_name["price"].comparison.unreadable == (0, 1250)
+    assert "1250 of 5000 cells such as 'n/k' are not numbers" in by_name["price"].reason
+
+
+def test_many_categories_and_many_columns(files: Any) -> None:
+    past = table(900, 0).with_columns(pl.Series("city", [f"c{i % 50}" for i in range(900)]))
+    now = table(30_000, 1).with_columns(pl.Series("city", [f"new {i}" for i in range(30_000)]))
+    wide = {f"x{i}": np.arange(1500.0) for i in range(300)}
+    result = driftbell.check(files("a.parquet", past), files("b.parquet", now), exact_rows=1000)
+    city = next(c for c in result.columns if c.column == "city")
+    assert city.drifted
+    assert city.comparison.new_share == 1.0
+    path = files("wide.parquet", pl.DataFrame(wide))
+    assert driftbell.check(path, path, exact_rows=1000).verdict.value == "ok"
+
+
+def test_limits_options_and_roles(files: Any) -> None:
+    past, now = files("a.parquet", table(900, 0)), files("b.parquet", table(5000, 1))
+    result = driftbell.check(
+        past,
+        now,
+        exact_rows=1000,
+        exclude=["same"],
+        columns={"price": "categorical"},
+        limits={"moved.max": 1.0},
+        prediction="city",
+    )
+    assert [c.column for c in result.columns] == ["moved", "price", "city"]
+    assert [r.column for r in result.exceeded_limits] == ["moved"]
+    assert result.columns[1].comparison.kind.value == "categorical"
+    assert result.columns[2].comparison.role == "prediction"
+    with pytest.raises(ConfigError, match="no column"):
+        driftbell.check(past, now, exact_rows=1000, exclude=["nothing"])
+
+
+def test_labels_need_the_rows(files: Any) -> None:
+    frame = table(3000, 0).with_columns(pl.col("city").alias("label"))
+    path = files("a.parquet", frame)
+    result = driftbell.check(path, path, exact_rows=1000, prediction="city", label="label")
+    assert result.performance is not None
+    assert "binned" not in result.detected["current"]
+
+
+def test_documents_of_a_large_check(files: Any) -> None:
+    past, now = files("a.parquet", table(900, 0)), files("b.parquet", table(5000, 1, 0.5))
+    result = driftbell.check(past, now, exact_rows=1000)
+    document = json.loads(result.to_json())
+    assert document["detected"]["current"]["binned"] == 256
+    assert "256 bins" in result.to_markdown()
+    assert "256 bins" in result.to_html()
+    assert result.to_frame().height == 4
