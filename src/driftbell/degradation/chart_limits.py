@@ -9,7 +9,7 @@ import numpy as np
 
 from driftbell.degradation.error_baseline import ErrorBaseline, largest_excursion
 from driftbell.degradation.reference_models import Vector
-from driftbell.stats.cusum import decision_threshold
+from driftbell.stats.cusum import MeanError, decision_threshold
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -23,7 +23,8 @@ SWING_ALLOWANCE = 1.0
 """The same for the chart of labels with slow swings: a loss up to the smallest one is none."""
 
 MARGIN = 1.645
-"""The baseline is the reference's mean error plus this number of its standard errors."""
+"""The baseline is the upper end of a 90 % interval of the reference's mean error: this number of its standard
+errors above it, or more if the errors are skewed."""
 
 TARGET_SHARE = 0.8
 """All charts together aim at this share of the budget."""
@@ -42,22 +43,6 @@ MIN_STEPS = 10.0
 """Smallest number of blocks per false alarm: with less traffic, alarms are rarer than allowed."""
 
 Limit = tuple[float, float]
-
-
-def allowance(share: float, smallest_loss: float, own_error: float) -> float:
-    """Return the allowance per row of a chart.
-
-    Args:
-        share: allowance in units of the smallest loss.
-        smallest_loss: the smallest loss that matters.
-        own_error: the standard error of the baseline's mean.
-
-    >>> round(allowance(0.5, 0.02, 0.01), 5), round(allowance(0.5, 0.005, 0.01), 5)
-    (0.02645, 0.02395)
-    """
-    if own_error > smallest_loss:  # it is hidden by the error of the baseline
-        smallest_loss = MIN_LOSS_IN_ERRORS * own_error
-    return share * smallest_loss + MARGIN * own_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +86,31 @@ class ChartLimits:
     ) -> None:
         self._rows, self._budget = rows, budget
         skew = baseline.skew / math.sqrt(rows / baseline.overdispersion)
-        errors = baseline.standard_error(rows), baseline.own_error
-        self._charts = [self._chart(share, *errors, skew) for share in ALLOWANCES]
+        mean = MeanError(baseline.own_error, baseline.mean_skew)
+        self._charts = [self._chart(share, baseline.standard_error(rows), mean, skew) for share in ALLOWANCES]
         if swinging is not None:
-            errors = baseline.sampling_error(rows), baseline.sampling_error(baseline.rows)
+            deviation = baseline.sampling_error(rows)
+            mean = MeanError(baseline.sampling_error(baseline.rows), baseline.mean_skew)
             skew = baseline.skew / math.sqrt(rows / baseline.short_overdispersion)
             excursion = largest_excursion(swinging, SWING_ALLOWANCE * budget.smallest_loss, rows)
-            self._charts.append(self._chart(SWING_ALLOWANCE, *errors, skew, excursion))
+            self._charts.append(self._chart(SWING_ALLOWANCE, deviation, mean, skew, excursion))
 
     def _chart(
-        self, share: float, deviation: float, own_error: float, skew: float, excursion: float = 0.0
+        self, share: float, deviation: float, mean: MeanError, skew: float, excursion: float = 0.0
     ) -> _Chart:
-        of_row = allowance(share, self._budget.smallest_loss, own_error)
+        smallest = self._budget.smallest_loss
+        if mean.deviation > smallest:  # it is hidden by the error of the baseline
+            smallest = MIN_LOSS_IN_ERRORS * mean.deviation
+        allowance = share * smallest + float(mean.quantiles(MARGIN))
         chance = TARGET_SHARE / self._budget.charts
         thresholds = []
         for rate in RATES:
             steps = max(self._budget.rows_per_alarm * rate / self._rows, MIN_STEPS)
             threshold = decision_threshold(
-                of_row / deviation, steps, chance, mean_error=own_error / deviation, skew=skew
+                allowance / deviation, steps, chance, mean=mean.scaled(deviation), skew=skew
             )
             thresholds.append(max(threshold, MIN_THRESHOLD) * deviation * self._rows + excursion)
-        return _Chart(of_row, tuple(thresholds), deviation * self._rows)
+        return _Chart(allowance, tuple(thresholds), deviation * self._rows)
 
     def __call__(self, rows_per_alarm: float | None = None, *, early: bool = False) -> list[Limit]:
         """Return the allowance per row and the threshold of each chart.

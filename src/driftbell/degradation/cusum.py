@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
-from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit, allowance
+from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_shift import LabelShift
@@ -196,7 +196,7 @@ class CusumCharts:
     def smallest_detectable(self, rows: int, steps: int) -> float:
         """Return the smallest loss that alarms within `steps` blocks of `rows` rows, by its estimate."""
         limits = self.limits(ESTIMATE, rows)
-        return min(threshold / rows / steps + of_row for of_row, threshold in limits)
+        return min(threshold / rows / steps + allowance for allowance, threshold in limits)
 
     def examine(self, columns: Columns, answers: Answers) -> Block:
         """Estimate the loss of a block without labels.
@@ -320,7 +320,7 @@ class CusumCharts:
             min_rows: the smallest number of rows that may show it.
         """
         baseline, total, rows = self.baselines[source], 0.0, 0
-        limit = allowance(ALLOWANCES[0], self.smallest_loss, baseline.own_error)
+        limit = self.limits(source, self.block_rows if source == ESTIMATE else self.label_rows)[0][0]
         for block in reversed(blocks):
             rows += block.rows
             if rows > CLOSING_BLOCKS * max(self.block_rows, block.rows):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
 from driftbell.degradation.data_faults import overdispersion
 from driftbell.degradation.reference_models import Vector
@@ -15,9 +16,13 @@ SHORT_ROWS = 100
 
 MIN_STRETCHES = 10
 
-UNCERTAINTY = 1.3
-"""The overdispersion of 20 stretches is uncertain: times this, it is the end of its 50 % interval (chi-square
-with 19 degrees of freedom), without which every second reference promises too much."""
+STRETCHES = (20, 80)
+"""Numbers of stretches of the reference that show its overdispersion: few show slow swings, many show short
+batches with less uncertainty."""
+
+CERTAINTY = 0.75
+"""The overdispersion of so few stretches is uncertain: the end of its one-sided interval of this level takes
+its place, or every second reference would promise too much."""
 
 SWING_RATIO = 1.5
 """Slow swings increase the variance of a mean at least by this factor beyond short-range dependence."""
@@ -49,6 +54,11 @@ class ErrorBaseline:
         return self.standard_error(self.rows)
 
     @property
+    def mean_skew(self) -> float:
+        """The skewness of the mean."""
+        return self.skew / math.sqrt(max(self.rows, 1) / self.overdispersion)
+
+    @property
     def has_swings(self) -> bool:
         """True if the error rises and falls more slowly than neighboring rows depend on each other."""
         return self.overdispersion > SWING_RATIO * self.short_overdispersion
@@ -73,18 +83,25 @@ def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
     spread = float(errors.std())
     skew = float(np.mean(((errors - errors.mean()) / spread) ** 3)) if spread > 0 else 0.0
     floor = 1 / (2 * n) if n else 1.0  # no error in n rows does not mean an error rate of zero
-    long_range = overdispersion(errors)
-    short = short_range_overdispersion(errors)
-    if long_range > 1:
-        long_range *= UNCERTAINTY
+    long_range = 1.0
+    for stretches in STRETCHES:
+        ratio = overdispersion(errors, stretches)
+        if ratio > 1:
+            long_range = max(long_range, ratio * _upper(stretches))
+    short = _upper(STRETCHES[0]) * short_range_overdispersion(errors)
     return ErrorBaseline(
         float(errors.mean()) if n else 0.0,
         max(spread, unit * math.sqrt(floor * (1 - floor))),
         skew,
         n,
         long_range,
-        min(UNCERTAINTY * short, long_range),
+        min(short, long_range),
     )
+
+
+def _upper(stretches: int) -> float:
+    """Return the upper end of a variance of means of stretches, in units of the estimate (chi-square)."""
+    return (stretches - 1) / float(scipy.stats.chi2.ppf(1 - CERTAINTY, stretches - 1))
 
 
 def short_range_overdispersion(errors: Vector, rows: int = SHORT_ROWS) -> float:

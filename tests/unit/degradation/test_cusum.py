@@ -415,3 +415,15 @@ def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds() -> None:
     small = evidence(rows=100)
     wide = evidence().limits(LABELS, 500)
     assert all(a[0] > b[0] for a, b in zip(small.limits(LABELS, 500), wide, strict=True))
+
+
+def test_batches_of_alike_rows_seldom_look_independent() -> None:
+    """25 rows share a part of their score, so their mean scatters more than that of independent rows."""
+    alike = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        errors = np.repeat(rng.normal(0, 0.4, 80), 25) + rng.normal(0, 1, 2000)
+        alike.append(error_baseline(errors).overdispersion)
+    truth = 1 + 24 * 0.16 / 1.16
+    assert np.mean(np.array(alike) >= truth) > 0.7
+    assert min(alike) > 1

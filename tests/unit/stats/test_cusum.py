@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 
 from driftbell.stats.cusum import (
     MAX_RUN_LENGTH,
     MAX_THRESHOLD,
+    MeanError,
     average_run_length,
     decision_threshold,
     markov_run_length,
@@ -83,7 +85,7 @@ def test_a_threshold_that_no_step_reaches_has_a_finite_run_length() -> None:
 @pytest.mark.parametrize(("mean_error", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4), (0.3, 0.4)])
 def test_the_chance_of_a_false_alarm_is_kept_in_simulated_months(mean_error: float, skew: float) -> None:
     allowance, steps, chance = 0.4 + 1.645 * mean_error, 500, 0.2
-    limit = decision_threshold(allowance, steps, chance, mean_error=mean_error, skew=skew)
+    limit = decision_threshold(allowance, steps, chance, mean=MeanError(mean_error), skew=skew)
     rng = np.random.default_rng(1)
     offsets = rng.normal(0, mean_error, 4000)
     sums, alarmed = np.zeros(4000), np.zeros(4000, dtype=bool)
@@ -94,7 +96,7 @@ def test_the_chance_of_a_false_alarm_is_kept_in_simulated_months(mean_error: flo
 
 
 def test_an_uncertain_mean_and_a_smaller_budget_raise_the_threshold() -> None:
-    by_doubt = [decision_threshold(0.3, 1000, 0.2, mean_error=d) for d in (0.0, 0.1, 0.3, 1.0)]
+    by_doubt = [decision_threshold(0.3, 1000, 0.2, mean=MeanError(d)) for d in (0.0, 0.1, 0.3, 1.0)]
     assert by_doubt == sorted(by_doubt)
     assert by_doubt[0] < by_doubt[-1]
     by_budget = [decision_threshold(0.3, steps, 0.2) for steps in (1000, 10_000, 100_000)]
@@ -103,5 +105,27 @@ def test_an_uncertain_mean_and_a_smaller_budget_raise_the_threshold() -> None:
 
 
 def test_the_threshold_is_limited() -> None:
-    assert decision_threshold(0.1, 1e9, 1e-3, mean_error=100.0) == MAX_THRESHOLD
+    assert decision_threshold(0.1, 1e9, 1e-3, mean=MeanError(100.0)) == MAX_THRESHOLD
     assert decision_threshold(20.0, 10, 0.2) == 0.0
+
+
+@pytest.mark.parametrize(("rate", "rows"), [(0.1, 200), (0.05, 500), (0.01, 2000)])
+def test_the_upper_end_of_a_rate_of_errors_is_exceeded_in_one_of_twenty_samples(
+    rate: float, rows: int
+) -> None:
+    counts = np.arange(1, rows // 3)
+    rates = rate * np.linspace(0.8, 1.2, 41)[:, None]  # rates of so few errors are coarse
+    chance = scipy.stats.binom.pmf(counts, rows, rates)
+
+    def exceeded(correction: float) -> float:
+        sample = counts / rows
+        deviation = np.sqrt(sample * (1 - sample))
+        skew = correction * (1 - 2 * sample) / deviation / np.sqrt(rows)
+        ends = [
+            float(MeanError(d / np.sqrt(rows), s).quantiles(1.645))
+            for d, s in zip(deviation, skew, strict=True)
+        ]
+        return float((chance * (rates > sample + ends)).sum() / len(rates))
+
+    assert exceeded(0.0) > 0.065
+    assert 0.04 < exceeded(1.0) < 0.06
