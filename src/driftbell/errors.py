@@ -13,7 +13,7 @@ DriftbellError
 │   └── LeaseLostError  another monitor has taken over; the result was not saved
 ├── OverloadedError    a bounded queue is full; try again later
 ├── ReportError        a report could not be rendered or written
-└── ArchiveError       an archive file could not be written
+└── ArchiveError       an archive file could not be written or read
 ```
 """
 
@@ -132,4 +132,4 @@ class ReportError(DriftbellError):
 
 
 class ArchiveError(DriftbellError):
-    """An archive file could not be written."""
+    """An archive file could not be written or read."""

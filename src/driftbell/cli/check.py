@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
+from driftbell.cli.moments import parse_moment
 from driftbell.cli.progress_bar import progress_bar
 from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
-from driftbell.cli.table_options import TableCommand, print_settings, read_options, table_options
+from driftbell.cli.table_options import (
+    READING_OPTIONS,
+    TableCommand,
+    print_settings,
+    read_options,
+    table_options,
+)
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of, printable
 
@@ -47,6 +55,15 @@ if TYPE_CHECKING:
     help="Largest negligible change as a share of the rows: 0.05 for all columns, 'amount=0.1' for one; "
     "may be repeated [default: 0.02, or check.smallest_effect].",
 )
+@click.option("--log", "is_log", is_flag=True, help="Check a period of the prediction log, with its archive.")
+@click.option(
+    "--since",
+    callback=parse_moment,
+    help="With --log: start of the period, such as 2026-01-31, or a duration such as 90d "
+    "[default: the oldest prediction].",
+)
+@click.option("--until", callback=parse_moment, help="With --log: end of the period [default: now].")
+@click.option("--version", help="With --log: version of the model [default: the champion].")
 @model_options
 @table_options
 def check(
@@ -61,9 +78,13 @@ def check(
     markdown: str | None,
     junit: str | None,
     effects: tuple[str, ...],
+    is_log: bool,
+    since: datetime | None,
+    until: datetime | None,
+    version: str | None,
     **options: Any,
 ) -> None:
-    """Check the current window against the reference, or one table against another.
+    """Check the current window or a period of the log against the reference, or one table against another.
 
     Saves nothing, and writes only the files that options name. Tables are files (CSV and other text, Parquet,
     Arrow, JSON, workbooks, also compressed), folders or patterns of files, or databases (sqlite:///FILE,
@@ -81,6 +102,9 @@ def check(
 
     Fixed limits of your own are set in the section [limits] of the settings.
 
+    With --log, all predictions of a period are checked against the reference of their model version, those in
+    the archive of retention included. Up to check.exact_rows rows are compared as they are, more by counts.
+
     Exit codes: 0 no drift and no alarm, 1 drift, exceeded limit or alarm (--fail-on), 2 usage or
     configuration error, 3 no verdict (not everything could be judged, or there are too few labels), whatever
     --fail-on is. With --fail-on alarm, drift and limits do not hide a missing column: it ends with 3.
@@ -93,10 +117,12 @@ def check(
       driftbell check may.csv.gz 'june/*.parquet' --column zip=categorical --exclude 'id,row_*'
       driftbell check reference.csv today.csv --prediction answer --label truth --fail-on alarm
       driftbell check reference.csv today.csv --smallest-effect 0.05 --smallest-effect amount=0.1
+      driftbell check --log --since 90d --html drift.html
     """
+    period = _period(files, options, is_log, {"--since": since, "--until": until, "--version": version})
     if as_json and markdown == "-":
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
-    if html and not files:
+    if html and not files and period is None:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
     if files:  # before NumPy is imported: its threads for products of matrices take a tenth of a second
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -106,7 +132,10 @@ def check(
     configured = load_for_tables(config_file) if light else settings(config_file, data_dir=data_dir).settings
     if effects:
         configured = configured.model_copy(update={"check": configured.check.with_effects(effects)})
-    result = _check(files, configured, options, config_file, verbose=verbose, hidden=as_json)
+    if period is None:
+        result = _check(files, configured, options, config_file, verbose=verbose, hidden=as_json)
+    else:
+        result = _check_period(configured, period, verbose=verbose)
     _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
@@ -115,6 +144,40 @@ def check(
     else:
         _print_result(result)
     sys.exit(exit_code(result.judgement, fail_on))
+
+
+def _period(
+    files: tuple[str, ...], options: Mapping[str, Any], is_log: bool, period: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return the period of the log to check; None without --log.
+
+    Raises:
+        UsageError: an option does not belong to the check of the log, or of anything else.
+    """
+    given = [name for name, value in period.items() if value is not None]
+    if not is_log:
+        if given:
+            raise click.UsageError(f"{given[0]} needs --log")
+        return None
+    if files:
+        raise click.UsageError("--log checks the prediction log against the model's reference: pass no files")
+    parameters = click.get_current_context().command.params
+    for parameter in parameters:
+        if parameter.name in (*MODEL_OPTIONS, *READING_OPTIONS) and options[parameter.name] not in (None, ()):
+            raise click.UsageError(f"{parameter.opts[0]} belongs to tables, and --log reads none")
+    if period["--since"] and period["--since"] >= (period["--until"] or datetime.now(UTC)):
+        raise click.UsageError("--since must be before --until, which is now by default")
+    return period
+
+
+def _check_period(configured: Settings, period: Mapping[str, Any], *, verbose: bool) -> TableCheck:
+    """Check a period of the prediction log."""
+    configure_log()
+    from driftbell.wiring.log_check import check_log
+
+    result = check_log(configured, period["--since"], period["--until"], period["--version"])
+    _print_detected(result.detected, verbose=verbose)
+    return result
 
 
 def _check(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
 from driftbell.alarms.budget import parse_every
+from driftbell.cli.moments import parse_moment
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import TableCommand
 from driftbell.errors import ConfigError
@@ -21,22 +22,6 @@ def _period(_context: click.Context, parameter: click.Parameter, value: str) -> 
         raise click.BadParameter(str(error), param=parameter) from error
 
 
-def _since(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """Parse a time, or a duration before now."""
-    if value is None:
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
-    except ValueError:
-        pass
-    try:
-        return datetime.now(UTC) - parse_every(value)
-    except ConfigError as error:
-        message = "must be a time such as 2026-01-31, or a duration such as 3d"
-        raise click.BadParameter(message, param=parameter) from error
-
-
 @cli.command(cls=TableCommand)
 @common
 @click.option(
@@ -44,7 +29,7 @@ def _since(_context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--since",
-    callback=_since,
+    callback=parse_moment,
     help="Time in the first period, such as 2026-01-31, or a duration such as 3d "
     "[default: the oldest prediction].",
 )

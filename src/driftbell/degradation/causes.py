@@ -49,6 +49,9 @@ OUTSIDE, FROZEN, MOVED = "outside", "frozen", "moved"
 
 UNIT_WORDS = "perhaps another unit"
 
+QUANTILES = (0.5, 0.25, 0.75, 0.1, 0.9)
+"""Quantiles that describe a moved feature, the median first."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Cause:
@@ -104,7 +107,7 @@ def _faulty(learned: ReferenceModels, matrix: Matrix, faults: Sequence[DataFault
         elif kind == OUTSIDE and not any(fault.scale for fault in own):
             distance, _ = _distance(before, now)
             if distance > 2 * share:
-                share, words = distance, [_median_words(before, now), *words]
+                share, words = distance, [_quantile_words(before, now), *words]
         if unit or kind == OUTSIDE or any(fault.scale for fault in own):
             kind = MOVED
         rows: NDArray[np.bool_] = np.logical_or.reduce([fault.rows for fault in own])
@@ -162,11 +165,21 @@ def _describe(learned: ReferenceModels, matrix: Matrix, j: int) -> str:
     unit = describe_unit(before, now)
     if unit:
         return unit
-    return _median_words(before, now)
+    return _quantile_words(before, now)
 
 
-def _median_words(before: Vector, now: Vector) -> str:
-    return f"median {format_value(float(np.nanmedian(before)))} → {format_value(float(np.nanmedian(now)))}"
+def _quantile_words(before: Vector, now: Vector) -> str:
+    """Return how the median changed, or the quantile that moved past twice as many rows of the reference."""
+    known = np.sort(before[~np.isnan(before)])
+    old, new = (np.nanquantile(values, QUANTILES) for values in (before, now))
+    ranks_old, ranks_new = (
+        np.searchsorted(known, q, "left") + np.searchsorted(known, q, "right") for q in (old, new)
+    )
+    moves = np.abs(ranks_new - ranks_old)
+    most = int(np.argmax(moves))
+    i = 0 if 2 * moves[0] >= moves[most] else most
+    name = "median" if i == 0 else f"{QUANTILES[i]:.0%} quantile"
+    return f"{name} {format_value(float(old[i]))} → {format_value(float(new[i]))}"
 
 
 def _grouped(learned: ReferenceModels, causes: Sequence[_Cause]) -> list[list[_Cause]]:

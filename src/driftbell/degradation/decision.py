@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -13,6 +12,15 @@ from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumChart
 from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
+from driftbell.degradation.loss_intervals import (
+    ONE_SIDED,
+    Blocks,
+    labels_since_suspicion,
+    loss_interval,
+    measured_loss,
+    newest_level,
+    reach_newest,
+)
 from driftbell.records import (
     BlockSummary,
     ChangePoint,
@@ -22,13 +30,6 @@ from driftbell.records import (
     Suspicion,
     Verdict,
 )
-
-ONE_SIDED = 1.645
-ESTIMATE_ERROR = 0.25
-"""Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
-
-SMALLEST_ERROR = 0.5
-"""Its error where it is near zero, in units of the smallest loss."""
 
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
@@ -195,7 +196,10 @@ def _uncovered(
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
     """Estimate the change point, and the loss since; None if zero is possible."""
-    blocks, baseline = _blocks(state, source), charts.baselines[source]
+    baseline = charts.baselines[source]
+    blocks: Blocks = state.estimate.blocks
+    if source == LABELS:  # an older loss of another size is no part of it
+        blocks = newest_level(charts, labels_since_suspicion(state))
     deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
     best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
     change = ChangePoint(
@@ -204,7 +208,7 @@ def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[Cha
     since = blocks[best:]
     if source == ESTIMATE and state.suspicion:  # a newer fault of other columns has a loss of its own
         since = tuple(b for b in since if b.first >= state.suspicion.since) or since
-    loss = loss_interval(charts, source, since)
+    loss = measured_loss(charts, blocks) if source == LABELS else loss_interval(charts, source, since)
     return change, loss if loss.is_positive else None
 
 
@@ -218,7 +222,7 @@ def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
     return MeasuredLoss(loss, sum(b.rows for b in blocks)) if matters else None
 
 
-def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Sequence[BlockSummary]:
+def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:
     """Return the newest blocks of labels, together as large as a block of predictions."""
     blocks, count = state.labels.blocks, 0
     for first in range(len(blocks) - 1, -1, -1):
@@ -236,63 +240,15 @@ def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
     return _source(state, source).blocks
 
 
-def loss_interval(charts: CusumCharts, source: str, blocks: Sequence[BlockSummary]) -> Interval:
-    """Return the mean loss of blocks with its 90 % interval."""
-    rows = sum(b.rows for b in blocks)
-    mean = sum(b.rows * b.loss for b in blocks) / rows
-    baseline = charts.baselines[source]
-    learned = charts.learned
-    sampling, own_error = baseline.standard_error(rows), baseline.own_error
-    if source == LABELS:  # measured: slow swings are a loss of their time
-        sampling, own_error = baseline.sampling_error(rows), baseline.sampling_error(baseline.rows)
-    elif any(b.low != b.high for b in blocks):  # by features, which scatter more
-        sampling = max(sampling, charts.by_features.standard_error(rows))
-    bounds = learned.loss.mean_bounds
-    if source == LABELS and bounds is None:  # larger errors also scatter more
-        known = baseline.mean > 0
-        sampling = max(sampling, sampling * (1 + mean / baseline.mean) if known else mean / math.sqrt(rows))
-    error = ONE_SIDED * math.hypot(sampling, own_error)
-    low, high = mean - error, mean + error
-    if source == ESTIMATE:
-        low, high = _possible(blocks, math.hypot(error, SMALLEST_ERROR * charts.smallest_loss), mean)
-    smallest, largest = -math.inf, math.inf
-    if bounds and learned.labelled:  # an error rate is between 0 and 1, also after corrections
-        smallest, largest = bounds[0] - baseline.mean, bounds[1] - baseline.mean
-    return Interval(*(min(max(end, smallest), largest) for end in (mean, low, high)))
-
-
-def _possible(blocks: Sequence[BlockSummary], error: float, mean: float) -> tuple[float, float]:
-    """Return the interval of an estimate: all losses that fit the blocks, and its noise and model error.
-
-    Args:
-        blocks: with the losses that fit.
-        error: the noise, as half of a 90 % interval.
-        mean: the estimated loss.
-    """
-    rows = sum(b.rows for b in blocks)
-    low = sum(b.rows * (b.loss if b.low is None else min(b.low, b.loss)) for b in blocks) / rows
-    high = sum(b.rows * (b.loss if b.high is None else max(b.high, b.loss)) for b in blocks) / rows
-    low -= math.hypot(error, ESTIMATE_ERROR * abs(low))
-    high += math.hypot(error, ESTIMATE_ERROR * abs(high))
-    return min(low, mean), max(high, mean, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
-
-
-def _largest_loss(block: BlockSummary) -> float:
-    """Return the largest loss of a block that fits, as far as it has a bound."""
-    hidden = block.blind.loss if block.blind else None
-    return block.loss if hidden is None else max(block.loss, hidden)
-
-
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the labels of the newest rows show no loss that matters."""
-    labels, estimates = state.labels.blocks, state.estimate.blocks
+    labels = state.labels.blocks
     if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
-    are_newest = not estimates or labels[-1].last >= estimates[-1].first
-    return are_newest and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
+    return reach_newest(state) and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
 
 
-def _reach(labels: Sequence[BlockSummary], block: BlockSummary) -> bool:
+def _reach(labels: Blocks, block: BlockSummary) -> bool:
     """Return whether labels reach most of the rows of a block."""
     return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
 

@@ -35,7 +35,7 @@ CONSTANT = 0.98
 """A feature with this share of one value is constant, whatever the other rows look like."""
 
 MIN_CONTINUOUS = 0.5
-"""A feature is continuous if at least this share of the values of the reference differ."""
+"""A feature is continuous if at least this share of its values differ."""
 
 MIN_RELATED_ROWS = 20
 MAX_ERROR = 0.25
@@ -61,7 +61,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     The source of a frozen value repeats it in some rows and sends the other rows unchanged, so the others
     look like the reference: their Kolmogorov–Smirnov distance is small. If the whole distribution moves, they
     do not, and the values beside it are about as frequent. At an end of the range, such as zero, a value can
-    become more frequent alone. There, the rows must have lost their relation to the other features.
+    become more frequent alone. There, and wherever the other features predict this one, the rows with the
+    value must have lost that relation too.
 
     Args:
         before: the feature in the reference, NaN for null, shape (n,).
@@ -81,17 +82,15 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     distinct = np.unique(usual)
     if share >= CONSTANT:
         return True
-    is_rare = share_before * len(usual) <= 1
-    if is_rare and len(distinct) >= MIN_CONTINUOUS * len(usual):
-        return True  # nothing but a frozen source repeats one of the values of a continuous feature
     others, newest_others = np.sort(usual[usual != value]), np.sort(newest[newest != value])
+    is_rare = share_before * len(usual) <= 1
+    if is_rare and _is_continuous(usual) and _is_continuous(newest_others):
+        return True  # nothing but a frozen source repeats one value of a feature that is not rounded
     if len(np.unique(others)) < MIN_DISTINCT:
         return False
     is_lost = None if expected is None else _has_lost_relation(before, now, value, expected)
-    if is_lost is not None:
-        return is_lost
     is_end = value in (distinct[0], distinct[-1]) and share_before >= MIN_END_SHARE
-    if is_end:
+    if is_lost is False or (is_end and is_lost is None):
         return False
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
@@ -99,6 +98,10 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
     excess = (share - share_before) / (1 - share_before)
     return distance <= MAX_DISTANCE * unit or distance * (1 - share) <= MAX_RATIO * excess
+
+
+def _is_continuous(values: Vector) -> bool:
+    return len(np.unique(values)) >= MIN_CONTINUOUS * len(values)
 
 
 def _largest_share(values: Vector) -> float:

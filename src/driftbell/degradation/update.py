@@ -10,9 +10,10 @@ import msgspec
 
 from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
 from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, Block, CusumCharts
-from driftbell.degradation.decision import decide, loss_interval
+from driftbell.degradation.decision import decide
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
+from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
@@ -153,8 +154,7 @@ def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: Degradation
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
-    newest = () if is_outside(state) else state.estimate.blocks[-1:]
-    return loss_interval(charts, ESTIMATE, newest) if newest else None
+    return newest_loss(charts, state)
 
 
 def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = False) -> Performance:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from driftbell.drift.column_bins import ColumnBins, count_column_on
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.records import Kind
@@ -17,7 +15,7 @@ from driftbell.tabular.category_counts import count_known
 from driftbell.tabular.cells import read_series
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.null_words import null_words
-from driftbell.tabular.number_counts import count_numbers_on
+from driftbell.tabular.number_counts import count_number_parts
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.typed_column import read_columns
@@ -145,11 +143,9 @@ def _plain_numbers() -> frozenset[Any]:
 def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
     """Count stored numbers, without the conversions that texts need."""
     assert on.edges is not None
-    values = series.to_numpy()  # with NaN for null
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    counts = count_numbers_on(values, on.edges)
-    stored_as = ("numbers",) if series.null_count() < len(series) else ()
+    present = series.drop_nulls() if series.null_count() else series
+    counts = count_number_parts((chunk.to_numpy() for chunk in present.get_chunks()), on.edges)
+    stored_as = ("numbers",) if len(present) else ()
     return ColumnCounts(len(series), len(series) - counts.rows, stored_as=stored_as, numbers=counts)
 
 

@@ -26,7 +26,7 @@ from driftbell.tabular.files import (
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
 
-PART_ROWS, PART_COLUMNS = 100_000, 64
+PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
 
 SAMPLE_PARTS = 20

@@ -21,6 +21,13 @@ class ArchiveFiles(Protocol):
             ArchiveError: it could not be written.
         """
 
+    def get(self, name: str) -> bytes:
+        """Read a file.
+
+        Raises:
+            ArchiveError: it could not be read.
+        """
+
 
 class LocalFiles:
     """A folder on this machine.
@@ -40,6 +47,13 @@ class LocalFiles:
             write_atomically(target, content)  # readers skip the temporary file: its name starts with a dot
         except OSError as error:
             raise ArchiveError(f"cannot write {target}: {error.strerror}") from error
+
+    def get(self, name: str) -> bytes:
+        """Read a file."""
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError as error:
+            raise ArchiveError(f"cannot read {self._folder / name}: {error.strerror}") from error
 
 
 class ObjectFiles:
@@ -65,12 +79,25 @@ class ObjectFiles:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file in one request; readers see it only when it is complete."""
-        path = f"{self._folder.rstrip('/')}/{name}"
+        path = self._path(name)
         with ErrorCapture() as captured:
             self._files.pipe_file(path, content)
         if error := captured.error:
             message = without_credentials(f"cannot write {path}: {type(error).__name__}: {error}")
             raise ArchiveError(message) from error
+
+    def get(self, name: str) -> bytes:
+        """Read a file in one request."""
+        path, content = self._path(name), b""
+        with ErrorCapture() as captured:
+            content = self._files.cat_file(path)
+        if error := captured.error:
+            message = without_credentials(f"cannot read {path}: {type(error).__name__}: {error}")
+            raise ArchiveError(message) from error
+        return content
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder.rstrip('/')}/{name}"
 
 
 def open_archive(place: str) -> ArchiveFiles:

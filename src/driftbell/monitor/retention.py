@@ -16,6 +16,7 @@ import structlog
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ArchiveError, DriftbellError, LeaseLostError, StoreError
 from driftbell.monitor.archive_files import ArchiveFiles
+from driftbell.monitor.archive_rows import feature_columns
 from driftbell.ports import Store
 from driftbell.records import Archive, ArchivedPrediction, Kind, Lease, probability_column
 
@@ -204,16 +205,13 @@ def parquet_of(rows: Sequence[ArchivedPrediction], kinds: Mapping[str, Kind]) ->
         "label": pa.array([row.label for row in rows], pa.string()),
         "label_time": pa.array([row.label_time for row in rows], pa.timestamp("us", "UTC")),
     }
-    names = {*columns, "model", "date"}  # the last two are in the file's path
-    for label in dict.fromkeys(name for p in predictions for name in p.probabilities):
-        name = probability_column(label)
-        columns[name] = pa.array([p.probabilities.get(label) for p in predictions], pa.float64())
-        names.add(name)
-    for feature in dict.fromkeys(name for p in predictions for name in p.features):
-        name = feature
-        while name in names:
-            name = f"feature {name}"
-        names.add(name)
+    labels = list(dict.fromkeys(name for p in predictions for name in p.probabilities))
+    for label in labels:
+        columns[probability_column(label)] = pa.array(
+            [p.probabilities.get(label) for p in predictions], pa.float64()
+        )
+    features = dict.fromkeys(name for p in predictions for name in p.features)
+    for feature, name in feature_columns(features, labels).items():
         columns[name] = _column([p.features.get(feature) for p in predictions], kinds.get(feature))
     buffer = io.BytesIO()
     parquet.write_table(pa.table(columns), buffer)

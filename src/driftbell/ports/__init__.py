@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from driftbell.ports.keys import KeyStore
+from driftbell.ports.refusals import RefusalStore
+from driftbell.ports.rows import RowStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.store import (
     AlarmStore,
@@ -14,7 +16,6 @@ from driftbell.ports.store import (
     LabelStore,
     NotificationStore,
     PredictionStore,
-    RefusalStore,
     RetentionStore,
     Store,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "PredictionStore",
     "RefusalStore",
     "RetentionStore",
+    "RowStore",
     "ShadowStore",
     "Sink",
     "Store",

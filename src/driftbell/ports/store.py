@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from driftbell.ports.keys import KeyStore
+from driftbell.ports.refusals import RefusalStore
+from driftbell.ports.rows import RowStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.versions import VersionStore
 from driftbell.records import (
@@ -28,9 +30,7 @@ from driftbell.records import (
     Lease,
     Notification,
     Prediction,
-    Refusal,
     Share,
-    StoredRefusal,
     TrafficBucket,
     Verdict,
     Window,
@@ -148,19 +148,6 @@ class LabelStore(Protocol):
 
     def totals(self, *, model: str, version: str) -> LabelTotals:
         """Count all labels in constant time."""
-
-
-class RefusalStore(Protocol):
-    """Counts of refused rows by day and cause; bounded, however many rows are refused."""
-
-    def add(self, refusals: Sequence[Refusal], time: datetime, *, model: str, version: str) -> None:
-        """Add refused rows to the counts of a day (UTC), and replace the examples of their causes.
-
-        A day with too many different values or causes counts further ones together.
-        """
-
-    def since(self, day: str, *, model: str, version: str) -> list[StoredRefusal]:
-        """Read the counts since a date (UTC) such as 2026-01-31, in the order of their numbers."""
 
 
 class CheckStore(Protocol):
@@ -346,6 +333,10 @@ class Store(Protocol):
     @property
     def predictions(self) -> PredictionStore:
         """Predictions."""
+
+    @property
+    def rows(self) -> RowStore:
+        """Predictions as rows of a table."""
 
     @property
     def labels(self) -> LabelStore:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         TrafficBucket,
     )
     from driftbell.records.periods import ColumnStats, Period
-    from driftbell.records.predictions import Outputs, Prediction, ShadowPrediction, Window
+    from driftbell.records.predictions import LoggedRows, Outputs, Prediction, ShadowPrediction, Window
     from driftbell.records.reference import Reference, Training
     from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
     from driftbell.records.table_performance import MetricComparison, TablePerformance
@@ -92,7 +92,7 @@ _MODULES = {
             "Notification TrafficBucket"
         ),
         "periods": "ColumnStats Period",
-        "predictions": "Outputs Prediction ShadowPrediction Window",
+        "predictions": "LoggedRows Outputs Prediction ShadowPrediction Window",
         "reference": "Reference Training",
         "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
         "table_performance": "MetricComparison TablePerformance",
@@ -143,6 +143,7 @@ __all__ = [
     "Lease",
     "Limit",
     "LimitResult",
+    "LoggedRows",
     "Measure",
     "MetricComparison",
     "ModelMetrics",

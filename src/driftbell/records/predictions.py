@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -86,6 +86,28 @@ class Window:
         (8, 9)
         """
         return self.sequences[place] if self.sequences else self.first + place
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRows:
+    """Features and outputs of some predictions of one model version.
+
+    Attributes:
+        features: value by feature name of each row.
+        outputs: the predicted class of each row, or the predicted number as a text.
+        probabilities: probability by class of each row.
+        seqs: sequence number of each row; empty for rows of the archive.
+        days: date (UTC) of each row, such as `2026-01-31`; empty for rows of the archive.
+    """
+
+    features: Sequence[Mapping[str, Value]]
+    outputs: Sequence[str]
+    probabilities: Sequence[Mapping[str, float]]
+    seqs: Sequence[int] = ()
+    days: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.features)
 
 
 @dataclass(frozen=True, slots=True)

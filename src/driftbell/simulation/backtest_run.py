@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
 from driftbell.alarms.metric import AlarmMetric
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.explain import since_clause
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import answer_metrics
 from driftbell.degradation.metric_texts import METRIC_NAMES
@@ -40,13 +39,11 @@ from driftbell.records import (
 from driftbell.simulation.backtest_checks import BacktestCheck
 from driftbell.simulation.backtest_windows import BacktestWindow, Moment
 from driftbell.simulation.feature_columns import FeatureColumns
+from driftbell.simulation.row_times import change_rows, row_time, with_rows
 from driftbell.tabular.typed_column import TypedColumn
 
 WINDOW_ROWS = 500
 """Default rows of a window; smaller windows are compared together with earlier rows, up to so many."""
-
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-"""Rows without times are one second apart from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class BacktestPlan:
 def run_checks(plan: BacktestPlan) -> Iterator[BacktestCheck]:
     """Yield the checks of a backtest, computed on demand."""
     stream, roles = plan.stream, plan.roles
-    times = stream.times or [EPOCH + timedelta(seconds=row) for row in range(stream.rows)]
+    times = stream.times or [row_time(row) for row in range(stream.rows)]
     features, metric = roles.features(stream.columns), plan.metric
     state, drift, start = EvidenceState(), dict[str, int](), 0
     for index, window in enumerate(plan.windows):
@@ -194,7 +191,7 @@ def _check(
         degradation.suspect_columns if explained else judgement.drifted_columns,
         loss.value if loss else None,
         (loss.low, loss.high) if loss else None,
-        judgement.sentence if timed else _with_rows(judgement.sentence, degradation),
+        judgement.sentence if timed else with_rows(judgement.sentence, degradation),
         change_point=_change_point(degradation, timed=timed),
     )
 
@@ -204,26 +201,7 @@ def _change_point(degradation: Degradation, *, timed: bool) -> tuple[Moment, Mom
     change = degradation.change_point
     if change is None or degradation.verdict is not Verdict.ALARM:
         return None
-    return (change.time, change.low, change.high) if timed else _change_rows(degradation)
-
-
-def _change_rows(degradation: Degradation) -> tuple[int, int, int]:
-    change = degradation.change_point
-    assert change is not None
-    row, low, high = (
-        round((moment - EPOCH).total_seconds()) for moment in (change.time, change.low, change.high)
-    )
-    return row, low, high
-
-
-def _with_rows(sentence: str, degradation: Degradation) -> str:
-    """Replace the time of the change point by its row, for a stream without times."""
-    if degradation.change_point is None:
-        return sentence
-    row, low, high = _change_rows(degradation)
-    return sentence.replace(
-        since_clause(degradation.change_point), f"since row {row} (between {low} and {high})"
-    )
+    return (change.time, change.low, change.high) if timed else change_rows(change)
 
 
 def _arrived_labels(

@@ -10,7 +10,6 @@ from enum import StrEnum
 import scipy
 
 from driftbell.degradation.cusum import MIN_ROWS
-from driftbell.degradation.explain import since_clause
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.drift.logged_columns import prepare_reference, typed_columns
@@ -18,7 +17,6 @@ from driftbell.phrases import count_of
 from driftbell.publish.wording import format_loss_amount
 from driftbell.records import (
     Columns,
-    Degradation,
     EvidenceState,
     LabelledPrediction,
     Prediction,
@@ -27,11 +25,11 @@ from driftbell.records import (
 )
 from driftbell.simulation.faults import Fault
 from driftbell.simulation.rehearsal import (
-    START,
     Rehearsal,
     RehearsalOutcome,
     rehearse,
 )
+from driftbell.simulation.row_times import with_rows
 
 CHANCE = 0.01
 """More false alarms than the allowed ones have at most this probability if the budget is kept."""
@@ -245,7 +243,9 @@ def _run_checks(
         else:
             is_open = True
             suspects = degradation.suspect_columns
-            alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, _sentence(past, degradation)))
+            sentence = degradation.sentence
+            sentence = sentence if past.timed else with_rows(sentence, degradation)
+            alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, sentence))
     return alarms, dict(drift.most_common())
 
 
@@ -256,12 +256,3 @@ def _labels(past: Past, start: int, stop: int) -> list[LabelledPrediction]:
         for i, p in enumerate(past.predictions[start:stop])
         if p.id in past.labels
     ]
-
-
-def _sentence(past: Past, degradation: Degradation) -> str:
-    """Return the sentence of an alarm; without real times, the change point is a row."""
-    change = degradation.change_point
-    if past.timed or change is None:
-        return degradation.sentence
-    row, low, high = (round((t - START).total_seconds()) for t in (change.time, change.low, change.high))
-    return degradation.sentence.replace(since_clause(change), f"since row {row} (between {low} and {high})")

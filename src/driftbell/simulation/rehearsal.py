@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -30,6 +30,7 @@ from driftbell.records import (
     Window,
 )
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
+from driftbell.simulation.row_times import row_time
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.outputs import output_texts, output_values
 
@@ -43,7 +44,6 @@ SCALE_FACTOR, NULL_SHARE = 1.8, 0.3
 LABEL = "\0label"
 """Name of the label column while rows are sampled; no feature has it."""
 
-START = datetime(2000, 1, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
 HOUR = 3600
 
@@ -238,7 +238,7 @@ def as_predictions(
     return tuple(
         Prediction(
             id=f"{start + i:08}",
-            time=START + timedelta(seconds=start + i),
+            time=row_time(start + i),
             model=model.name,
             version=model.version,
             features=row,

@@ -16,6 +16,7 @@ from driftbell.store.checks import SqlChecks
 from driftbell.store.connections import Connections
 from driftbell.store.coordination import SqlCoordination
 from driftbell.store.labels import SqlLabels
+from driftbell.store.logged_rows import SqlRows
 from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
 from driftbell.store.refusals import SqlRefusals
@@ -29,6 +30,7 @@ class SqlStore:
     def __init__(self, engine: sa.Engine, check_writable: Callable[[], None] = lambda: None) -> None:
         self.connections = connections = Connections(engine, check_writable)
         self.predictions = SqlPredictions(connections)
+        self.rows = SqlRows(connections)
         self.labels = SqlLabels(connections)
         self.checks = SqlChecks(connections)
         self.alarms = SqlAlarms(connections)

@@ -193,16 +193,15 @@ def _is_rising(values: Vector) -> bool:
 def _are_times(values: Vector) -> bool:
     """Return whether all values are Unix times of one period, or dates written as the number 20261231."""
     low, high = float(values.min()), float(values.max())
-    if _distinct(values) <= MIN_STEPS:
-        return False
     if (
         any(EPOCH[0] * u <= low and high <= EPOCH[1] * u for u in EPOCH_UNITS)
         and high <= MAX_EPOCH_RATIO * low
     ):
-        return True
+        return _distinct(values) > MIN_STEPS
     if not FIRST_YEAR * 10_000 <= low <= high <= LAST_YEAR * 10_000 + 1231 or (values % 1 != 0).any():
         return False
-    return all(_is_date(int(value)) for value in np.unique(values).tolist())
+    distinct = np.unique(values)
+    return len(distinct) > MIN_STEPS and all(_is_date(int(value)) for value in distinct.tolist())
 
 
 def _is_date(number: int) -> bool:
@@ -239,9 +238,10 @@ def _is_cycle(values: Vector) -> bool:
 def _follows_order(values: Vector) -> bool:
     """Return whether integers rise with the rows and start again, as those of a calendar."""
     steps = np.diff(values)
-    moved = steps[steps != 0]
-    if len(moved) < MIN_STEPS:
+    moved, falls = np.count_nonzero(steps), steps < 0
+    starts = np.count_nonzero(falls)
+    if moved < MIN_STEPS or starts > MAX_STARTS * moved:
         return False
-    down = moved[moved < 0]
-    starts = bool((-down >= (np.ptp(values) + 1) / 2).all()) and len(down) <= MAX_STARTS * len(moved)
-    return starts and (len(down) > 0 or values.min() >= FIRST_YEAR)  # any column may be sorted
+    if not starts:
+        return bool(values.min() >= FIRST_YEAR)  # any column may be sorted
+    return bool((-steps[falls] >= (np.ptp(values) + 1) / 2).all())

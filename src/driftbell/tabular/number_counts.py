@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,11 +18,13 @@ from driftbell.tabular.precision import is_single, rounded
 BLOCK = 32_768
 """Numbers that are sorted at a time; they fit into the second-level cache."""
 
+NO_EDGES: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+
 Vector = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class NumberEdges:
     """Edges between which numbers are counted.
 
@@ -39,7 +41,7 @@ class NumberEdges:
     edges: Vector
     limits: tuple[float, float] = (-math.inf, math.inf)
     dtype: np.dtype[Any] | None = None
-    targets: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    targets: NDArray[np.intp] = field(default_factory=lambda: NO_EDGES)
 
     @property
     def bins(self) -> int:
@@ -55,6 +57,18 @@ class NumberEdges:
             low = float(self.edges[same == low].min(initial=low))
             high = float(self.edges[same == high].max(initial=high))
         return low, high
+
+    @cached_property
+    def points(self) -> NDArray[Any]:
+        """The edges and then both ends of the reach, in the precision in which numbers are compared."""
+        points = np.concatenate([self.edges, self.reach])
+        with np.errstate(over="ignore"):
+            return points.astype(_compared(self.dtype))
+
+    @cached_property
+    def moved(self) -> NDArray[np.intp]:
+        """Indexes of the edges that are counted as another one."""
+        return np.flatnonzero(self.targets != np.arange(len(self.edges))) if len(self.targets) else NO_EDGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,41 +217,35 @@ def count_numbers_on(values: NDArray[Any], on: NumberEdges) -> NumberCounts:
     >>> counts.bins.tolist(), counts.beyond, counts.mean
     ([1, 1, 0, 0, 1], (1, 1), 2.0)
     """
-    values, edges = _in_precision(values, on)
-    k = len(edges)
-    points = np.concatenate([edges, np.array(on.reach, dtype=edges.dtype)])
-    less, upto = np.zeros(k + 2, dtype=np.int64), np.zeros(k + 2, dtype=np.int64)
+    return count_number_parts((values,), on)
+
+
+def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> NumberCounts:
+    """Count the numbers of several arrays between edges, see `count_numbers_on`."""
+    points = on.points
+    less, upto = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
     rows = below = above = 0
     rest, low, high = 0.0, math.inf, -math.inf
     total: float | None = 0.0
-    for start in range(0, len(values), BLOCK):
-        block = np.sort(values[start : start + BLOCK])
-        if block[-1] != block[-1]:  # NaN is last
-            block = block[: int(block.searchsorted(np.nan))]
-        if not len(block):
-            continue
-        less += block.searchsorted(points)
-        upto += block.searchsorted(points, "right")
-        rows += len(block)
-        if block[0] == -np.inf or block[-1] == np.inf:
-            first, last = int(block.searchsorted(-np.inf, "right")), int(block.searchsorted(np.inf))
-            below, above = below + first, above + len(block) - last
-            block = block[first:last]
-        if len(block):
-            low, high = min(low, float(block[0])), max(high, float(block[-1]))
-            with np.errstate(over="ignore", invalid="ignore"):
-                part = float(block.sum(dtype=np.float64))
-            total, error = _add(total, part)
-            rest += error
-    bins = np.empty(2 * k + 1, dtype=np.int64)
-    bins[1::2] = upto[:k] - less[:k]
-    bins[::2] = np.append(less[:k], rows) - np.concatenate([[0], upto[:k]])
-    if len(on.targets):
-        np.add.at(bins, 2 * on.targets + 1, moved := np.where(on.targets != np.arange(k), bins[1::2], 0))
-        bins[1::2] -= moved
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in _sorted_blocks(parts, on.dtype):
+            first = block.searchsorted(points)
+            less += first
+            upto += _upto(block, first, points)
+            rows += len(block)
+            if block[0] == -np.inf or block[-1] == np.inf:
+                start, end = int(block.searchsorted(-np.inf, "right")), int(block.searchsorted(np.inf))
+                below, above = below + start, above + len(block) - end
+                finite = block[start:end]
+            else:
+                finite = block
+            if len(finite):
+                low, high = min(low, float(finite[0])), max(high, float(finite[-1]))
+                total, error = _add(total, float(np.add.reduce(finite, dtype=np.float64)))
+                rest += error
     return NumberCounts(
-        bins,
-        (int(less[k]), rows - int(upto[k + 1])),
+        _bins(less, upto, rows, on),
+        (int(less[-2]), rows - int(upto[-1])),
         (below, above),
         low + 0.0 if low <= high else None,
         high + 0.0 if low <= high else None,
@@ -246,11 +254,48 @@ def count_numbers_on(values: NDArray[Any], on: NumberEdges) -> NumberCounts:
     )
 
 
-def _in_precision(values: NDArray[Any], on: NumberEdges) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return numbers and edges in the precision in which they are compared."""
-    dtype = np.dtype(np.float64) if on.dtype is None else on.dtype
-    if dtype.itemsize < 4:  # half precision: its numbers are exact in single precision
-        with np.errstate(over="ignore"):
-            return values.astype(dtype).astype(np.float32), on.edges.astype(np.float32)
-    with np.errstate(over="ignore"):
-        return values.astype(dtype, copy=False), on.edges.astype(dtype)
+def _sorted_blocks(parts: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
+    """Yield sorted numbers without NaN, some at a time, in the precision in which they are compared."""
+    compared = _compared(dtype)
+    for values in parts:
+        for start in range(0, len(values), BLOCK):
+            block = values[start : start + BLOCK]
+            if dtype is not None and dtype.itemsize < compared.itemsize:
+                block = block.astype(dtype)
+            block = block.astype(compared)  # a copy
+            block.sort()
+            if block[-1] != block[-1]:  # NaN is last
+                block = block[: int(block.searchsorted(np.nan))]
+            if len(block):
+                yield block
+
+
+def _upto(block: NDArray[Any], less: Counts, points: NDArray[Any]) -> Counts:
+    """Return the numbers of a block up to each point, of which `less` are smaller."""
+    ties = np.flatnonzero(block.take(less, mode="clip") == points)
+    if not len(ties):
+        return less
+    upto = less.copy()
+    upto[ties] = block.searchsorted(points[ties], "right")
+    return upto
+
+
+def _bins(less: Counts, upto: Counts, rows: int, on: NumberEdges) -> Counts:
+    """Return the rows of each bin by the rows below and up to each edge."""
+    k = len(on.edges)
+    bins = np.empty(2 * k + 1, dtype=np.int64)
+    bins[1::2] = upto[:k] - less[:k]
+    bins[:-1:2] = less[:k]
+    bins[-1] = rows
+    bins[2::2] -= upto[:k]
+    if len(moved := on.moved):
+        np.add.at(bins, 2 * on.targets[moved] + 1, bins[2 * moved + 1])
+        bins[2 * moved + 1] = 0
+    return bins
+
+
+def _compared(dtype: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Return the type in which numbers of a precision are compared: half precision is exact in single."""
+    if dtype is None:
+        return np.dtype(np.float64)
+    return dtype if dtype.itemsize >= 4 else np.dtype(np.float32)

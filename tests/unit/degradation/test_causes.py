@@ -159,6 +159,12 @@ def test_features_that_changed_together_are_one_cause(
     assert describe_cause(cause).startswith("6 features changed together: ")
 
 
+def test_a_moved_feature_with_the_same_median_is_named_by_another_quantile() -> None:
+    (cause,) = suspects(lambda t: t | {"c": np.where(t["c"] > 1.73, t["c"] + 0.15, t["c"])})
+    assert cause.column == "c"
+    assert cause.words.startswith("75% quantile 1.77 → 1.934"), cause.words
+
+
 def test_features_that_changed_at_once_but_for_different_reasons_are_no_group() -> None:
     def change(block: Table) -> Table:
         nulls = np.arange(500) % 5 < 2

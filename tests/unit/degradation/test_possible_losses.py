@@ -10,7 +10,7 @@ import pytest
 from tests.degradation_tasks import START, Stream, evidence
 
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
-from driftbell.degradation.decision import loss_interval
+from driftbell.degradation.loss_intervals import loss_interval
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.records import BlockSummary, Verdict
 

@@ -116,6 +116,23 @@ def test_an_end_of_the_range_is_frozen_if_its_rows_lost_their_relation_to_the_ot
     assert not is_stuck(before, rng.poisson(fewer).astype(float), 0.0, Expected(rate, fewer))
 
 
+def test_a_feature_that_moved_with_the_others_and_by_another_relation_is_not_frozen() -> None:
+    rng = np.random.default_rng(7)
+    wealth, wealth_now = rng.normal(5, 1, 5000), rng.normal(4, 1, 1000)
+    lengths = np.clip(np.round(12 + 2 * (wealth - 5) + rng.normal(0, 4, 5000)), 6, 22)
+    lengths_now = np.clip(np.round(18 + 2 * (wealth_now - 4) + rng.normal(0, 2, 1000)), 6, 22)
+    value = mode(lengths, lengths_now)
+    assert not is_stuck(lengths, lengths_now, value, Expected(wealth, wealth_now))
+    assert is_stuck(lengths, np.where(rng.random(1000) < 0.2, 12.0, lengths[:1000]), 12.0)
+
+
+def test_a_feature_that_is_rounded_now_is_frozen_only_if_a_value_is_repeated() -> None:
+    rng = np.random.default_rng(8)
+    before, now = rng.normal(1.7, 0.5, 2000), rng.normal(1.7, 0.5, 500).round(1)
+    assert not is_stuck(before, now, mode(before, now))
+    assert is_stuck(before, np.where(rng.random(500) < 0.2, 1.25, now), 1.25)
+
+
 def test_a_constant_feature_is_frozen() -> None:
     before = np.random.default_rng(4).choice([0.0, 1.0], 1000)
     assert is_stuck(before, np.ones(500), 1.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyarrow import parquet
 from driftbell.config.settings import load
 from driftbell.errors import ArchiveError, ConfigError
 from driftbell.monitor.archive_files import LocalFiles, ObjectFiles, open_archive
+from driftbell.monitor.archive_rows import read_rows
 from driftbell.monitor.retention import parquet_of
 from driftbell.records import ArchivedPrediction, Kind, Prediction, Value
 from driftbell.wiring.monitor import archive_files
@@ -68,6 +70,22 @@ def test_a_renamed_feature_replaces_no_other() -> None:
     assert [table[name][0].as_py() for name in table.column_names if "feature" in name] == [1.0, 2.0, 3.0]
 
 
+def test_rows_are_read_as_they_were_logged() -> None:
+    features: dict[str, Value] = {"label": 1.0, "feature label": "a", "date": True, "x": None}
+    first = replace(PREDICTION, features=features, probabilities={"yes": 0.75, "no": 0.25})
+    rows = [ArchivedPrediction(replace(first, time=NOW + timedelta(days=d))) for d in range(3)]
+    period = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    read = partial(read_rows, parquet_of(rows, {}), "x.parquet", [*features, "absent"])
+    page = read(["yes", "no"], *period)
+    assert list(page.features) == [features]
+    assert list(page.probabilities) == [{"yes": 0.75, "no": 0.25}]
+    assert list(page.outputs) == [PREDICTION.output]
+    assert len(read(["other"], *period)) == 1
+    assert len(read([], NOW, NOW)) == 0
+    with pytest.raises(ArchiveError, match=r"cannot read x\.parquet: it is no archive file"):
+        read_rows(b"nothing", "x.parquet", [], [], *period)
+
+
 def test_equal_rows_are_serialized_to_equal_bytes() -> None:
     rows = [ArchivedPrediction(PREDICTION, "yes", NOW)]
     assert parquet_of(rows, {}) == parquet_of(rows, {})
@@ -79,7 +97,9 @@ def test_a_local_file_is_written_atomically(tmp_path: Path) -> None:
     files.put("model=m/x.parquet", b"one")
     files.put("model=m/x.parquet", b"two")
     assert [p.name for p in (tmp_path / "a/model=m").iterdir()] == ["x.parquet"]
-    assert (tmp_path / "a/model=m/x.parquet").read_bytes() == b"two"
+    assert (tmp_path / "a/model=m/x.parquet").read_bytes() == files.get("model=m/x.parquet") == b"two"
+    with pytest.raises(ArchiveError, match=r"cannot read .*y\.parquet"):
+        files.get("model=m/y.parquet")
     assert isinstance(open_archive(f"file://{tmp_path}"), LocalFiles)
     (tmp_path / "b").write_text("in the way")
     with pytest.raises(ArchiveError, match="cannot write"):
@@ -91,6 +111,9 @@ def test_an_object_is_written_in_one_request() -> None:
     assert isinstance(files, ObjectFiles)
     files.put("model=m/x.parquet", b"one")
     assert fsspec.filesystem("memory").cat_file("/bucket/prefix/model=m/x.parquet") == b"one"
+    assert files.get("model=m/x.parquet") == b"one"
+    with pytest.raises(ArchiveError, match=r"cannot read .*y\.parquet: FileNotFoundError"):
+        files.get("model=m/y.parquet")
 
 
 def test_an_error_of_the_object_store_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

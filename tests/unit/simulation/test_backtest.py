@@ -274,6 +274,14 @@ def test_without_times_the_change_point_is_a_row() -> None:
     assert "2000" not in sentence
 
 
+def test_without_times_all_times_of_a_sentence_are_rows() -> None:
+    *_, last = run(stream=table(200, 1, offset=3.0), window_rows=100)
+    assert "since row 0 (between 0 and 99)" in last.sentence
+    assert "The newest 100 labels, of rows until row 199, show no loss." in last.sentence
+    assert "of suspected rows (x, since row 0)" in last.sentence
+    assert "UTC" not in last.sentence
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [(None, "must not be null"), ("yesterday", "is not a time"), (True, "is not a time")],

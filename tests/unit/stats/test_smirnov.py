@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -62,3 +63,28 @@ def test_the_asymptotic_p_value_is_scipys(n: int, m: int, z: float) -> None:
         distance = steps / int(np.lcm(n, m))
         expected = scipy.stats.kstwo.sf(distance, np.round(size))
         assert smirnov._asymptotic(n, m, steps) == pytest.approx(expected, rel=1e-11, abs=1e-300)
+
+
+@pytest.mark.parametrize(("n", "m"), [(10_000, 9_500), (7_000, 3_500), (9_999, 2_000), (3_000, 2_900)])
+@pytest.mark.parametrize("z", [0.7, 0.85, 1.0, 1.2, 1.3, 1.6, 2.2])
+def test_only_likely_p_values_of_large_samples_are_approximate(n: int, m: int, z: float) -> None:
+    lcm = int(np.lcm(n, m))
+    steps = round(z * ((n + m) / (n * m)) ** 0.5 * lcm)
+    smirnov.smirnov_tail.cache_clear()
+    own, exact = smirnov.smirnov_tail(n, m, steps), smirnov._scipys(n, m, steps)
+    if exact < 0.095:
+        assert own == exact
+    assert own == pytest.approx(exact, abs=0.005)
+
+
+@pytest.mark.parametrize(("n", "steps"), [(5, 5), (40, 7), (10_000, 80), (10_000, 200), (9_000, 1), (3, 1)])
+def test_equal_sizes_agree_with_the_product_of_fractions(n: int, steps: int) -> None:
+    exact = Fraction(0)
+    for k in range(n // steps, -1, -1) if n < 100 else ():
+        ratio = Fraction(1)
+        for j in range(steps):
+            ratio *= Fraction(n - k * steps - j, n + k * steps + j + 1)
+        exact = ratio * (1 - exact)
+    expected = float(2 * exact) if n < 100 else smirnov._scipys(n, n, steps)
+    own = smirnov._equal_sizes(n, steps)
+    assert min(own, 1.0) == pytest.approx(min(expected, 1.0), rel=1e-11)

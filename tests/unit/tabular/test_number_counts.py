@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from driftbell.records import Kind
 from driftbell.stats import psi
-from driftbell.tabular.number_counts import NumberEdges, count_numbers_on, no_numbers, number_edges
+from driftbell.tabular.number_counts import (
+    NumberEdges,
+    count_number_parts,
+    count_numbers_on,
+    no_numbers,
+    number_edges,
+)
 from driftbell.tabular.profile import column_layout, count_numbers
 
 NUMBERS = st.one_of(
@@ -36,7 +42,11 @@ def test_counts_do_not_depend_on_the_order_and_the_division(reference: Any, wind
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(now)
     cuts = np.sort(rng.integers(0, len(now) + 1, 4))
-    assert counted(on, [now]) == counted(on, np.split(shuffled, cuts))
+    parts = np.split(shuffled, cuts)
+    assert counted(on, [now]) == counted(on, parts)
+    together = count_number_parts(parts, on)
+    assert together.bins.tolist() == counted(on, parts)[0]
+    assert together.beyond == counted(on, parts)[1]
     bins, beyond, infinite, low, high = counted(on, [now])
     assert sum(bins) == int(np.count_nonzero(~np.isnan(now)))
     finite = now[np.isfinite(now)]

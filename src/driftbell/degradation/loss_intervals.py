@@ -1,0 +1,239 @@
+"""90 % intervals of a loss: of blocks of predictions by their estimate, and of labels since a change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
+from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
+from driftbell.degradation.uncertain import is_outside
+from driftbell.records import BlockSummary, EvidenceState, Interval
+
+ONE_SIDED = 1.645
+ESTIMATE_ERROR = 0.25
+"""Relative error of an estimate without labels, as measured by `bench/alarms.py`."""
+
+SMALLEST_ERROR = 0.5
+"""Its error where it is near zero, in units of the smallest loss."""
+
+LEVEL_CHANGE = 8.0
+"""Logarithm of the likelihood ratio from which on labels show another loss than before, not only noise."""
+
+TEMPERATURE = 0.5
+"""Exponent of the likelihood of a start: neighbouring starts stay possible, since the best one is chosen
+because its loss is large."""
+
+MIN_WEIGHT = 0.003
+"""Starts with a smaller weight do not count."""
+
+Blocks = Sequence[BlockSummary]
+
+
+def loss_interval(charts: CusumCharts, source: str, blocks: Blocks) -> Interval:
+    """Return the mean loss of blocks with its 90 % interval."""
+    if source == LABELS:
+        return _mixture(charts, [(1.0, *_normal(charts, blocks))])
+    rows, mean = _mean(blocks)
+    baseline = charts.baselines[ESTIMATE]
+    sampling = baseline.standard_error(rows)
+    if any(b.low != b.high for b in blocks):  # by features, which scatter more
+        sampling = max(sampling, charts.by_features.standard_error(rows))
+    error = ONE_SIDED * math.hypot(sampling, baseline.own_error)
+    low, high = _possible(blocks, math.hypot(error, SMALLEST_ERROR * charts.smallest_loss), mean)
+    return _bounded(charts, ESTIMATE, mean, low, high)
+
+
+def measured_loss(charts: CusumCharts, blocks: Blocks) -> Interval:
+    """Return the loss that labels measure since a change of unknown time, with its 90 % interval.
+
+    The start that explains the blocks best has too large a loss, because it is chosen by it. So the interval
+    is that of a mixture of normal distributions: one for each possible start, with its likelihood as weight.
+
+    Args:
+        charts: fitted on the reference.
+        blocks: of labels, of one level: see `newest_level`.
+    """
+    totals, counts = _since_each(blocks)
+    baseline = charts.baselines[LABELS]
+    gains = totals**2 / counts / (2 * baseline.deviation**2 * baseline.overdispersion)
+    weights = np.exp(TEMPERATURE * (gains - gains.max()))
+    weights /= weights.sum()
+    parts = [
+        (float(weight), *_normal(charts, blocks[start:]))
+        for start, weight in enumerate(weights)
+        if weight > MIN_WEIGHT
+    ]
+    return _mixture(charts, parts)
+
+
+def newest_level(charts: CusumCharts, blocks: Blocks) -> Blocks:
+    """Return the newest blocks of labels without those of another loss before, such as of an older fault.
+
+    Blocks are split where the ratio of the likelihoods of two means and of one is largest, while that is
+    certain.
+    """
+    while len(blocks) > 1:
+        totals, counts = _since_each(blocks)
+        start = int((totals**2 / counts).argmax())
+        totals, counts = totals[start:], counts[start:]
+        if len(totals) < 2:
+            break
+        after, of_after = counts[1:], totals[1:]
+        before, of_before = counts[0] - after, totals[0] - of_after
+        deviation = _deviation(charts, totals[0] / counts[0], counts[0])
+        steps = before * after / counts[0] * (of_after / after - of_before / before) ** 2
+        ratios = steps / (2 * deviation**2)
+        if ratios.max() < LEVEL_CHANGE:
+            break
+        blocks = blocks[start + 1 + int(ratios.argmax()) :]
+    return blocks
+
+
+def labels_since_suspicion(state: EvidenceState) -> Blocks:
+    """Return the blocks of labels since columns are suspected, or all if too few labels are that new."""
+    blocks, suspicion = state.labels.blocks, state.suspicion
+    if suspicion is None:
+        return blocks
+    since = tuple(b for b in blocks if b.first >= suspicion.since)
+    return since if sum(b.rows for b in since) >= MIN_COVERING else blocks
+
+
+def newest_loss(charts: CusumCharts, state: EvidenceState) -> Interval | None:
+    """Return the loss of the newest rows, by estimate and labels; None if nobody can tell it.
+
+    Labels of the newest rows state it alone if they are more certain. Otherwise the interval of the estimate
+    is extended by one standard error of the labels to both sides of their loss.
+    """
+    newest = () if is_outside(state) else state.estimate.blocks[-1:]
+    estimated = loss_interval(charts, ESTIMATE, newest) if newest else None
+    blocks = state.labels.blocks
+    if not charts.learned.labelled or not blocks or not is_covered(state) or _are_stale(state):
+        return estimated
+    measured = measured_loss(charts, newest_level(charts, labels_since_suspicion(state)))
+    reach = reach_newest(state)
+    if estimated is None:
+        return measured if reach else None
+    if reach and measured.high - measured.low <= estimated.high - estimated.low:
+        return measured
+    low = min(estimated.low, measured.value - (measured.value - measured.low) / ONE_SIDED)
+    high = max(estimated.high, measured.value + (measured.high - measured.value) / ONE_SIDED)
+    weights = [1 / max(i.high - i.low, 1e-12) ** 2 for i in (estimated, measured)]
+    value = float(np.average([estimated.value, measured.value], weights=weights))
+    return Interval(min(max(value, low), high), low, high)
+
+
+def reach_newest(state: EvidenceState) -> bool:
+    """Return whether the newest labels are of rows of the newest block."""
+    labels, estimates = state.labels.blocks, state.estimate.blocks
+    return bool(labels) and (not estimates or labels[-1].last >= estimates[-1].first)
+
+
+def _are_stale(state: EvidenceState) -> bool:
+    """Return whether all labels are older than the blocks of predictions in the state."""
+    labels, estimates = state.labels.blocks, state.estimate.blocks
+    return bool(estimates) and labels[-1].last < estimates[0].first
+
+
+def _mean(blocks: Blocks) -> tuple[int, float]:
+    """Return the number of rows of blocks, and their mean loss."""
+    rows = sum(b.rows for b in blocks)
+    return rows, sum(b.rows * b.loss for b in blocks) / rows
+
+
+def _since_each(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the losses and the number of rows since each block."""
+    rows = np.array([b.rows for b in blocks], dtype=np.float64)
+    sums = rows * np.array([b.loss for b in blocks])
+    return np.cumsum(sums[::-1])[::-1], np.cumsum(rows[::-1])[::-1]
+
+
+def _normal(charts: CusumCharts, blocks: Blocks) -> tuple[float, float]:
+    """Return the mean loss of blocks of labels, and its standard error with that of the reference."""
+    rows, mean = _mean(blocks)
+    sampling = _deviation(charts, mean, rows) / math.sqrt(rows)
+    baseline = charts.baselines[LABELS]  # slow swings are a loss of their time
+    return mean, math.hypot(sampling, baseline.sampling_error(baseline.rows))
+
+
+def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
+    """Return the standard deviation of the error of a row at a loss: larger errors scatter more.
+
+    Bounded errors, such as 0 and 1, scatter as p (1 - p) with their mean p, which a few pseudo-rows keep off
+    both bounds (Agresti and Coull 1998). Those without bounds scatter as their mean.
+    """
+    baseline, bounds = charts.baselines[LABELS], charts.learned.loss.mean_bounds
+    usual = baseline.sampling_error(1)
+    if bounds is None:
+        known = baseline.mean > 0
+        return max(usual, usual * (1 + loss / baseline.mean) if known else loss)
+
+    def scatter(mean: float, n: float) -> float:
+        share = min(max((mean - bounds[0]) / (bounds[1] - bounds[0]), 0.0), 1.0)
+        share = (n * share + ONE_SIDED**2 / 2) / (n + ONE_SIDED**2)
+        return share * (1 - share)
+
+    return usual * math.sqrt(scatter(baseline.mean + loss, rows) / scatter(baseline.mean, baseline.rows))
+
+
+def _mixture(charts: CusumCharts, parts: Sequence[tuple[float, float, float]]) -> Interval:
+    """Return the mean of normal distributions and their 5 and 95 % points.
+
+    Args:
+        charts: fitted on the reference.
+        parts: weight, mean and standard deviation of each.
+    """
+    total = sum(weight for weight, _, _ in parts)
+    mean = sum(weight * value for weight, value, _ in parts) / total
+    if len(parts) == 1:
+        error = ONE_SIDED * parts[0][2]
+        return _bounded(charts, LABELS, mean, mean - error, mean + error)
+    smallest = min(value - 4 * error for _, value, error in parts)
+    largest = max(value + 4 * error for _, value, error in parts)
+    standard = NormalDist()
+
+    def point(share: float) -> float:
+        low, high = smallest, largest
+        for _ in range(25):
+            middle = (low + high) / 2
+            below = sum(w * standard.cdf((middle - value) / error) for w, value, error in parts) / total
+            low, high = (middle, high) if below < share else (low, middle)
+        return (low + high) / 2
+
+    low, high = point(0.05), point(0.95)
+    return _bounded(charts, LABELS, min(max(mean, low), high), low, high)
+
+
+def _bounded(charts: CusumCharts, source: str, mean: float, low: float, high: float) -> Interval:
+    """Return an interval within the bounds of the error: a rate is at most 1, also after corrections."""
+    smallest, largest = -math.inf, math.inf
+    bounds = charts.learned.loss.mean_bounds
+    if bounds and charts.learned.labelled:
+        baseline = charts.baselines[source].mean
+        smallest, largest = bounds[0] - baseline, bounds[1] - baseline
+    return Interval(*(min(max(end, smallest), largest) for end in (mean, low, high)))
+
+
+def _possible(blocks: Blocks, error: float, mean: float) -> tuple[float, float]:
+    """Return the interval of an estimate: all losses that fit the blocks, and its noise and model error.
+
+    Args:
+        blocks: with the losses that fit.
+        error: the noise, as half of a 90 % interval.
+        mean: the estimated loss.
+    """
+    rows = sum(b.rows for b in blocks)
+    low = sum(b.rows * (b.loss if b.low is None else min(b.low, b.loss)) for b in blocks) / rows
+    high = sum(b.rows * (b.loss if b.high is None else max(b.high, b.loss)) for b in blocks) / rows
+    low -= math.hypot(error, ESTIMATE_ERROR * abs(low))
+    high += math.hypot(error, ESTIMATE_ERROR * abs(high))
+    return min(low, mean), max(high, mean, sum(b.rows * _largest_loss(b) for b in blocks) / rows)
+
+
+def _largest_loss(block: BlockSummary) -> float:
+    """Return the largest loss of a block that fits, as far as it has a bound."""
+    hidden = block.blind.loss if block.blind else None
+    return block.loss if hidden is None else max(block.loss, hidden)
