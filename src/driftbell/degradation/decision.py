@@ -15,10 +15,10 @@ from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.degradation.loss_intervals import (
     ONE_SIDED,
     Blocks,
-    labels_since_suspicion,
+    loss_before,
     loss_interval,
     measured_loss,
-    newest_level,
+    newest_labels,
     reach_newest,
 )
 from driftbell.records import (
@@ -81,8 +81,8 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
-        recovered, unproven = over and state.labels.raised, _unproven(charts, state)
-        return replace(capped, contradicted=True, recovered=recovered, unproven=unproven, uncovered=None)
+        quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
+        return _recovered(charts, state, quiet) if over and state.labels.raised else quiet
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -94,6 +94,20 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
             return replace(capped, verdict=Verdict.OK, small=True)
         return alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+def _recovered(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> DegradationEstimate:
+    """Return an estimate with the loss that the labels showed before the newest ones."""
+    recovered = replace(estimate, recovered=True)
+    blocks = loss_before(charts, state)
+    if not blocks:
+        return recovered
+    loss = measured_loss(charts, blocks)
+    if not loss.is_positive:
+        return recovered
+    return replace(recovered, source=LABELS, loss=loss, change_point=_change_point(charts, LABELS, blocks))
 
 
 def _lasting(charts: CusumCharts, state: EvidenceState) -> str | None:
@@ -196,20 +210,24 @@ def _uncovered(
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
     """Estimate the change point, and the loss since; None if zero is possible."""
-    baseline = charts.baselines[source]
     blocks: Blocks = state.estimate.blocks
     if source == LABELS:  # an older loss of another size is no part of it
-        blocks = newest_level(charts, labels_since_suspicion(state))
-    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
-    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
-    change = ChangePoint(
-        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
-    )
-    since = blocks[best:]
+        blocks = newest_labels(charts, state)
+    change = _change_point(charts, source, blocks)
+    since = [b for b in blocks if b.first >= change.time]
     if source == ESTIMATE and state.suspicion:  # a newer fault of other columns has a loss of its own
-        since = tuple(b for b in since if b.first >= state.suspicion.since) or since
+        since = [b for b in since if b.first >= state.suspicion.since] or since
     loss = measured_loss(charts, blocks) if source == LABELS else loss_interval(charts, source, since)
     return change, loss if loss.is_positive else None
+
+
+def _change_point(charts: CusumCharts, source: str, blocks: Blocks) -> ChangePoint:
+    baseline = charts.baselines[source]
+    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
+    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
+    return ChangePoint(
+        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
+    )
 
 
 def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
