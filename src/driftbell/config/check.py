@@ -99,7 +99,7 @@ class CheckSettings(Section):
     smallest_effects: Effects = Field(default_factory=dict)
     """Another `check.smallest_effect` for single columns, such as {amount = 0.1}."""
     exact_rows: int = Field(200_000, ge=1000)
-    """Parquet files with more rows are compared by counts on bins, in bounded memory."""
+    """Parquet and text files with more rows are compared by counts on bins, in bounded memory."""
     refused_share: float = Field(0.01, ge=0, le=1)
     """A larger share of refused rows since the last check is a warning; 1 never warns."""
 

@@ -29,6 +29,7 @@ from driftbell.config.values import (
     ClassNames,
     Collector,
     DatabaseUrl,
+    Days,
     Duration,
     Hosts,
     ModelSource,
@@ -103,6 +104,8 @@ class WindowSettings(Section):
 
     rows: int = Field(500, ge=1, le=1_000_000)
     """The number of latest predictions that a check judges."""
+    period: Days = None
+    """The days before today of which a check judges all predictions too, such as '30d'; 'off' judges none."""
 
 
 class ReportSettings(Section):

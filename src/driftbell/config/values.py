@@ -19,6 +19,9 @@ from driftbell.errors import ConfigError
 CODE = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 """A module and a name in it."""
 
+MAX_PERIOD = timedelta(days=3660)
+"""Longest period of days; each day has a slice."""
+
 URL, URL_EXAMPLE = r"[\w+.-]+://\S", "'json://localhost:9000/hook'"
 _ORIGIN = r"(?i)(https?)://([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?"
 OWN_PATHS = {
@@ -239,7 +242,14 @@ def _smallest_loss(value: object) -> object:
     return smallest.amount if smallest.share is None else f"{100 * smallest.share:.15g}%"
 
 
+def _whole_days(value: timedelta | None) -> timedelta | None:
+    if value is not None and (value % timedelta(days=1) or value > MAX_PERIOD):
+        raise ValueError(f"must be whole days, at most {MAX_PERIOD.days}, such as '30d', or 'off'")
+    return value
+
+
 Duration = Annotated[timedelta | None, BeforeValidator(_duration)]
+Days = Annotated[timedelta | None, BeforeValidator(_duration), AfterValidator(_whole_days)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 Proxies = Annotated[tuple[str, ...], BeforeValidator(_proxies)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]

@@ -168,14 +168,15 @@ def _factor(usual: Vector, newest: Vector) -> float:
 
 
 def _describe_factor(usual: Vector, newest: Vector) -> str:
-    """Return in words a factor that has no name; "" if none explains the values."""
+    """Return in words a factor that has no name; "" if none explains the values, or a summand does better."""
     factor = _factor(usual, newest)
     if not factor or max(factor, 1 / factor) < MIN_FACTOR:
         return ""
-    fits = _distance(usual * factor, newest) <= MAX_DISTANCE
-    return (
-        f"values look about {_times(factor)}" if fits and _is_precise(usual, newest, factor, NEARBY) else ""
-    )
+    shift = float(np.median(newest) - np.median(usual))
+    distance = _distance(usual * factor, newest)
+    is_better = distance <= MAX_DISTANCE and distance < _distance(usual + shift, newest)
+    is_named = is_better and _is_precise(usual, newest, factor, NEARBY)
+    return f"values look about {_times(factor)}" if is_named else ""
 
 
 def _distance(a: Vector, b: Vector) -> float:

@@ -17,7 +17,7 @@ from driftbell.drift.column_counts import (
     count_times,
     empty_texts,
 )
-from driftbell.drift.compare import compare_rows, extra_column, missing_column, not_compared
+from driftbell.drift.compare import compare_newest, compare_rows, extra_column, missing_column, not_compared
 from driftbell.drift.measures import as_written
 from driftbell.drift.prepared import NO_NUMBERS, ColumnRows, PreparedColumn, null_rows
 from driftbell.drift.texts import text_features
@@ -155,6 +155,7 @@ def compare_counts(
     bins: Mapping[str, ColumnBins],
     before: Mapping[str, ColumnCounts],
     now: Mapping[str, ColumnCounts],
+    newest: Mapping[str, TypedColumn] | None = None,
 ) -> tuple[ColumnComparison, ...]:
     """Compare every column of a table with the reference by their counts.
 
@@ -166,11 +167,12 @@ def compare_counts(
         bins: the bins of each column.
         before: counts of the reference.
         now: counts of the table; its additional columns have counts of their rows only.
+        newest: cells of the newest rows, which are tested alone as well.
     """
-    columns = tuple(columns)
+    columns, newest = tuple(columns), newest or {}
     names = [column.name for column in columns]
     compared = [
-        _compare(column, bins[column.name], before[column.name], now[column.name])
+        _compare(column, bins[column.name], before[column.name], now[column.name], newest.get(column.name))
         if column.name in now
         else missing_column(column, now)
         for column in columns
@@ -180,7 +182,11 @@ def compare_counts(
 
 
 def _compare(
-    column: PreparedColumn, on: ColumnBins, before: ColumnCounts, now: ColumnCounts
+    column: PreparedColumn,
+    on: ColumnBins,
+    before: ColumnCounts,
+    now: ColumnCounts,
+    newest: TypedColumn | None = None,
 ) -> ColumnComparison:
     if not before.rows or not now.rows:
         return not_compared(column.name, column.role, column.kind, "there are no rows to compare")
@@ -197,7 +203,9 @@ def _compare(
     labels = layout.labels if layout is not column.layout else column.labels
     whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=_stored_as(before))
     typed = TypedColumn(column.kind, NO_NUMBERS, stored_as=_stored_as(now))
-    comparison = compare_rows(whole, present, typed, _range(now, on))
+    rows = len(newest.values) if newest else 0
+    alone = compare_newest(column, newest) if newest and rows else None
+    comparison = compare_rows(whole, present, typed, _range(now, on), newest=rows, alone=alone)
     return _with_new(comparison, before, now)
 
 

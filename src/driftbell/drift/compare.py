@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from driftbell.drift.binned_tests import add_binned_distances, add_binned_numbers, add_binned_texts
 from driftbell.drift.column_tests import (
@@ -39,6 +39,9 @@ NEWEST_ROWS = ", newest rows"
 
 NEWEST_WEIGHT = 0.25
 """Weight of the newest rows alone; the whole window has the rest."""
+
+Newest: TypeAlias = tuple[list[Effect], str, Result]
+"""Changes of the newest rows alone, their description, and their p-value."""
 
 
 def prepare(
@@ -187,6 +190,17 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> 
     return compare_rows(before, _rows(before, typed), typed, numbers, newest=newest, alone=alone)
 
 
+def compare_newest(before: PreparedColumn, typed: TypedColumn) -> Newest:
+    """Test the newest rows of a window alone.
+
+    Args:
+        before: the reference.
+        typed: the newest rows, at least one.
+    """
+    before, typed = _same_precision(before, typed)
+    return _newest(before, typed, len(typed.values))
+
+
 def compare_rows(
     before: PreparedColumn,
     now: ColumnRows,
@@ -194,7 +208,7 @@ def compare_rows(
     numbers: tuple[float, float] | None,
     *,
     newest: int = 0,
-    alone: tuple[list[Effect], str, Result] | None = None,
+    alone: Newest | None = None,
 ) -> ColumnComparison:
     """Compare the counted rows of a column of the window with the reference.
 
@@ -204,7 +218,7 @@ def compare_rows(
         typed: how the cells of the window were read; its values are not used.
         numbers: smallest and largest number of the window; None without any.
         newest: number of rows of which `alone` are the changes.
-        alone: changes of the newest rows alone, their description, and their p-value.
+        alone: the test of these rows.
     """
     name, role, kind, rows = before.name, before.role, before.kind, now.rows
     tested = Tested()
@@ -323,7 +337,7 @@ def _why_not(before: PreparedColumn, now: ColumnRows) -> str:
     return f"no readable value in {side}"
 
 
-def _newest(before: PreparedColumn, typed: TypedColumn, newest: int) -> tuple[list[Effect], str, Result]:
+def _newest(before: PreparedColumn, typed: TypedColumn, newest: int) -> Newest:
     """Test the newest rows alone; without `unreadable_rows`, their unreadable cells count as nulls."""
     unreadable = int((typed.unreadable_rows >= len(typed.values) - newest).sum())
     examples = typed.examples if unreadable else ()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,11 @@ from driftbell.drift.prepared import PreparedReference
 from driftbell.records import Column, ColumnComparison, Columns, Judgement, Reference
 from driftbell.tabular.cells import objects
 from driftbell.tabular.number_bins import INTERVALS
+
+FORMAT = 1
+"""Another number makes all counts of earlier releases invalid."""
+
+ID_DIGITS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +55,30 @@ class CountedReference:
         typed = typed_columns(columns, self.prepared.decided)
         return {n: count_column_on(c, self.bins[n]) for n, c in typed.items() if n in self.bins}
 
-    def compare(self, counts: Mapping[str, ColumnCounts], rows: int) -> tuple[ColumnComparison, ...]:
+    def compare(
+        self, counts: Mapping[str, ColumnCounts], rows: int, newest: Columns | None = None
+    ) -> tuple[ColumnComparison, ...]:
         """Compare counts with those of the reference.
 
         Args:
             counts: by column, merged from `count`; rows of parts that lack a column are nulls.
             rows: number of rows of all parts.
+            newest: the newest rows, which are tested alone as well.
         """
         whole = {n: c + ColumnCounts(rows - c.rows, rows - c.rows) for n, c in counts.items()}
-        return compare_counts(self.prepared.columns, self.bins, self.counts, whole)
+        cells = typed_columns(newest or {}, self.prepared.decided)
+        return compare_counts(self.prepared.columns, self.bins, self.counts, whole, cells)
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the bins: counts on other bins cannot be added."""
+        digest = hashlib.sha256(str(FORMAT).encode())
+        for name, on in self.bins.items():
+            edges = [e for e in (on.edges, *on.words) if e is not None]
+            content: list[Any] = [name, on.kind, on.categories and (on.categories.names, on.categories.salt)]
+            content += [(e.edges.tolist(), e.limits, str(e.dtype), e.targets.tolist()) for e in edges]
+            digest.update(repr(content).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:ID_DIGITS]
 
 
 def count_reference(reference: Reference) -> CountedReference:

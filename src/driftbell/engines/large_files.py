@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from driftbell.drift.column_counts import ColumnCounts
+from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.errors import ConfigError
 from driftbell.tabular.cells import Form, read_series
 from driftbell.tabular.files import (
@@ -59,6 +61,24 @@ class LargeFiles:
         return sum(self.rows)
 
     @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self.schema)
+
+    def precision(self, name: str) -> np.dtype[Any] | None:
+        """Return the widest dtype of the numbers of a column."""
+        return self.precisions.get(name)
+
+    def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Return the counts of the columns of a plan.
+
+        Raises:
+            ConfigError: a file cannot be read; the message names it.
+        """
+        plan = replace(plan, categories=self.categories)
+        return count_table(self.parts(list(plan.bins)), plan)
+
+    @property
     def detected(self) -> dict[str, Any]:
         """Facts about the files, as `read_file` detects them."""
         return {"format": "Parquet"} | ({"files": len(self.files)} if len(self.files) > 1 else {})
@@ -99,7 +119,7 @@ class LargeFiles:
         """
         import polars as pl
 
-        frames = [self._slice(*place) for place in _places(self.rows, rows)]
+        frames = [self._slice(*place) for place in sample_places(self.rows, rows)]
         columns = {}
         for name, dtype in self.schema.items():
             series = pl.concat([frame[name].cast(dtype) for frame in frames])
@@ -238,8 +258,13 @@ def _precision(dtype: Any) -> np.dtype[Any] | None:
     return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
 
 
-def _places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
-    """Return runs of rows: index of the file, first row and number of rows."""
+def sample_places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
+    """Return runs of rows at even distances: index of the file, first row and number of rows.
+
+    Args:
+        rows: rows of each file.
+        wanted: about the number of rows of all runs.
+    """
     total = sum(rows)
     if total <= wanted:
         return [(i, 0, count) for i, count in enumerate(rows)]

@@ -16,16 +16,14 @@ import structlog
 from driftbell.alarms.notifications import NotificationRules
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine, without_alarm
-from driftbell.drift.compare import compare
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
-from driftbell.drift.logged_columns import not_logged, prepare_reference, typed_columns
-from driftbell.drift.prepared import PreparedReference
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import write_reports
+from driftbell.monitor.compare_window import Compared, WindowComparer
 from driftbell.monitor.daily_cost import with_daily_cost
 from driftbell.monitor.failed_check import CHECK_FAILED, DETECTOR_FAILED, describe_error
 from driftbell.monitor.model_metrics import MetricsReader, with_realized
@@ -51,7 +49,6 @@ from driftbell.records import (
     CheckKind,
     CheckState,
     Column,
-    ColumnComparison,
     Degradation,
     EvidenceState,
     Judgement,
@@ -68,9 +65,6 @@ from driftbell.records.versions import VersionRole
 
 MAX_ROWS = 10_000
 """Largest number of predictions, and of labels, that one check counts; also of a baseline."""
-
-MIN_NEWEST_ROWS, NEWEST_SHARE = 50, 10
-"""The newest tenth of a window, but at least `MIN_NEWEST_ROWS`, is also tested separately."""
 
 logger = structlog.get_logger()
 
@@ -125,7 +119,7 @@ class Checker:
         warnings: problems of the model or its reference.
         refused_share: a larger share of refused rows since the last check is a warning.
         logged: what the log keeps of features, see `LoggedValues.id`; "" for everything.
-        dropped: features that are not logged.
+        comparer: compares windows with the reference.
     """
 
     store: Store
@@ -146,12 +140,9 @@ class Checker:
     warnings: tuple[str, ...] = ()
     refused_share: float = MAX_SHARE
     logged: str = ""
-    dropped: tuple[str, ...] = ()
+    comparer: WindowComparer = field(default_factory=WindowComparer, repr=False, compare=False)
     metrics: MetricsReader = field(default_factory=MetricsReader, repr=False, compare=False)
     _baselines: dict[Baseline, ActiveBaseline] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    _prepared: dict[str, PreparedReference] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -184,7 +175,7 @@ class Checker:
             window = self._window(carried.state.since)
             refused, counted = self._refused_rows(carried, window, now)
             findings = replace(findings, state=msgspec.structs.replace(carried.state, counted=counted))
-            findings = self._examine(replace(carried, state=findings.state), window, occasion)
+            findings = self._examine(replace(carried, state=findings.state), window, occasion, lease)
         if captured.error:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
@@ -256,13 +247,15 @@ class Checker:
     def _after(self, seq: int, limit: int = MAX_ROWS, last: int | None = None) -> Window:
         return self.store.predictions.after(seq, limit, last=last, **self._served)
 
-    def _examine(self, carried: CarriedState, window: Window, occasion: str) -> _Findings:
+    def _examine(
+        self, carried: CarriedState, window: Window, occasion: str, lease: Lease | None = None
+    ) -> _Findings:
         active = self._active(carried.baseline)
         columns = window_columns(window, self.model, active.reference)
         if active.waiting:
             judgement = apply_limits(Judgement(Verdict.UNKNOWN, active.waiting), self.limits, rows=0)
             return _Findings(judgement, carried.state, active.reference, columns)
-        drift = self._judge(carried.state, window, columns, active.reference)
+        drift = self._judge(carried, window, columns, active.reference, lease)
         persistence = update_persistence(
             carried.state.drift,
             drift,
@@ -302,31 +295,28 @@ class Checker:
         return refused_rows(self.store, counted, window, now, self.refused_share, **self._served)
 
     def _judge(
-        self, state: CheckState, window: Window, columns: Mapping[str, Column], reference: Reference
+        self,
+        carried: CarriedState,
+        window: Window,
+        columns: Mapping[str, Column],
+        reference: Reference,
+        lease: Lease | None,
     ) -> Judgement:
-        rows = len(window.predictions)
+        compared = Compared((), len(window.predictions), window.first)
+        if compared.rows >= self.minimum_rows:
+            after = max(carried.state.since, carried.baseline.last if carried.baseline else 0)
+            compared = self.comparer(window, columns, reference, now=self.clock(), after=after, lease=lease)
         judgement = judge(
-            self._compare(reference, columns) if rows >= self.minimum_rows else [],
-            rows=rows,
+            compared.comparisons,
+            rows=compared.rows,
             minimum_rows=self.minimum_rows,
             false_discovery_rate=self.false_discovery_rate,
             strong=self.strong,
-            persistent=persistent_columns(state.drift, window.first),
+            persistent=persistent_columns(carried.state.drift, compared.first),
             unit=PREDICTIONS,
             smallest_effect=self.smallest_effect,
         )
-        return apply_limits(judgement, self.limits, rows=rows)
-
-    def _compare(self, reference: Reference, columns: Mapping[str, Column]) -> tuple[ColumnComparison, ...]:
-        if reference.version not in self._prepared:
-            self._prepared.clear()
-            self._prepared[reference.version] = prepare_reference(reference)
-        rows = max(map(len, columns.values()), default=0)
-        newest = max(MIN_NEWEST_ROWS, rows // NEWEST_SHARE)
-        prepared = self._prepared[reference.version]
-        typed = typed_columns(columns, prepared.decided)
-        compared = compare(prepared, typed, newest=newest if rows >= 2 * newest else 0)
-        return (*compared, *map(not_logged, self.dropped))
+        return compared.complete(apply_limits(judgement, self.limits, rows=compared.rows))
 
     def _active(self, baseline: Baseline | None) -> ActiveBaseline:
         if baseline is None:
@@ -392,6 +382,7 @@ class Checker:
             self.smallest_effect,
             *([self.logged] if self.logged else []),
             *map(asdict, self.limits),
+            *([self.comparer.period.period.days] if self.comparer.period else []),
             occasion,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from driftbell.ports.keys import KeyStore
 from driftbell.ports.refusals import RefusalStore
-from driftbell.ports.rows import RowStore
+from driftbell.ports.rows import RowStore, SliceStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.store import (
     AlarmStore,
@@ -52,6 +52,7 @@ __all__ = [
     "RowStore",
     "ShadowStore",
     "Sink",
+    "SliceStore",
     "Store",
     "VersionStore",
 ]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from driftbell.ports.keys import KeyStore
 from driftbell.ports.refusals import RefusalStore
-from driftbell.ports.rows import RowStore
+from driftbell.ports.rows import RowStore, SliceStore
 from driftbell.ports.shadows import ShadowStore
 from driftbell.ports.versions import VersionStore
 from driftbell.records import (
@@ -337,6 +337,10 @@ class Store(Protocol):
     @property
     def rows(self) -> RowStore:
         """Predictions as rows of a table."""
+
+    @property
+    def slices(self) -> SliceStore:
+        """Counts of predictions by day."""
 
     @property
     def labels(self) -> LabelStore:

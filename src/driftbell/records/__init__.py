@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from driftbell.records.predictions import LoggedRows, Outputs, Prediction, ShadowPrediction, Window
     from driftbell.records.reference import Reference, Training
     from driftbell.records.refusals import Refusal, RefusalCause, RefusedRows, StoredRefusal
+    from driftbell.records.slices import CountedDays, SliceKey, TimeSlice
     from driftbell.records.table_performance import MetricComparison, TablePerformance
     from driftbell.records.verdict import Verdict
 
@@ -95,6 +96,7 @@ _MODULES = {
         "predictions": "LoggedRows Outputs Prediction ShadowPrediction Window",
         "reference": "Reference Training",
         "refusals": "Refusal RefusalCause RefusedRows StoredRefusal",
+        "slices": "CountedDays SliceKey TimeSlice",
         "table_performance": "MetricComparison TablePerformance",
         "verdict": "Verdict",
     }.items()
@@ -123,6 +125,7 @@ __all__ = [
     "ColumnStats",
     "ColumnVerdict",
     "Columns",
+    "CountedDays",
     "DailyCost",
     "Degradation",
     "Delivery",
@@ -163,6 +166,7 @@ __all__ = [
     "Scope",
     "ShadowPrediction",
     "Share",
+    "SliceKey",
     "SourceState",
     "StoredRefusal",
     "Suspect",
@@ -170,6 +174,7 @@ __all__ = [
     "TablePerformance",
     "TargetDrift",
     "Task",
+    "TimeSlice",
     "TrafficBucket",
     "Training",
     "Value",

@@ -109,6 +109,27 @@ class LoggedRows:
     def __len__(self) -> int:
         return len(self.features)
 
+    def take(self, order: Sequence[int]) -> LoggedRows:
+        """Return some of the rows, in this order of their places."""
+        return LoggedRows(
+            [self.features[i] for i in order],
+            [self.outputs[i] for i in order],
+            [self.probabilities[i] for i in order],
+            [self.seqs[i] for i in order],
+            [self.days[i] for i in order],
+        )
+
+    @classmethod
+    def joined(cls, pages: Sequence[LoggedRows]) -> LoggedRows:
+        """Return the rows of several pages of the store."""
+        return cls(
+            [cell for page in pages for cell in page.features],
+            [cell for page in pages for cell in page.outputs],
+            [cell for page in pages for cell in page.probabilities],
+            [cell for page in pages for cell in page.seqs],
+            [cell for page in pages for cell in page.days],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:

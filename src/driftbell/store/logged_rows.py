@@ -17,9 +17,12 @@ from driftbell.store.connections import Connections
 from driftbell.store.labels import day_of
 from driftbell.store.tables import archives, predictions
 
+_TIME = sa.type_coerce(predictions.c.time, sa.types.NullType())
+"""The time as the driver returns and accepts it: to convert each takes longer than to read the rest."""
+
 _COLUMNS = (
     predictions.c.seq,
-    predictions.c.time,
+    _TIME.label("raw_time"),
     day_of(predictions.c.time).label("day"),
     sa.cast(predictions.c.features, sa.Text).label("features"),
     predictions.c.output,
@@ -68,9 +71,23 @@ class SqlRows:
                 yield _logged_rows(rows)
             if len(rows) < limit:
                 return
-            time, seq = rows[-1].time, rows[-1].seq
-            same_time = (predictions.c.time == time) & (predictions.c.seq > seq)
-            rest = query.where(predictions.c.time >= time, (predictions.c.time > time) | same_time)
+            time, seq = rows[-1].raw_time, rows[-1].seq
+            same_time = (time == _TIME) & (predictions.c.seq > seq)
+            rest = query.where(time <= _TIME, (time < _TIME) | same_time)
+
+    def after(self, seq: int, limit: int, *, model: str, version: str) -> LoggedRows:
+        query = sa.select(*_COLUMNS).where(
+            *(predictions.c.model == model, predictions.c.version == version, predictions.c.seq > seq)
+        )
+        with self._connections.read() as connection:
+            return _logged_rows(connection.execute(query.order_by(predictions.c.seq).limit(limit)).all())
+
+    def first_number(self, start: datetime, *, model: str, version: str) -> int | None:
+        query = sa.select(predictions.c.seq).where(
+            *(predictions.c.model == model, predictions.c.version == version, predictions.c.time >= start)
+        )
+        with self._connections.read() as connection:
+            return connection.execute(query.order_by(predictions.c.seq).limit(1)).scalar()
 
     def archived(self, start: datetime, end: datetime, *, model: str, version: str) -> list[Archive]:
         days = start.astimezone(UTC).date().isoformat(), end.astimezone(UTC).date().isoformat()
@@ -97,20 +114,17 @@ def _logged_rows(rows: Sequence[Any]) -> LoggedRows:
     Raises:
         StoreError: the JSON of a row is damaged.
     """
-    return LoggedRows(
-        _decode([row.features for row in rows], rows),
-        [row.output for row in rows],
-        _decode([row.probabilities for row in rows], rows),
-        [row.seq for row in rows],
-        [row.day for row in rows],
-    )
+    if not rows:
+        return LoggedRows((), (), ())
+    seqs, _, days, features, outputs, probabilities = zip(*rows, strict=True)
+    return LoggedRows(_decode(features, seqs), outputs, _decode(probabilities, seqs), seqs, days)
 
 
-def _decode(texts: Sequence[str], rows: Sequence[Any]) -> list[dict[str, Any]]:
+def _decode(texts: Sequence[str], seqs: Sequence[int]) -> list[dict[str, Any]]:
     try:
         return msgspec.json.decode(f"[{','.join(texts)}]", type=list[dict[str, Any]])
     except (msgspec.DecodeError, UnicodeEncodeError):
-        return [_decode_one(text, row.seq) for text, row in zip(texts, rows, strict=True)]
+        return [_decode_one(text, seq) for text, seq in zip(texts, seqs, strict=True)]
 
 
 def _decode_one(text: str, seq: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from driftbell.store.notifications import SqlNotifications
 from driftbell.store.predictions import SqlPredictions
 from driftbell.store.refusals import SqlRefusals
 from driftbell.store.shadows import SqlShadows
+from driftbell.store.slices import SqlSlices
 from driftbell.store.versions import SqlVersions
 
 
@@ -41,6 +42,7 @@ class SqlStore:
         self.keys = SqlKeys(connections)
         self.versions = SqlVersions(connections)
         self.shadows = SqlShadows(connections)
+        self.slices = SqlSlices(connections)
 
     def snapshot(self) -> AbstractContextManager[None]:
         """Read in one transaction; see `driftbell.ports.Store.snapshot`."""

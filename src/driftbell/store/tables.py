@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0014"
+HEAD = "0015"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -202,6 +202,31 @@ archives = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sqlite_autoincrement=True,
 )
+
+time_slices = sa.Table(
+    "time_slices",
+    metadata,
+    sa.Column("id", _Serial, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("day", sa.String(10), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("first", sa.BigInteger, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("counts", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("model", "version", "day", name="time_slices_key"),
+)
+"""Counts of the predictions of each day, on bins of the reference."""
+
+slice_marks = sa.Table(
+    "slice_marks",
+    metadata,
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("bins", sa.String(64), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+"""The last prediction of each model version that is in its slices, and on which bins they are counted."""
 
 outcomes = sa.Table(
     "outcomes",

@@ -87,7 +87,7 @@ def list_files(source: str | PathLike[str]) -> list[Path]:
         files = sorted(_walk(path))
         if not files:
             raise ConfigError(f"cannot read {path}: the folder has no files")
-        suffixes = sorted({_suffix(file) for file in files})
+        suffixes = sorted({suffix_of(file) for file in files})
         if len(suffixes) > 1:
             raise ConfigError(
                 f"cannot read {path}: the folder has files of different types ({join_names(suffixes)}): "
@@ -123,7 +123,8 @@ def _walk(path: Path) -> Iterator[Path]:
         yield from (file for file in files if file.is_file() or file.is_symlink())
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file before that of its compression, such as ".csv"."""
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED_SUFFIXES]
     return suffixes[-1] if suffixes else "no suffix"
 
@@ -183,24 +184,34 @@ def _read(path: Path, options: FileOptions) -> RawTable:
     head = data[:512].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ConfigError(f"cannot read {path}: it is a web page or XML, not a table")
-    if _suffix(path) in JSON_SUFFIXES:
+    if suffix_of(path) in JSON_SUFFIXES:
         return replace(read_json(data, str(path)), detected={"format": "JSON"} | facts)
     return _text(path, data, options, facts)
 
 
 def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) -> RawTable:
     table = read_text_table(data, str(path), options)
-    decimal = options.decimal
-    if decimal is None and (
-        table.detected["separator"] != "comma" or b'"' in data
-    ):  # else no cell has a comma
-        samples = [s.head(SAMPLE_ROWS) for s in table.frame.get_columns()]
-        decimal = decimal_mark(samples, semicolons=table.detected["separator"] == "semicolon")
+    decimal = file_decimal(table.frame, table.detected["separator"], options, has_quotes=b'"' in data)
     columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
     detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
     if decimal is None and (names := [s.name for s in table.frame.get_columns() if may_be_thousands(s)]):
         detected["thousands_or_decimals"] = join_names(names)
     return RawTable(columns, str(path), detected, decimal)
+
+
+def file_decimal(frame: Any, separator: str, options: FileOptions, *, has_quotes: bool) -> str | None:
+    """Return the decimal mark of the numbers in a text file; None if each column decides it.
+
+    Args:
+        frame: its first rows, or all.
+        separator: name of the separator.
+        options: the user's options.
+        has_quotes: whether the file has a quote.
+    """
+    if options.decimal is not None or (separator == "comma" and not has_quotes):  # no cell has a comma
+        return options.decimal
+    samples = [s.head(SAMPLE_ROWS) for s in frame.get_columns()]
+    return decimal_mark(samples, semicolons=separator == "semicolon")
 
 
 def _parquet(path: Path, source: BinaryIO, facts: dict[str, Any]) -> RawTable:

@@ -144,6 +144,18 @@ class TextColumn:
         found = np.where(infinite, extra, reading.values)
         return self._map(texts, found)
 
+    @property
+    def is_read_by_cell(self) -> bool:
+        """True if the numbers of these cells do not depend on the other cells of the column.
+
+        So it is for plain numbers and for words. Units, separators of thousands and a decimal comma are read
+        as in most cells, and words and durations as numbers only if there are no numbers.
+        """
+        texts, _ = self._odd
+        if self._decimal == "," or self._more_nulls or texts.str.contains(r"\d").any():
+            return False
+        return not len(texts) or not np.isnan(self._values).all()
+
     convention = ""
     unit = ""
     _any_unit = 0

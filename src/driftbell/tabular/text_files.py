@@ -26,6 +26,7 @@ BOMS = (
 )
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", SINGLE: "none"}
 """Names of separators in messages."""
+QUOTES_IN_CELLS = "part of the cells"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,39 +59,57 @@ def read_text_table(data: bytes, source: str, options: FileOptions) -> TextTable
     text, encoding = _as_utf8(data, source, options.encoding)
     if not text or text.isspace():
         raise ConfigError(f"cannot read {source}: the file is empty; the first line must name every column")
-    sample, is_whole = _sample(text)
+    sample, is_whole = first_lines(text)
     layout = detect_layout(sample, is_whole, source, options)
-    text, layout = _plain_layout(text, sample, layout)
-    body = text[_offset(text, layout.data_line) :]
-    quoted = _has_quotes(body, layout.separator)
+    text, layout = plain_layout(text, sample, layout)
+    body = text[line_offset(text, layout.data_line) :]
+    quoted = has_quotes(body, layout.separator)
     body, rows = check_lines(body, layout, source, quoted=quoted)
-    frame = _read_cells(body, layout, source, quoted=quoted)
-    if len(frame) != rows:
-        raise ConfigError(f"cannot read {source}: a quote inside a cell is not doubled: check its quotes")
+    frame = read_cells(body, layout, source, quoted=quoted)
+    check_rows(frame, rows, source)
     frame, dropped = _without_empty_ends(frame, layout)
+    detected = layout_facts(layout, encoding)
+    if len(unnamed := [name for name in layout.unnamed if name in frame.columns]) > 1:
+        detected["columns_without_name"] = join_names(unnamed)
+    if dropped:
+        detected["skipped_rows"] = dropped
+    if not quoted and b'"' in body:
+        detected["quotes"] = QUOTES_IN_CELLS
+    return TextTable(frame, layout.data_line + 1, detected)
+
+
+def layout_facts(layout: Layout, encoding: str) -> dict[str, Any]:
+    """Return what was detected in a text file."""
     detected: dict[str, Any] = {
         "format": "text",
         "separator": NAMES.get(layout.separator, layout.separator),
         "encoding": encoding,
         "header": layout.header,
     }
-    if len(unnamed := [name for name in layout.unnamed if name in frame.columns]) > 1:
-        detected["columns_without_name"] = join_names(unnamed)
-    if layout.skipped:
-        detected["skipped_lines"] = layout.skipped
-    if dropped:
-        detected["skipped_rows"] = dropped
-    if not quoted and b'"' in body:
-        detected["quotes"] = "part of the cells"
-    return TextTable(frame, layout.data_line + 1, detected)
+    return detected | ({"skipped_lines": layout.skipped} if layout.skipped else {})
 
 
-def _has_quotes(body: bytes, separator: str) -> bool:
+def check_rows(frame: Any, rows: int, source: str) -> None:
+    """Check that a frame has as many rows as its text has lines.
+
+    Raises:
+        ConfigError: it has not, since a quote begins or ends inside a cell.
+    """
+    if len(frame) != rows:
+        raise ConfigError(f"cannot read {source}: a quote inside a cell is not doubled: check its quotes")
+
+
+def has_quotes(body: bytes, separator: str) -> bool:
     """Return whether some cell begins with a quote; all other quotes are characters, such as inches."""
     return b'"' in body and re.search(rb'(?:^|[\n%s]) *"' % re.escape(separator.encode()), body) is not None
 
 
-def _read_cells(body: bytes, layout: Layout, source: str, *, quoted: bool) -> Any:
+def read_cells(body: bytes, layout: Layout, source: str, *, quoted: bool) -> Any:
+    """Return checked lines as a Polars frame of texts.
+
+    Raises:
+        ConfigError: the quotes of a line are wrong.
+    """
     import polars as pl
 
     schema = dict.fromkeys(layout.names, pl.String)
@@ -177,7 +196,7 @@ def _check_one_encoding(data: bytes, source: str) -> None:
         )
 
 
-def _sample(text: bytes) -> tuple[str, bool]:
+def first_lines(text: bytes) -> tuple[str, bool]:
     """Return the first lines, and whether they are the whole file."""
     if len(text) <= SAMPLE_BYTES:
         return text.decode("utf-8", "replace"), True
@@ -185,7 +204,7 @@ def _sample(text: bytes) -> tuple[str, bool]:
     return head[: head.rfind(b"\n") + 1].decode("utf-8", "replace") or head.decode("utf-8", "replace"), False
 
 
-def _offset(text: bytes, lines: int) -> int:
+def line_offset(text: bytes, lines: int) -> int:
     """Return the position after the given number of lines."""
     position = 0
     for _ in range(lines):
@@ -196,7 +215,7 @@ def _offset(text: bytes, lines: int) -> int:
     return position
 
 
-def _plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layout]:
+def plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layout]:
     """Rewrite runs of spaces, and spaces before quotes, which Polars does not read."""
     separator = layout.separator
     if separator == " ":
@@ -216,7 +235,7 @@ def _plain_layout(text: bytes, sample: str, layout: Layout) -> tuple[bytes, Layo
     elif f'{separator} "' not in sample:
         return text, layout
     out = io.StringIO(newline="")
-    start = _offset(text, layout.data_line)
+    start = line_offset(text, layout.data_line)
     rest = text[start:].replace(b"\t", b" ") if separator == " " else text[start:]
     stripped = "\n".join(line.strip(" ") for line in rest.decode("utf-8").split("\n"))
     reader = csv.reader(io.StringIO(stripped, newline=""), delimiter=separator, skipinitialspace=True)
@@ -252,9 +271,9 @@ def read_rows(
     text, _ = _as_utf8(data, source, options.encoding)
     if not text or text.isspace():
         return [], []
-    layout = detect_layout(*_sample(text), source, options)
-    start = _offset(text, layout.data_line)
-    check_lines(text[start:], layout, source, quoted=_has_quotes(text[start:], layout.separator))
+    layout = detect_layout(*first_lines(text), source, options)
+    start = line_offset(text, layout.data_line)
+    check_lines(text[start:], layout, source, quoted=has_quotes(text[start:], layout.separator))
     reader = csv.reader(
         io.StringIO(text[start:].decode("utf-8"), newline=""), delimiter=layout.separator, strict=True
     )

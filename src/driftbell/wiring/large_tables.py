@@ -21,11 +21,13 @@ from driftbell.drift.compare import prepare
 from driftbell.drift.judge import judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
-from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines.count_parts import CountPlan
 from driftbell.engines.large_files import LargeFiles, open_large
+from driftbell.engines.large_text import LargeText, open_text
 from driftbell.progress import begin_stage
 from driftbell.records import Judgement, Kind, Limit
 from driftbell.tabular.column_options import ColumnOptions, select_columns
+from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.precision import coarser
 from driftbell.tabular.raw_table import RawTable, is_path
@@ -41,6 +43,10 @@ MAX_SAMPLE_CELLS, MIN_SAMPLE_ROWS = 20_000_000, 10_000
 
 Read = Callable[[Mapping[str, TypedColumn] | None], tuple[RawTable, dict[str, TypedColumn]]]
 """Reads a whole table by the kinds of the reference, or decides the kinds."""
+
+
+LargeFile = LargeFiles | LargeText
+"""A table in files that is read in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ class Side(Protocol):
 class FileSide:
     """A table in files that are read in parts."""
 
-    files: LargeFiles
+    files: LargeFile
     options: ColumnOptions
     rows: int
 
@@ -106,7 +112,7 @@ class FileSide:
     @property
     def names(self) -> list[str]:
         """Names of all columns."""
-        return list(self.files.schema)
+        return self.files.names
 
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows at even distances, all if there are not more than wanted."""
@@ -115,12 +121,11 @@ class FileSide:
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the widest dtype of the numbers of a column."""
-        return self.files.precisions.get(name)
+        return self.files.precision(name)
 
     def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
         """Count the files part by part."""
-        plan = replace(plan, categories=self.files.categories)
-        return count_table(self.files.parts(list(plan.bins)), plan)
+        return self.files.count(plan)
 
 
 class MemorySide:
@@ -164,28 +169,39 @@ class MemorySide:
 
 
 def open_sides(
-    reference: Any, current: Any, exact_rows: int
-) -> tuple[LargeFiles | None, LargeFiles | None] | None:
+    reference: Any, current: Any, exact_rows: int, options: FileOptions | None = None
+) -> tuple[LargeFile | None, LargeFile | None] | None:
     """Open two tables if one of them is a file with more rows than `exact_rows`.
 
+    Args:
+        reference: a file, folder or pattern, or any other table.
+        current: the same.
+        exact_rows: largest number of rows that are compared.
+        options: the user's options of reading files.
+
     Returns:
-        The files of each side, None for a side that cannot be read in parts; None if both are compared by
-        their rows.
+        The files of each side, None for a side that is read whole; None if both are compared by their rows.
 
     Raises:
         ConfigError: a file cannot be read.
     """
     files = [
-        open_large(str(table)) if is_path(table) and str(table) and not is_database(str(table)) else None
-        for table in (reference, current)
+        _open(str(t), exact_rows, options or FileOptions()) if is_path(t) else None
+        for t in (reference, current)
     ]
     if all(side is None or side.total <= exact_rows for side in files):
         return None
     return files[0], files[1]
 
 
+def _open(source: str, exact_rows: int, options: FileOptions) -> LargeFile | None:
+    if not source or is_database(source):
+        return None
+    return open_large(source) or open_text(source, options, exact_rows)
+
+
 def check_large(
-    files: tuple[LargeFiles | None, LargeFiles | None],
+    files: tuple[LargeFile | None, LargeFile | None],
     readers: tuple[Read, Read],
     options: ColumnOptions,
     roles: Callable[[Collection[str]], ModelRoles],

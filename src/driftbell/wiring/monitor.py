@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
@@ -20,11 +21,13 @@ from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.drift.limits import check_limits
 from driftbell.drift.logged_columns import prepare_reference
-from driftbell.errors import ConfigError, MissingExtraError
+from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.models.reference import memorization_warning, reference_outputs, unseen_label_warning
 from driftbell.monitor.archive_files import ArchiveFiles, open_archive
 from driftbell.monitor.check import Checker
+from driftbell.monitor.compare_window import WindowComparer
 from driftbell.monitor.model_metrics import MetricsReader
+from driftbell.monitor.period_window import PeriodWindow
 from driftbell.monitor.retention import Archiver
 from driftbell.monitor.rollback import ChallengeGuard
 from driftbell.monitor.scheduler import Monitor
@@ -115,9 +118,14 @@ def checker(
         detector_settings=_detector_settings(settings, detector),
         warnings=tuple(text for text in (warning, unseen) if text),
         logged=logged.id if logged else "",
-        dropped=dropped,
+        comparer=WindowComparer(dropped, _period_window(settings, store, model)),
         metrics=MetricsReader(metric),
     )
+
+
+def _period_window(settings: Settings, store: SqlStore, model: Model) -> PeriodWindow | None:
+    period = settings.window.period
+    return PeriodWindow(store, model, period, settings.check.exact_rows) if period else None
 
 
 def _notification_rules(settings: Settings) -> NotificationRules:
@@ -238,6 +246,9 @@ def run_monitor(settings: Settings, *, supervised: bool = False) -> None:
         ),
         ChallengeGuard(store, compared_loss(settings.alarms), notifies=bool(targets)),
     )
+    if settings.window.period is None:
+        with suppress(StoreError):  # the next start deletes them
+            store.slices.clear(check.model.name)
     monitor = Monitor(store, versions, every=settings.check.every, clock=clock)
     sender = NotificationSender(
         store, targets, holder=monitor.holder, link=settings.notifications.link, clock=clock

@@ -226,8 +226,8 @@ def check(
         probabilities: column of each class's probability; for two classes, one column is enough.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
-        exact_rows: Parquet files with more rows are read in parts and compared by counts on bins, in bounded
-            memory; without labels.
+        exact_rows: Parquet and text files with more rows are read in parts and compared by counts on bins, in
+            bounded memory; without labels.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.

@@ -177,7 +177,7 @@ def judge_large(
     if roles is None or options.queries:
         return None
     exact_rows = settings.check.exact_rows
-    files = open_sides(*sources, exact_rows)
+    files = open_sides(*sources, exact_rows, options.file)
     if files is None:
         return None
 

@@ -214,6 +214,21 @@ def test_a_period_without_rows_has_no_verdict(opened: OpenedModel, folder: Path)
     assert "Cannot judge" in run("--log", "--since", "5d", "--until", "4d", "--fail-on", "never", code=3)
 
 
+def test_the_current_window_has_the_days_of_the_period(
+    opened: OpenedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(rows(opened, 3000, 25))
+    assert "the last 500 predictions" in run()
+    monkeypatch.setenv("DRIFTBELL_WINDOW__PERIOD", "30d")
+    text = run()
+    assert "the last 3000 predictions" in text
+    assert "are compared on 256 bins" in text
+    monkeypatch.setenv("DRIFTBELL_CHECK__EXACT_ROWS", "5000")
+    text = run()
+    assert "the last 3000 predictions" in text
+    assert "bins" not in text
+
+
 def test_columns_that_are_not_logged_are_named(
     opened: OpenedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

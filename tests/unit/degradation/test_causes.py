@@ -8,12 +8,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 from tests.degradation_tasks import START, answers, table
 
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.moved_values import describe_unit
 from driftbell.degradation.reference_models import fit_reference_models
 from driftbell.degradation.update import Rows, update
 from driftbell.records import Degradation, EvidenceState, Suspect, Verdict
@@ -163,6 +165,18 @@ def test_a_moved_feature_with_the_same_median_is_named_by_another_quantile() -> 
     (cause,) = suspects(lambda t: t | {"c": np.where(t["c"] > 1.73, t["c"] + 0.15, t["c"])})
     assert cause.column == "c"
     assert cause.words.startswith("75% quantile 1.77 → 1.934"), cause.words
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "least"),
+    [(lambda x: x + 2.5, "", 0.9), (lambda x: 1.4 * x, "values look about 1.4 times as large", 0.6)],
+)
+def test_a_summand_and_a_factor_are_told_apart_in_fifty_rows(
+    change: Callable[[np.ndarray], np.ndarray], words: str, least: float
+) -> None:
+    before, rng = load_iris().data[:, 0], np.random.default_rng(0)
+    results = [describe_unit(before, change(rng.choice(before, 50))) for _ in range(100)]
+    assert results.count(words) >= 100 * least
 
 
 def test_features_that_changed_at_once_but_for_different_reasons_are_no_group() -> None:

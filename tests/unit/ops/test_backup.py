@@ -137,6 +137,8 @@ def test_manifest_tells_what_there_is(settings: Settings, tmp_path: Path) -> Non
         "api_keys": 0,
         "ended_sessions": 0,
         "shadow_predictions": 0,
+        "slice_marks": 0,
+        "time_slices": 0,
         **dict.fromkeys(("model_versions", "model_aliases", "model_files", "promotions"), 0),
         "server_workers": 0,
     }
