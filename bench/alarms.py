@@ -4,9 +4,10 @@ A model is fitted on 5,000 rows; a reference of 5,000 and a stream of windows fo
 data change, and the loss is measured: more than two points of accuracy (10 % of the error of a regression)
 is harmful, less than half of that harmless; losses between count for neither.
 Data: generators, and Electricity, NOAA weather, ACS employment and car loans as Parquet files in the folder
---data. Peers that this Python lacks are run in the Pythons of --peer-python.
+--data. Peers (a file each in bench/alarm/peers, and those of --peer) run in the Pythons of --peer-python; one
+that none of them has is skipped and named.
 
-    python bench/alarms.py [--tiny] [--data FOLDER] [--seeds 10] [--jobs 1] [--json FILE] [--write]
+    python bench/alarms.py [--tiny] [--data FOLDER] [--peer-python PYTHON] [--seeds 10] [--write]
 """
 
 from __future__ import annotations
@@ -15,21 +16,25 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import driftbell
 from alarm import score
 from alarm.data import Frame, datasets, nannyml_data
-from alarm.methods import ALWAYS, COIN, MODES, OURS, Outcome, Peers, controls, ours
+from alarm.methods import BUDGET, MODES, OURS, Outcome, controls, ours
+from alarm.processes import Peers, peer_files
 from alarm.scenarios import LABEL, MODELS, SCENARIOS, NotApplicableError, Run, scenario
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "concepts" / "benchmark.md"
 BEGIN, END = "<!-- printed by bench/alarms.py -->", "<!-- end of what bench/alarms.py printed -->"
-BUDGET = "1 per 1000 checks"
 MONTH_WINDOWS, MONTHS_A_RUN = 30, 10
 Row = dict[str, Any]
 
@@ -49,19 +54,58 @@ class Job:
 
 def main() -> None:
     options = parsed()
-    frames = datasets(options.data, shipped=options.shipped)
-    if options.datasets:
-        frames = {name: frames[name] for name in options.datasets}
-    rows = list(measured(frames, options))
-    if options.reuse:
-        ourselves = (OURS, ALWAYS, COIN)
-        rows += [r for r in json.loads(options.reuse.read_text()) if r["method"] not in ourselves]
-    if options.json:
-        options.json.write_text(json.dumps(rows))
-    text = "\n".join(report(rows))
+    result = merged(options.outcomes) if options.outcomes else measurement(options)
+    saved(result, options.json)
+    text = "\n".join(report(result))
     print(text)
     if options.write:
         written(text)
+
+
+def measurement(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the outcomes of all runs, the versions, and the peers that could not be loaded."""
+    frames = datasets(options.data, shipped=options.shipped)
+    if options.datasets:
+        frames = {name: frames[name] for name in options.datasets}
+    every = list(jobs(frames, options))
+    with ProcessPoolExecutor(options.jobs, initializer=started, initargs=(frames, options)) as pool:
+        try:
+            result = pool.submit(about_peers).result()
+        except BrokenProcessPool:
+            raise SystemExit("the processes of the benchmark could not start; the reason is above") from None
+        for line in result["skipped"]:
+            print(line, file=sys.stderr)
+        for done, rows in enumerate(pool.map(one, every), 1):
+            if sys.stderr.isatty():
+                print(f"\r{done} of {len(every)} runs", end="", file=sys.stderr, flush=True)
+            result["rows"] += rows
+            saved(result, options.json)
+    return result
+
+
+def about_peers() -> dict[str, Any]:
+    """Return the outcomes before the first run, with versions and the peers that could not be loaded."""
+    peers: Peers = _state["peers"]
+    versions = {"driftbell": driftbell.__version__, **peers.versions}
+    return {"versions": versions, "skipped": list(skipped(peers)), "rows": []}
+
+
+def saved(result: dict[str, Any], path: Path | None) -> None:
+    """Write the outcomes so far, so that an interrupted run leaves those of its whole runs."""
+    if path is not None:
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(result))
+        partial.replace(path)
+
+
+def merged(files: list[Path]) -> dict[str, Any]:
+    """Return the outcomes of several files of --json as one."""
+    parts = [json.loads(path.read_text()) for path in files]
+    return {
+        "versions": {name: version for part in parts for name, version in part["versions"].items()},
+        "skipped": list(dict.fromkeys(line for part in parts for line in part["skipped"])),
+        "rows": [row for part in parts for row in part["rows"]],
+    }
 
 
 def parsed() -> argparse.Namespace:
@@ -85,16 +129,22 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-driftbell", action="store_true", help="only the peers")
-    parser.add_argument("--peer-python", nargs="+", default=[sys.executable], help="Pythons that have peers")
-    parser.add_argument("--reuse", type=Path, help="read the outcomes of peers from a file of --json")
+    parser.add_argument("--peer-python", nargs="+", help="Pythons that have peers; this one if not given")
+    parser.add_argument("--peer", nargs="+", type=Path, default=[], help="files with further peers")
     parser.add_argument("--json", type=Path, help="file for all outcomes")
+    parser.add_argument("--outcomes", nargs="+", type=Path, help="print the tables of files of --json")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {DOCUMENT.name}")
     options = parser.parse_args()
     if options.tiny:
         options.data, options.shipped, options.datasets = None, None, ["linear"]
         options.seeds, options.months = 1, 0
         options.scenarios, options.modes = ("none", "stuck"), ["none", "late"]
-        options.no_peers, options.windows, options.reference_rows = True, 3, [1000]
+        options.windows, options.reference_rows = 3, [1000]
+    if options.no_peers or (options.tiny and not options.peer_python):
+        options.peer_python = []
+    elif not options.peer_python:
+        options.peer_python = [sys.executable]
+    options.peer = [path.resolve() for path in options.peer]
     return options
 
 
@@ -130,31 +180,13 @@ def fits(name: str, frame: Frame) -> bool:
     }.get(name, True)
 
 
-def measured(frames: dict[str, Frame], options: argparse.Namespace) -> Iterator[Row]:
-    every = list(jobs(frames, options))
-    if options.jobs == 1:
-        started(frames, options)
-        result: Iterable[list[Row]] = map(one, every)
-    else:
-        pool = ProcessPoolExecutor(options.jobs, initializer=started, initargs=(frames, options))
-        result = pool.map(one, every)
-    for done, rows in enumerate(result, 1):
-        if sys.stderr.isatty():
-            print(f"\r{done} of {len(every)} runs", end="", file=sys.stderr, flush=True)
-        yield from rows
-    if options.jobs == 1:
-        _state["peers"].close()
-    else:
-        pool.shutdown()
-
-
 _state: dict[str, Any] = {}
 
 
 def started(frames: dict[str, Frame], options: argparse.Namespace) -> None:
-    """Set up a worker with its data and peers."""
-    without = options.no_peers or options.reuse
-    _state.update(frames=frames, options=options, peers=Peers([] if without else options.peer_python))
+    """Set up a process of the pool with its data and peers."""
+    peers = Peers(options.peer_python, [*peer_files(), *options.peer])
+    _state.update(frames=frames, options=options, peers=peers)
 
 
 def one(job: Job) -> list[Row]:
@@ -175,9 +207,8 @@ def outcomes(run: Run, options: argparse.Namespace) -> Iterator[Outcome]:
         if not options.no_driftbell:
             yield ours(run, mode, BUDGET)
         yield from controls(run, mode)
-        if _state["peers"].workers:
-            yield from _state["peers"].ask(run, mode)
-    if _state["peers"].workers and run.name == "none" and run.seed == options.first_seed:
+        yield from _state["peers"].ask(run, mode)
+    if run.name == "none" and run.seed == options.first_seed:
         yield from _state["peers"].ask(run, "cost", windows=3)
 
 
@@ -198,12 +229,22 @@ def described(run: Run, outcome: Outcome) -> Row:
     return {**truth, "window_harmful": list(run.window_harmful), **asdict(outcome)}
 
 
-def report(rows: list[Row]) -> Iterator[str]:
+def report(result: dict[str, Any]) -> Iterator[str]:
+    rows = result["rows"]
     controlled = [row for row in rows if row["scenario"] != "months"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    yield f"{runs_of(controlled)} {versions}."
     for mode, words in MODES.items():
         if any(row["mode"] == mode for row in controlled):
             yield f"\n**{words[0].upper()}{words[1:]}**, budget {BUDGET}\n"
             yield from score.table(controlled, mode)
+    excluded = [*score.excluded(controlled), *result["skipped"]]
+    if excluded:
+        yield from ("\n**Runs and peers that are not in the tables**\n", *(f"- {line}" for line in excluded))
+    costs = [row for row in rows if row["mode"] == "cost" and score.is_result(row)]
+    for method in dict.fromkeys(row["method"] for row in costs):
+        spent = [row["cpu_ms"] for row in costs if row["method"] == method]
+        yield f"\n{method}: {np.median(spent):,.0f} ms of CPU a check, the median of {len(spent)} runs."
     yield from by_sizes(controlled)
     if any(row["method"] == OURS for row in controlled):
         yield from ("\n**driftbell by scenario**\n", *score.by_scenario(controlled, OURS))
@@ -213,9 +254,21 @@ def report(rows: list[Row]) -> Iterator[str]:
         count = len(opened) * MONTHS_A_RUN
         yield f"\nUnchanged, {count} simulated months, one alarm a month allowed, {MODES[mode]}: "
         yield f"{sum(opened) / count:.2f} a month."
-    for row in rows:
-        if row["mode"] == "cost":
-            yield f"\n{row['method']}: {row['problem'] or format(row['cpu_ms'], '.0f') + ' ms of CPU'}"
+
+
+def runs_of(rows: list[Row]) -> str:
+    """Return the numbers of runs, seeds and data sets in words."""
+    runs = {(row["scenario"], row["dataset"], row["model"], row["seed"]) for row in rows}
+    seeds, names = len({run[3] for run in runs}), len({run[1] for run in runs})
+    return f"{len(runs)} runs: {len({run[0] for run in runs})} scenarios, {seeds} seeds, {names} data sets."
+
+
+def skipped(peers: Peers) -> Iterator[str]:
+    """Yield a line for each file of peers that no Python could load."""
+    for file, problem in peers.missing.items():
+        yield f"skipped {Path(file).stem}, because its package is not installed: {problem}"
+    for file, problem in peers.failed.items():
+        yield f"{Path(file).stem} could not be loaded: {problem}"
 
 
 def by_sizes(rows: list[Row]) -> Iterator[str]:

@@ -26,6 +26,9 @@ __all__ = ["MODELS", "SCENARIOS", "Frame", "NotApplicableError", "Run", "dataset
 SCENARIOS = ("none", "season", *CHANGES, "natural")
 LABEL, TIME = "label", "time"
 TRAIN_ROWS, TRUTH_ROWS, LONGEST = 5000, 5_000, 120
+SEASON_SHARE = 1.5
+"""A season needs at least this number of rows for each that it draws."""
+
 OLD_WINDOWS = 2
 """Windows of an older fault, with labels, right before a newer one."""
 
@@ -135,6 +138,8 @@ def scenario(
     rng = np.random.default_rng([seed, SCENARIOS.index(name)])
     order = rng.permutation(len(pool.label))
     reference, rest = order[:reference_rows], order[reference_rows:]
+    if name == "season" and len(pool.label) < SEASON_SHARE * (reference_rows + rows):
+        raise NotApplicableError("too few rows: the hard ones of a season would repeat, and be a loss")
     if name == "season":
         return _season(pool, seed, model, rng, reference_rows, rows, window_rows)
     start = before * window_rows if name in CHANGES else rows
@@ -160,9 +165,14 @@ def scenario(
     return _run(name, pool, seed, model, window_rows, _rows(first, reference), stream, **truth)
 
 
+def limits(*, regression: bool) -> tuple[float, float]:
+    """Return the loss above which a change is costly, and the one below which it is harmless."""
+    return (0.10, 0.05) if regression else (0.02, 0.01)
+
+
 def _harmful(loss: float, frame: Frame) -> bool | None:
-    limit, harmless = (0.10, 0.05) if frame.regression else (0.02, 0.01)
-    return True if loss > limit else False if loss < harmless else None
+    costly, harmless = limits(regression=frame.regression)
+    return True if loss > costly else False if loss < harmless else None
 
 
 def _drawn(rows: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -309,7 +319,23 @@ def _window_truth(before: Array, windows: Array, frame: Frame) -> tuple[Array, t
     noise = np.sqrt(windows.var(axis=1) / windows.shape[1] + before.var() / len(before))
     losses = rise / before.mean() if frame.regression else rise
     judged = []
-    for loss, significant in zip(losses, rise > 1.645 * noise, strict=True):
+    for loss, significant in zip(losses, _significant(rise / np.maximum(noise, 1e-300)), strict=True):
         harmful = _harmful(float(loss), frame)
         judged.append(None if harmful and not significant else harmful)
     return losses, tuple(judged)
+
+
+def _significant(scores: Array) -> NDArray[np.bool_]:
+    """Return which of many standard scores are significant, with 5 % false ones among them at most.
+
+    Of 100 windows without a loss, five would have one at 5 % each.
+
+    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal
+    Statistical Society B 57 (1995).
+    """
+    chances = np.array([0.5 * math.erfc(score / math.sqrt(2)) for score in scores])
+    order = np.argsort(chances)
+    passed = np.flatnonzero(chances[order] <= 0.05 * np.arange(1, len(chances) + 1) / len(chances))
+    significant = np.zeros(len(chances), dtype=bool)
+    significant[order[: passed.max(initial=-1) + 1]] = True
+    return significant

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from alarm.changes import OLD_THEN_NEW
+from alarm.methods import MODES
 
 Row = dict[str, Any]
 WITHIN = 20
@@ -21,8 +23,8 @@ HEADS = (
     "false alarms per 1,000 unchanged checks",
     "of those, reopened",
     "false alarms per 1,000 under a season",
-    f"costly detected within {WITHIN}",
-    f"mean delay, windows ({WITHIN + 1} = missed)",
+    "costly detected within {most}",
+    "mean delay, windows ({missed} = missed)",
     "cannot tell counted as half",
     "silent no at a large loss",
     "harmless alarmed",
@@ -34,6 +36,7 @@ HEADS = (
     "a check, ms CPU",
     "fit, s",
 )
+"""Columns of the table; {most} is the number of windows in which a change can be detected."""
 
 FAMILY_HEADS = ("costly detected", "harmless alarmed", "cannot tell", "silent no", "interval covers")
 
@@ -41,16 +44,36 @@ FAMILY_HEADS = ("costly detected", "harmless alarmed", "cannot tell", "silent no
 def table(rows: Iterable[Row], mode: str) -> list[str]:
     """Return a Markdown table with one line for each method, in their order."""
     rows = [row for row in rows if row["mode"] == mode]
-    lines = ["| | runs | " + " | ".join(HEADS) + " |", "| --- " * (len(HEADS) + 2) + "|"]
+    lines = ["| | runs | " + " | ".join(heads(rows)) + " |", "| --- " * (len(HEADS) + 2) + "|"]
     for method in dict.fromkeys(row["method"] for row in rows):
-        mine = [row for row in rows if row["method"] == method]
-        good = [row for row in mine if not row["problem"]]
-        if good:
-            lines.append(f"| {method} | {len(good)} | " + " | ".join(cells(good, mode)) + " |")
-        else:
-            problems = sorted({row["problem"] for row in mine})
-            lines.append(f"| {method} | 0 | {'; '.join(problems)[:200]} " + "| " * len(HEADS))
+        good = [row for row in rows if row["method"] == method and is_result(row)]
+        values = cells(good, mode) if good else ["–"] * len(HEADS)
+        lines.append(f"| {method} | {len(good)} | " + " | ".join(values) + " |")
     return lines
+
+
+def heads(rows: Iterable[Row]) -> list[str]:
+    """Return the heads of the table."""
+    most = max(
+        (len(after(row)) for row in rows if row["change"] is not None and is_result(row)), default=WITHIN
+    )
+    return [head.format(most=most, missed=most + 1) for head in HEADS]
+
+
+def is_result(row: Row) -> bool:
+    """Return whether a method ran to the end."""
+    return not row["problem"] and not row.get("unsupported")
+
+
+def excluded(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield a line for each reason why runs of a method have no result."""
+    rows = list(rows)
+    reasons = {"problem": "failed", "unsupported": "does not support"}
+    for field, words in reasons.items():
+        counts = Counter((row["method"], row["mode"], row[field]) for row in rows if row.get(field))
+        for (method, mode, reason), count in counts.items():
+            total = sum((row["method"], row["mode"]) == (method, mode) for row in rows)
+            yield f"{method} ({MODES.get(mode, mode)}) {words} {count} of {total} runs: {reason}"
 
 
 def cells(rows: list[Row], mode: str) -> list[str]:
@@ -66,12 +89,12 @@ def cells(rows: list[Row], mode: str) -> list[str]:
         per_mille(quiet, sum),
         per_mille(quiet, openings),
         per_mille(season, sum),
-        percent([d <= WITHIN for d in delays]),
+        percent([is_detected(row) for row in harmful]),
         f"{np.mean(delays):.1f}" if delays else "–",
         half(harmful),
         percent([is_silent(row) for row in changed if is_large(row)]),
-        percent([delay(row) <= WITHIN for row in harmless]),
-        percent([says_unknown(row) and delay(row) > WITHIN for row in harmless]),
+        percent([is_detected(row) for row in harmless]),
+        percent([says_unknown(row) and not is_detected(row) for row in harmless if can_say_unknown(row)]),
         coverage(changed),
         width(changed),
         area([peak(row) for row in harmful], [peak(row) for row in harmless]),
@@ -81,6 +104,11 @@ def cells(rows: list[Row], mode: str) -> list[str]:
     ]
 
 
+def can_say_unknown(row: Row) -> bool:
+    """Return whether a method has the answer that it cannot tell."""
+    return bool(row.get("unknown"))
+
+
 def says_unknown(row: Row) -> bool:
     """Return whether a method says after a change that it cannot tell."""
     return any(row.get("unknown", [])[row["change"] :][:WITHIN])
@@ -88,7 +116,7 @@ def says_unknown(row: Row) -> bool:
 
 def half(rows: list[Row]) -> str:
     """Format the share of detected changes, where an answer that nobody can tell counts as half."""
-    hits = [1.0 if delay(row) <= WITHIN else 0.5 * says_unknown(row) for row in rows]
+    hits = [1.0 if is_detected(row) else 0.5 * says_unknown(row) for row in rows]
     return f"{np.mean(hits):.0%} of {len(hits)}" if hits else "–"
 
 
@@ -100,7 +128,7 @@ def is_large(row: Row) -> bool:
 
 def is_silent(row: Row) -> bool:
     """Return whether no alarm follows a change, and the last check does not say that it cannot tell."""
-    return delay(row) > WITHIN and not any(row.get("unknown", [])[-1:])
+    return not is_detected(row) and not any(row.get("unknown", [])[-1:])
 
 
 def covered(rows: Iterable[Row]) -> list[bool]:
@@ -135,10 +163,20 @@ def openings(alarms: list[int]) -> int:
     return sum(b > a for a, b in zip([0, *alarms], alarms, strict=False))
 
 
+def after(row: Row) -> list[int]:
+    """Return the alarms in the windows after the change, at most the first `WITHIN`."""
+    alarms: list[int] = row["alarms"][row["change"] :][:WITHIN]
+    return alarms
+
+
+def is_detected(row: Row) -> bool:
+    """Return whether an alarm follows the change."""
+    return 1 in after(row)
+
+
 def delay(row: Row) -> int:
     """Return the windows from the change to the first alarm; one more than all for a miss."""
-    after = row["alarms"][row["change"] :][:WITHIN]
-    return after.index(1) + 1 if 1 in after else WITHIN + 1
+    return after(row).index(1) + 1 if is_detected(row) else len(after(row)) + 1
 
 
 def peak(row: Row) -> float:
@@ -188,7 +226,7 @@ def per_mille(runs: list[list[int]], count: Callable[[list[int]], int]) -> str:
 
 def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
     """Return a table of one method by scenario and mode."""
-    rows = [row for row in rows if row["method"] == method and not row["problem"]]
+    rows = [row for row in rows if row["method"] == method and is_result(row)]
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     lines = ["| scenario | " + " | ".join(f"{m}: {head}" for m in modes for head in FAMILY_HEADS) + " |"]
     lines.append("| --- " * (len(FAMILY_HEADS) * len(modes) + 1) + "|")
@@ -201,22 +239,10 @@ def by_scenario(rows: Iterable[Row], method: str) -> list[str]:
 def family(rows: list[Row], name: str, mode: str) -> list[str]:
     """Return the cells of one scenario and mode, in the order of `FAMILY_HEADS`."""
     mine = [r for r in rows if (r["scenario"], r["mode"]) == (name, mode) and r["change"] is not None]
+    judged = {truth: [row for row in mine if row["harmful"] is truth] for truth in (True, False)}
     return [
-        *(
-            percent([d <= WITHIN for d in delays(rows, name, mode, degradation)])
-            for degradation in (True, False)
-        ),
-        percent([says_unknown(row) and delay(row) > WITHIN for row in mine]),
+        *(percent([is_detected(row) for row in rows]) for rows in judged.values()),
+        percent([says_unknown(row) and not is_detected(row) for row in mine]),
         percent([is_silent(row) for row in mine if is_large(row)]),
         coverage(mine),
-    ]
-
-
-def delays(rows: list[Row], name: str, mode: str, degradation: bool) -> list[int]:
-    """Return the delays in the runs of one scenario."""
-    return [
-        delay(row)
-        for row in rows
-        if (row["scenario"], row["mode"], row["harmful"]) == (name, mode, degradation)
-        and row["change"] is not None
     ]

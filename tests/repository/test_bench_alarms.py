@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from alarm import score
+from alarm import scenarios, score
 from alarm.data import Frame, datasets
 from alarm.methods import controls, known
 from alarm.scenarios import NotApplicableError, scenario
@@ -68,6 +68,8 @@ def test_what_cannot_be_done_is_said(frames: dict[str, Any]) -> None:
         made("renamed category", frames["linear"])
     with pytest.raises(NotApplicableError, match="order"):
         made("natural", frames["linear"])
+    with pytest.raises(NotApplicableError, match="too few rows"):
+        made("season", frames["linear"], window_rows=5000)
 
 
 def test_windows_of_a_natural_stream_are_judged_one_by_one() -> None:
@@ -79,6 +81,19 @@ def test_windows_of_a_natural_stream_are_judged_one_by_one() -> None:
     run = made("natural", frame)
     assert run.window_harmful[-2:] == (True, True)
     assert set(run.window_harmful[:-2]) == {False}
+
+
+def test_chance_alone_makes_no_window_costly() -> None:
+    """Of 1,000 scores without a loss 50 pass 5 % each; besides true losses, few of the costly are chance."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=1000)
+    assert not scenarios._significant(scores).any()
+    assert (scores > 1.645).sum() > 30
+    scores[:100] += 5
+    significant = scenarios._significant(scores)
+    assert significant[:100].sum() >= 95
+    assert significant[100:].sum() <= 10
+    assert not scenarios._significant(np.empty(0)).any()
 
 
 def row(alarms: list[int], scores: list[float], **truth: object) -> score.Row:
@@ -93,10 +108,10 @@ def test_scores_count_what_they_say() -> None:
         row([0, 1, 0, 0], [0, 1, 0.2, 0.4], harmful=False),
         row([0, 0, 0, 0], [0, 0, 0.1, 0.3]),
     ]
-    cells = dict(zip(score.HEADS, score.cells(rows, "all"), strict=True))
+    cells = dict(zip(score.heads(rows), score.cells(rows, "all"), strict=True))
     assert list(cells.values())[:3] == ["166.7 of 6", "166.7 of 6", "–"]
-    assert cells["costly detected within 20"] == "50% (9 to 91) of 2"
-    assert cells["mean delay, windows (21 = missed)"] == "11.5"
+    assert cells["costly detected within 2"] == "50% (9 to 91) of 2"
+    assert cells["mean delay, windows (3 = missed)"] == "2.5"
     assert cells["harmless alarmed"].startswith("0% (0 to ")
     assert cells["AUC costly / harmless"] == "0.500"
     assert list(cells.values())[-3:] == ["– / –", "2.0", "1.00"]

@@ -233,12 +233,18 @@ def _check(
                     (reference, current),
                     reading,
                     configured,
-                    None if options["label"] else lambda names: read_roles(options, names, configured),
+                    lambda names: read_roles(options, names, configured),
                 )
             if large is not None:
                 print_settings(config_file, large.left_out)
                 _print_detected(large.detected, verbose=verbose)
-                return TableCheck(large.judgement, large.rows, (reference, current), large.detected)
+                return TableCheck(
+                    large.judgement,
+                    large.rows,
+                    (reference, current),
+                    large.detected,
+                    performance=large.performance,
+                )
             with progress_bar(hidden=hidden):
                 pair = read_pair(reference, current, reading, roles=role_candidates(options))
                 roles = read_roles(options, pair.reference, configured)

@@ -20,6 +20,32 @@ MAX_DISAGREEMENT = 0.5
 """Predictions that differ from the most probable class in more than this share of the rows are refused."""
 
 
+def check_present(tables: Mapping[str, Collection[str]], needed: Sequence[str], label: str | None) -> None:
+    """Check that each table has the columns of a model, and one of them the labels.
+
+    Args:
+        tables: names of the columns by the name of the table.
+        needed: columns of predictions and probabilities.
+        label: column of the labels.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for table_name, columns in tables.items():
+        for name in needed:
+            if name not in columns:
+                message = f"the {table_name} has no column '{name}'{_available(columns)}"
+                raise InputError([FieldProblem(name, "missing", message)])
+    if label is not None and not any(label in columns for columns in tables.values()):
+        available = _available(next(iter(tables.values())))
+        message = f"neither table has a column '{label}'{available}"
+        raise InputError([FieldProblem(label, "missing", message)])
+
+
+def _available(columns: Collection[str]) -> str:
+    return f"; available columns: {join_names(list(columns))}" if columns else ""
+
+
 def check_readable(columns: Mapping[str, TypedColumn], names: Collection[str], table_name: str) -> None:
     """Check that each cell of the columns with a role is null or of the kind of its column.
 

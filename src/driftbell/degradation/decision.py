@@ -37,6 +37,9 @@ MIN_CONTRADICTING = 100
 REACHED_SHARE = 0.8
 """Labels that contradict the estimate of a block reach at least this share of its rows."""
 
+LABELLED_SHARE = 0.8
+"""Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
+
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
 
@@ -48,6 +51,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     that are not clearly below the allowance. Without it, broken values raise the alarm and its loss stays
     unknown; else there is a warning. An open alarm stays until the score is below 1 and the newest blocks are
     clearly below the allowance.
+    If most rows since the change have labels, only these decide whether there is a loss.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
@@ -66,6 +70,12 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         source, (finding, score) = ESTIMATE, later
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
+    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
+    if source == ESTIMATE and _are_labelled(charts, state, finding.change):
+        covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
+        no_loss = no_loss or by_labels is None
+        if by_labels and not no_loss:
+            source, finding = LABELS, by_labels
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
@@ -75,11 +85,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding.change,
         finding.loss,
         uncovered=_uncovered(charts, state, suspicion),
-        measured=_measured(charts, state, finding.change) if source == ESTIMATE else None,
+        measured=None if source == LABELS and finding.proven else _measured(charts, state, finding.change),
         unknown_labels=state.unknown_labels,
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
-    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if no_loss and uncovered is None:
         quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
         return _recovered(charts, state, quiet) if over and state.labels.raised else quiet
@@ -158,6 +167,13 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
     return _Finding(change, loss, proven, broken)
 
 
+def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> _Finding | None:
+    """Return the finding of the labels of most rows since a change; None if they show none that matters."""
+    finding, measured = _finding(charts, state, LABELS), _measured(charts, state, change)
+    matters = measured is not None and measured.loss.value >= charts.smallest_loss
+    return finding if finding.proven or matters else None
+
+
 def _estimate_since(
     charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
 ) -> tuple[_Finding, float] | None:
@@ -184,7 +200,20 @@ def _measured(charts: CusumCharts, state: EvidenceState, change: ChangePoint) ->
     rows = sum(block.rows for block in blocks)
     if not charts.learned.labelled or rows < MIN_LABELS:
         return None
-    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows)
+    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
+    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows, first, last)
+
+
+def _are_labelled(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> bool:
+    """Return whether most rows since a change have labels, so that these decide instead of an estimate.
+
+    If columns are suspected since a later time, those since then.
+    """
+    if state.suspicion and state.suspicion.since > change.time:
+        change = replace(change, time=state.suspicion.since)
+    rows = sum(b.rows for b in state.estimate.blocks if b.first >= change.time)
+    labels = sum(b.rows for b in _labels_since(state, change))
+    return charts.learned.labelled and labels >= max(MIN_CONTRADICTING, LABELLED_SHARE * rows)
 
 
 def _labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
@@ -237,7 +266,10 @@ def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return MeasuredLoss(loss, sum(b.rows for b in blocks)) if matters else None
+    if not matters:
+        return None
+    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
+    return MeasuredLoss(loss, sum(b.rows for b in blocks), first, last)
 
 
 def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:

@@ -44,10 +44,14 @@ class MeasuredLoss:
     Attributes:
         loss: increase of the error.
         labels: number of labels.
+        first: time of the oldest of their predictions (UTC).
+        last: time of the newest one.
     """
 
     loss: Interval
     labels: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)

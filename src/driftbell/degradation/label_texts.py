@@ -36,7 +36,9 @@ def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale, causes: str 
 
 def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:
     """Return the sentence about what the labels since a change measure, beside the estimate."""
-    labels = f"The {count_of(measured.labels, 'label')} of rows since then"
+    first, last = _minute(measured.first), _minute(measured.last)
+    times = f"from {first} to {last}" if first != last else f"of {first}"
+    labels = f"The {count_of(measured.labels, 'label')} of rows {times}"
     show = "shows" if measured.labels == 1 else "show"
     if measured.loss.is_positive:
         return f"{labels} {show} a loss: {scale.text(measured.loss)}."

@@ -130,21 +130,28 @@ def labels_since_suspicion(state: EvidenceState) -> Blocks:
     return since if sum(b.rows for b in since) >= MIN_COVERING else blocks
 
 
-def newest_loss(charts: CusumCharts, state: EvidenceState) -> Interval | None:
+def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool = False) -> Interval | None:
     """Return the loss of the newest rows, by estimate and labels; None if nobody can tell it.
 
     Labels of the newest rows state it alone if they are more certain. Otherwise the interval of the estimate
     is extended by one standard error of the labels to both sides of their loss.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        contradicted: whether labels contradict the estimate, so that they state the loss alone.
     """
     newest = () if is_outside(state) else state.estimate.blocks[-1:]
     estimated = loss_interval(charts, ESTIMATE, newest) if newest else None
     blocks = state.labels.blocks
-    if not charts.learned.labelled or not blocks or not is_covered(state) or _are_stale(state):
+    if not charts.learned.labelled or not blocks:
+        return estimated
+    if not contradicted and (not is_covered(state) or _are_stale(state)):
         return estimated
     measured = measured_loss(charts, newest_labels(charts, state))
     reach = reach_newest(state)
-    if estimated is None:
-        return measured if reach else None
+    if estimated is None or contradicted:
+        return measured if reach or contradicted else None
     if reach and measured.high - measured.low <= estimated.high - estimated.low:
         return measured
     low = min(estimated.low, measured.value - (measured.value - measured.low) / ONE_SIDED)

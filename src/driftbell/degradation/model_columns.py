@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from driftbell.degradation.answer_checks import (
     PredictionThreshold,
     check_labels,
+    check_present,
     check_probabilities,
     find_threshold,
 )
@@ -94,16 +95,7 @@ class ModelColumns:
         for name in (*needed, label):
             if name is not None and [*needed, label].count(name) > 1:
                 raise input_error(name, "extra", f"column '{name}' has two roles")
-        for table_name, table in (("reference", reference), (current_name, current)):
-            for name in needed:
-                if name not in table:
-                    raise input_error(
-                        name, "missing", f"the {table_name} has no column '{name}'{_available(table)}"
-                    )
-        if label is not None and label not in current and label not in reference:
-            raise input_error(
-                label, "missing", f"neither table has a column '{label}'{_available(reference)}"
-            )
+        check_present({"reference": reference, current_name: current}, needed, label)
         self.names = tuple(n for n in reference if n not in {*needed, label})
         predictions = [table[prediction] for table in (reference, current)]
         labels = [table[label] for table in (reference, current) if label is not None and label in table]
@@ -392,7 +384,3 @@ def input_error(field: str, reason: str, message: str, row: int | None = None) -
 def locate(name: str, table_name: str, row: int, reason: str) -> str:
     """Return the reason of an error with its column, table and row."""
     return f"column '{name}' of the {table_name}, row {row}: {reason}"
-
-
-def _available(table: Columns) -> str:
-    return f"; available columns: {join_names(list(table))}" if table else ""

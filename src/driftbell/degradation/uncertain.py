@@ -34,7 +34,8 @@ def with_blind_spots(state: EvidenceState, estimate: DegradationEstimate) -> Deg
     newest = _newest_blind(blocks[-1:])
     if estimate.verdict is Verdict.OK and newest:
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest)
-    if estimate.verdict is Verdict.WARNING and not estimate.contradicted and newest:
+    is_estimated = estimate.source == ESTIMATE and not estimate.contradicted
+    if estimate.verdict is Verdict.WARNING and is_estimated and newest:
         return replace(estimate, blind=newest)
     return estimate
 

@@ -152,6 +152,8 @@ def _degradation(
 
 def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
+    if estimate.contradicted:  # the labels, which contradict its loss, measure it
+        return newest_loss(charts, state, contradicted=True)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
     return newest_loss(charts, state)

@@ -18,7 +18,7 @@ from driftbell.tabular.null_words import null_words
 from driftbell.tabular.number_counts import count_number_parts
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
-from driftbell.tabular.typed_column import read_columns
+from driftbell.tabular.typed_column import read_with_options
 
 MAX_TEXTS = 20_000
 """Texts of a column of which the categories are kept."""
@@ -96,13 +96,7 @@ class FrameCounter:
         cells = replace(
             read_series(name, series, from_text=plan.from_text), is_category=name in plan.categories
         )
-        typed = read_columns(
-            RawTable({name: cells}, decimal=plan.decimal),
-            kinds={name: on.typed},
-            columns={n: kind for n, kind in options.kinds.items() if n == name},
-            nulls=options.nulls,
-            keep_null_words=options.keep_null_words,
-        )
+        typed = read_with_options(RawTable({name: cells}, decimal=plan.decimal), options, {name: on.typed})
         counts = count_column_on(typed[name], on)
         return (
             replace(counts, stored_as=()) if plan.from_text else counts

@@ -111,29 +111,31 @@ class LargeFiles:
             rows = self.rows[self.files.index(file)]
             yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
 
-    def sample(self, rows: int) -> RawTable:
-        """Return rows at even distances, all if there are not more.
+    def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
+        """Return rows at even distances, all if there are not more, of some columns or of all.
 
         Raises:
             ConfigError: a file cannot be read; the message names it.
         """
         import polars as pl
 
-        frames = [self._slice(*place) for place in sample_places(self.rows, rows)]
+        schema = {name: self.schema[name] for name in (self.names if names is None else names)}
+        frames = [self._slice(*place, list(schema)) for place in sample_places(self.rows, rows)]
         columns = {}
-        for name, dtype in self.schema.items():
+        for name, dtype in schema.items():
             series = pl.concat([frame[name].cast(dtype) for frame in frames])
             columns[name] = read_series(name, series)
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
 
-    def _slice(self, index: int, first: int, rows: int) -> Any:
+    def _slice(self, index: int, first: int, rows: int, names: Sequence[str]) -> Any:
         import polars as pl
 
         file = self.files[index]
-        with _readable(file):
-            frame = _scan(file).slice(first, rows).collect()
         added = folder_columns(Path(self.path), file)
+        with _readable(file):
+            frame = _scan(file).slice(first, rows)
+            frame = frame.select(n for n in frame.collect_schema() if n in names or n in added).collect()
         return frame.with_columns(pl.lit(value).alias(name) for name, value in added.items())
 
 

@@ -21,7 +21,7 @@ from driftbell.tabular.files import list_files
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_parts import TextParts, open_parts
-from driftbell.tabular.typed_column import TypedColumn, read_columns
+from driftbell.tabular.typed_column import TypedColumn, read_with_options
 
 MAX_WHOLE_CELLS = 20_000_000
 """Cells of columns that are read whole at a time."""
@@ -63,8 +63,8 @@ class LargeText:
         """Return the dtype of the numbers of a column."""
         return np.dtype(np.float64) if name in self.names else None
 
-    def sample(self, rows: int) -> RawTable:
-        """Return rows at even distances, all if there are not more.
+    def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
+        """Return rows at even distances, all if there are not more, of some columns or of all.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -75,7 +75,7 @@ class LargeText:
         places = sample_places([part.rows for part in table.parts], rows)
         for i, part in enumerate(table.parts):
             if slices := [(first, count) for index, first, count in places if index == i]:
-                frame = table.frame(part)
+                frame = table.frame(part).select(self.names if names is None else names)
                 frames += [frame.slice(*place) for place in slices]
         whole = pl.concat(frames)
         columns = {s.name: read_series(s.name, s, from_text=True) for s in whole.get_columns()}
@@ -118,13 +118,8 @@ class LargeText:
 
     def _read(self, frame: Any, plan: CountPlan) -> dict[str, TypedColumn]:
         columns = {s.name: read_series(s.name, s, from_text=True) for s in frame.get_columns()}
-        return read_columns(
-            RawTable(columns, decimal=plan.decimal),
-            kinds={name: plan.bins[name].typed for name in columns},
-            columns={name: kind for name, kind in plan.options.kinds.items() if name in columns},
-            nulls=plan.options.nulls,
-            keep_null_words=plan.options.keep_null_words,
-        )
+        kinds = {name: plan.bins[name].typed for name in columns}
+        return read_with_options(RawTable(columns, decimal=plan.decimal), plan.options, kinds)
 
 
 def needs_whole(series: Any, plan: CountPlan) -> bool:

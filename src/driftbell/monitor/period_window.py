@@ -7,7 +7,7 @@ days is the sum of its slices.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 
@@ -67,6 +67,71 @@ class _Day:
         return _Day(self.rows + other.rows, *ends, merge_counts(self.counts, other.counts))
 
 
+@dataclass(slots=True)
+class _Days:
+    """Slices of a period, and counts that are not saved yet.
+
+    Attributes:
+        key: key of the slices.
+        first_day: first day of the period.
+        seq: the last sequence number that is saved; None if nothing is saved.
+        slices: by day.
+        new: counts that are not in the slices, by day.
+        is_complete: whether all predictions are counted.
+    """
+
+    key: SliceKey
+    first_day: str
+    seq: int | None
+    slices: dict[str, TimeSlice]
+    new: dict[str, _Day] = field(default_factory=dict)
+    is_complete: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Number of counted predictions."""
+        return sum(one.rows for one in self.slices.values()) + sum(new.rows for new in self.new.values())
+
+    @property
+    def first(self) -> int:
+        """Smallest sequence number; 0 if there is none."""
+        firsts = [one.first for one in self.slices.values()], [new.first for new in self.new.values()]
+        return min((*firsts[0], *firsts[1]), default=0)
+
+    @property
+    def counts(self) -> dict[str, ColumnCounts]:
+        """Counts of the whole period; one slice is in memory at a time."""
+        total = merge_counts(*(part.counts for part in self.new.values()))
+        for one in self.slices.values():
+            total = merge_counts(total, decode_counts(one.counts))
+        return total
+
+    def add(self, day: str, part: _Day) -> None:
+        """Add counts of a day."""
+        self.new[day] = self.new[day] + part if day in self.new else part
+
+    def save(self, store: Store, seq: int, lease: Lease) -> None:
+        """Save the new counts.
+
+        Args:
+            store: the prediction log.
+            seq: the last sequence number that is counted.
+            lease: proves the right to write.
+
+        Raises:
+            StoreError, LeaseLostError: see `SliceStore.save`.
+        """
+        changed = {}
+        for day, new in sorted(self.new.items()):
+            old = self.slices.get(day)
+            whole = _Day(old.rows, old.first, old.last, decode_counts(old.counts)) + new if old else new
+            changed[day] = TimeSlice(day, whole.rows, whole.first, whole.last, encode_counts(whole.counts))
+        store.slices.save(self.key, self.seq, seq, changed.values(), lease, first_day=self.first_day)
+        self.slices |= changed
+        self.seq = seq
+        self.new.clear()
+
+
 class PeriodWindow:
     """The predictions of the last days of one model version.
 
@@ -115,9 +180,9 @@ class PeriodWindow:
         """
         start = datetime.combine(now.astimezone(UTC).date(), time_of_day(), UTC) - self.period
         counted = self._reference(reference)
-        days, is_complete = self._days(counted, reference, start, after, lease)
-        rows, first = sum(day.rows for day in days), min((day.first for day in days), default=0)
-        if not is_complete:
+        days = self._days(counted, reference, start, after, lease)
+        rows, first = days.rows, days.first
+        if not days.is_complete:
             return PeriodComparison((), rows, first, is_complete=False)
         if rows <= len(newest):
             return None
@@ -128,9 +193,8 @@ class PeriodWindow:
                 typed = typed_columns(columns, counted.prepared.decided)
                 comparisons = compare(counted.prepared, typed, newest=len(newest))
                 return PeriodComparison(comparisons, len(logged), first)
-        counts = merge_counts(*(day.counts for day in days))
         columns = logged_columns(newest, self._model, reference)
-        return PeriodComparison(counted.compare(counts, rows, columns), rows, first)
+        return PeriodComparison(counted.compare(days.counts, rows, columns), rows, first)
 
     def _reference(self, reference: Reference) -> CountedReference:
         if self._counted is None or self._counted[0] != reference.version:
@@ -144,36 +208,32 @@ class PeriodWindow:
         start: datetime,
         after: int,
         lease: Lease | None,
-    ) -> tuple[list[_Day], bool]:
-        """Count the new predictions; return the counts of each day, and whether all are counted."""
+    ) -> _Days:
+        """Count the new predictions, and save their counts."""
         name, version, first_day = self._model.name, self._model.version, start.date().isoformat()
         key = SliceKey(name, version, f"{counted.id}-{after}-{self.period.days}")
         stored = self._store.slices.read(key, first_day)
-        days = {s.day: _Day(s.rows, s.first, s.last, decode_counts(s.counts)) for s in stored.slices}
-        seq = before = stored.seq
+        days = _Days(key, first_day, stored.seq, {one.day: one for one in stored.slices})
+        seq = stored.seq
         if seq is None:
             last = self._store.predictions.window(1, model=name, version=version).last
             first = self._store.rows.first_number(start, model=name, version=version)
             seq = max(after, last if first is None else first - 1)
         limit, unsaved = page_rows(len(self._model.schema.names)), 0
-        deadline, changed = time.monotonic() + self._seconds, set[str]()
+        deadline = time.monotonic() + self._seconds
         while True:
             page = self._store.rows.after(seq, limit, model=name, version=version)
             for day, rows in _by_day(page, first_day):
                 columns = logged_columns(rows, self._model, reference)
-                part = _Day(len(rows), rows.seqs[0], rows.seqs[-1], counted.count(columns))
-                days[day] = days[day] + part if day in days else part
-                changed.add(day)
+                days.add(day, _Day(len(rows), rows.seqs[0], rows.seqs[-1], counted.count(columns)))
             seq, unsaved = page.seqs[-1] if len(page) else seq, unsaved + len(page)
-            is_complete = len(page) < limit
-            ends = is_complete or time.monotonic() >= deadline
-            if lease and ((ends and (unsaved or before is None)) or unsaved >= SAVE_ROWS):
-                slices = [_slice(day, days[day]) for day in sorted(changed)]
-                self._store.slices.save(key, before, seq, slices, lease, first_day=first_day)
-                before, unsaved = seq, 0
-                changed.clear()
+            days.is_complete = len(page) < limit
+            ends = days.is_complete or time.monotonic() >= deadline
+            if lease and ((ends and (unsaved or days.seq is None)) or unsaved >= SAVE_ROWS):
+                days.save(self._store, seq, lease)
+                unsaved = 0
             if ends:
-                return [days[day] for day in sorted(days)], is_complete
+                return days
 
     def _read(self, start: datetime, after: int) -> LoggedRows:
         """Read the rows of the period in the order of arrival."""
@@ -195,7 +255,3 @@ def _by_day(page: LoggedRows, first_day: str) -> list[tuple[str, LoggedRows]]:
         if day >= first_day:
             places[day].append(i)
     return [(day, page.take(order)) for day, order in places.items()]
-
-
-def _slice(day: str, part: _Day) -> TimeSlice:
-    return TimeSlice(day, part.rows, part.first, part.last, encode_counts(part.counts))

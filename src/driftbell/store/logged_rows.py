@@ -15,6 +15,7 @@ from driftbell.records import Archive, LoggedRows
 from driftbell.store.archives import DONE, WRITTEN
 from driftbell.store.connections import Connections
 from driftbell.store.labels import day_of
+from driftbell.store.predictions import served_by_time
 from driftbell.store.tables import archives, predictions
 
 _TIME = sa.type_coerce(predictions.c.time, sa.types.NullType())
@@ -52,8 +53,7 @@ class SqlRows:
         archived: Sequence[Archive] = (),
     ) -> Iterator[LoggedRows]:
         query = sa.select(*_COLUMNS).where(
-            # an expression: by an index of the model, SQLite would sort all its rows for each page
-            *(predictions.c.model + "" == model, predictions.c.version == version),
+            *served_by_time(model, version),
             *(predictions.c.time >= start, predictions.c.time < end, predictions.c.seq > after),
         )
         for archive in archived:

@@ -157,8 +157,7 @@ class SqlPredictions:
     def first_since(self, time: datetime, *, model: str, version: str) -> int | None:
         query = (
             sa.select(predictions.c.seq)
-            .where(predictions.c.time >= time)
-            .where(predictions.c.model == model, predictions.c.version == version)
+            .where(predictions.c.time >= time, *served_by_time(model, version))
             .order_by(predictions.c.time, predictions.c.seq)
             .limit(1)
         )
@@ -179,8 +178,7 @@ class SqlPredictions:
         self, start: datetime, end: datetime, limit: int, *, model: str, version: str
     ) -> tuple[int, Window]:
         period = sa.and_(
-            *(predictions.c.model == model, predictions.c.version == version),
-            *(predictions.c.time >= start, predictions.c.time < end),
+            *served_by_time(model, version), predictions.c.time >= start, predictions.c.time < end
         )
         with self._connections.read() as connection:
             count = connection.execute(sa.select(sa.func.count()).where(period)).scalar_one()
@@ -228,6 +226,15 @@ class SqlPredictions:
             while last := connection.execute(following, {"last": last}).scalar() or "":
                 seqs[last] = connection.execute(newest, {"last": last}).scalar_one()
         return sorted(seqs, key=seqs.__getitem__)
+
+
+def served_by_time(model: str, version: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the predictions of a model version for a query of a period.
+
+    The model is an expression: by the index of model and version, SQLite would read and sort all rows of the
+    version instead of those of the period.
+    """
+    return predictions.c.model + "" == model, predictions.c.version == version
 
 
 def id_parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -127,6 +127,16 @@ def read_columns(
     (array([1. , 2.5, nan]), array(['Rome', None, 'Oslo'], dtype=object))
     """
     options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
+    return read_with_options(table, options, kinds, roles)
+
+
+def read_with_options(
+    table: Any,
+    options: ColumnOptions,
+    kinds: Mapping[str, Kind | TypedColumn | None] | None = None,
+    roles: Collection[str] = (),
+) -> dict[str, TypedColumn]:
+    """Read the columns of a table as `read_columns` does, with the user's options in one object."""
     given = kinds or {}
     if isinstance(table, Mapping) and table and all(isinstance(c, TypedColumn) for c in table.values()):
         names = select_columns(list(table), options, strict=kinds is None)

@@ -17,7 +17,7 @@ from driftbell.drift.column_bins import (
     with_limits,
 )
 from driftbell.drift.column_counts import ColumnCounts
-from driftbell.drift.compare import prepare
+from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
@@ -25,14 +25,14 @@ from driftbell.engines.count_parts import CountPlan
 from driftbell.engines.large_files import LargeFiles, open_large
 from driftbell.engines.large_text import LargeText, open_text
 from driftbell.progress import begin_stage
-from driftbell.records import Judgement, Kind, Limit
+from driftbell.records import ColumnComparison, Judgement, Kind, Limit, TablePerformance
 from driftbell.tabular.column_options import ColumnOptions, select_columns
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.precision import coarser
 from driftbell.tabular.raw_table import RawTable, is_path
-from driftbell.tabular.typed_column import TypedColumn, read_columns
-from driftbell.wiring.model_roles import ModelRoles, check_names
+from driftbell.tabular.typed_column import TypedColumn, read_with_options
+from driftbell.wiring.model_roles import NAMES, MeasuredTables, ModelRoles, check_names, measure_performance
 from driftbell.wiring.sql_tables import is_database
 
 EXACT_ROWS = 200_000
@@ -54,16 +54,18 @@ class LargeCheck:
     """Result of a check by counts.
 
     Attributes:
-        judgement: the decision about each column.
+        judgement: the decision about each column, and about the performance.
         rows: number of rows of the reference and of the current table.
         detected: facts about both tables.
         left_out: columns of the reference that the options leave out.
+        performance: performance of the model on both tables; None without labels.
     """
 
     judgement: Judgement
     rows: tuple[int, int]
     detected: dict[str, Mapping[str, Any]]
     left_out: tuple[str, ...] = ()
+    performance: TablePerformance | None = None
 
 
 class Side(Protocol):
@@ -83,6 +85,14 @@ class Side(Protocol):
 
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows on which the kinds of the columns are decided, all if they are not too many."""
+
+    def read(self, names: Collection[str], kinds: Mapping[str, TypedColumn] | None) -> dict[str, TypedColumn]:
+        """Return all cells of the columns with a role, those of these that it has.
+
+        Args:
+            names: names of the columns.
+            kinds: columns of the reference; None decides the kinds.
+        """
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the dtype of the numbers of a column; None if it is not known."""
@@ -117,7 +127,12 @@ class FileSide:
     def sample(self) -> dict[str, TypedColumn]:
         """Return rows at even distances, all if there are not more than wanted."""
         rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // len(self.names))
-        return _typed(self.files.sample(min(self.rows, rows)), None, self.options)
+        return read_with_options(self.files.sample(min(self.rows, rows)), self.options)
+
+    def read(self, names: Collection[str], kinds: Mapping[str, TypedColumn] | None) -> dict[str, TypedColumn]:
+        """Return all cells of some columns."""
+        some = [name for name in self.names if name in names]
+        return _read_whole(self.files.sample(self.total, some), self.options, some, kinds)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the widest dtype of the numbers of a column."""
@@ -134,10 +149,16 @@ class MemorySide:
     Args:
         read: reads the table.
         past: the columns of the reference; None for the reference itself.
+        options: the user's options of reading columns.
     """
 
-    def __init__(self, read: Read, past: Mapping[str, TypedColumn] | None) -> None:
+    def __init__(self, read: Read, past: Mapping[str, TypedColumn] | None, options: ColumnOptions) -> None:
         self._raw, self._columns = read(past)
+        self._options = options
+
+    def read(self, names: Collection[str], kinds: Mapping[str, TypedColumn] | None) -> dict[str, TypedColumn]:
+        """Return all cells of some columns."""
+        return _read_whole(self._raw, self._options, names, kinds)
 
     @property
     def total(self) -> int:
@@ -217,7 +238,8 @@ def check_large(
         files: from `open_sides`.
         readers: read the sides that are no such files.
         options: the user's options of reading columns.
-        roles: returns the columns of the model, without labels, for columns of the reference.
+        roles: returns the columns of the model for columns of the reference. With labels, its predictions,
+            probabilities and labels are read whole and compared by their rows.
         exact_rows: rows of the reference on which kinds and bins are decided.
         limits: the user's own limits.
         smallest_effect: returns the smallest effects for columns of the reference.
@@ -225,31 +247,30 @@ def check_large(
 
     Raises:
         ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
+        InputError: predictions, labels or probabilities are invalid.
     """
     begin_stage("reading the reference", 0.0, 0.2)
-    past: Side = FileSide(files[0], options, exact_rows) if files[0] else MemorySide(readers[0], None)
+    past: Side = (
+        FileSide(files[0], options, exact_rows) if files[0] else MemorySide(readers[0], None, options)
+    )
     typed = past.sample()
-    named = roles(typed).names
-    check_names(named, typed)
+    model = roles(typed)
     effects = smallest_effect(list(typed))
-    present: Side = FileSide(files[1], options, exact_rows) if files[1] else MemorySide(readers[1], typed)
-    prepared = prepare(typed, roles=named)
-    check_limits(limits, prepared.columns)
-    names = select_columns(present.names, options, strict=False)
-    columns = [
-        in_precision(column, present.precision(column.name)) if column.name in names else column
-        for column in prepared.columns
-    ]
-    bins = {c.name: column_bins(c, _dtype(c, typed[c.name], present)) for c in columns}
-    begin_stage("counting the reference", 0.2, 0.4)
-    before = past.count(CountPlan(bins, options))
-    begin_stage("counting the current table", 0.4, 1.0)
-    bins = {name: with_limits(on, before[name]) for name, on in bins.items()}
-    now = present.count(CountPlan({n: on for n, on in bins.items() if n in names}, options))
-    now |= {name: ColumnCounts() for name in names if name not in now}
-    comparisons = compare_counts(columns, bins, before, now)
-    judgement = judge(comparisons, rows=present.total, smallest_effect=effects, **decision)
-    judgement = apply_limits(judgement, limits, rows=present.total)
+    present: Side = (
+        FileSide(files[1], options, exact_rows) if files[1] else MemorySide(readers[1], typed, options)
+    )
+    answers = _measured(past, present, model)
+    if not model.read_as_role:
+        check_names(model.names, typed)
+    prepared = prepare({n: c for n, c in typed.items() if n not in answers.reference}, roles=model.names)
+    prepared_answers = prepare(answers.reference, roles=model.names)
+    check_limits(limits, (*prepared.columns, *prepared_answers.columns))
+    comparisons = _compare_counts(prepared.columns, typed, past, present, options, model.read_as_role)
+    comparisons += answers.with_null_shares(compare(prepared_answers, answers.current))
+    places = {name: place for place, name in enumerate(typed)}
+    comparisons.sort(key=lambda comparison: places.get(comparison.column, len(places)))
+    drift = judge(comparisons, rows=present.total, smallest_effect=effects, **decision)
+    judgement = answers.combined(apply_limits(drift, limits, rows=present.total))
     errors = [r.value for c in comparisons for r in c.results if r.statistic == ERROR and r.value is not None]
     if errors:
         sentence = f"{judgement.sentence} {_precision_note(max(errors))}"
@@ -257,7 +278,55 @@ def check_large(
     facts = {"binned": INTERVALS, "largest_error": round(max(errors, default=0.0), 6)}
     detected = {"reference": past.detected, "current": {**present.detected, **facts}}
     left_out = tuple(name for name in past.names if name not in typed)
-    return LargeCheck(judgement, (past.total, present.total), detected, left_out)
+    return LargeCheck(judgement, (past.total, present.total), detected, left_out, answers.performance)
+
+
+def _measured(past: Side, present: Side, model: ModelRoles) -> MeasuredTables:
+    """Read predictions, probabilities and labels, if there are labels, and measure the performance."""
+    if not model.read_as_role:
+        return MeasuredTables({}, {})
+    from driftbell.degradation.answer_checks import check_present  # only a check with labels needs it
+
+    *answers, label = model.read_as_role
+    check_present(dict(zip(NAMES, (past.names, present.names), strict=True)), answers, label)
+    before = past.read(model.read_as_role, None)
+    return measure_performance(before, present.read(model.read_as_role, before), model)
+
+
+def _compare_counts(
+    prepared: Sequence[PreparedColumn],
+    typed: Mapping[str, TypedColumn],
+    past: Side,
+    present: Side,
+    options: ColumnOptions,
+    answers: Collection[str],
+) -> list[ColumnComparison]:
+    """Count and compare all columns but the answers of the model."""
+    names = [n for n in select_columns(present.names, options, strict=False) if n not in answers]
+    columns = [in_precision(c, present.precision(c.name)) if c.name in names else c for c in prepared]
+    bins = {c.name: column_bins(c, _dtype(c, typed[c.name], present)) for c in columns}
+    begin_stage("counting the reference", 0.2, 0.4)
+    before = past.count(CountPlan(bins, options))
+    begin_stage("counting the current table", 0.4, 1.0)
+    bins = {name: with_limits(on, before[name]) for name, on in bins.items()}
+    now = present.count(CountPlan({n: on for n, on in bins.items() if n in names}, options))
+    now |= {name: ColumnCounts() for name in names if name not in now}
+    return list(compare_counts(columns, bins, before, now))
+
+
+def _read_whole(
+    raw: RawTable, options: ColumnOptions, names: Collection[str], kinds: Mapping[str, TypedColumn] | None
+) -> dict[str, TypedColumn]:
+    """Read the cells of columns that have a role."""
+    columns = {name: cells for name, cells in raw.columns.items() if name in names}
+    some = replace(
+        options,
+        kinds={name: kind for name, kind in options.kinds.items() if name in columns},
+        exclude=(),
+        include=(),
+        keep_null_words=[name for name in columns if options.keeps_null_words(name)],
+    )
+    return read_with_options(replace(raw, columns=columns), some, kinds, list(columns))
 
 
 def _precision_note(error: float) -> str:
@@ -273,17 +342,3 @@ def _dtype(column: PreparedColumn, typed: TypedColumn, present: Side) -> np.dtyp
     if column.kind is not Kind.NUMERIC or precision is None or typed.precision == precision:
         return None
     return coarser(typed.precision, precision)
-
-
-def _typed(
-    raw: RawTable, kinds: Mapping[str, TypedColumn] | None, options: ColumnOptions
-) -> dict[str, TypedColumn]:
-    return read_columns(
-        raw,
-        kinds=kinds,
-        columns=options.kinds,
-        exclude=options.exclude,
-        include=options.include,
-        nulls=options.nulls,
-        keep_null_words=options.keep_null_words,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,15 @@ from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.progress import begin_stage
-from driftbell.records import Column, Judgement, Kind, Limit, TablePerformance
+from driftbell.records import (
+    Column,
+    ColumnComparison,
+    Degradation,
+    Judgement,
+    Kind,
+    Limit,
+    TablePerformance,
+)
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
 from driftbell.tabular.typed_column import TypedColumn
@@ -105,54 +113,97 @@ def judge_tables(
         InputError: predictions, labels or probabilities are invalid, see `ModelColumns`.
     """
     roles = roles or ModelRoles()
-    performance = degradation = None
-    null_shares = (0.0, 0.0)
-    if roles.prediction is not None and roles.label is not None:
-        from driftbell.degradation.answer_checks import check_readable
-        from driftbell.degradation.measured import MAX_P_VALUE, compare_performance
-        from driftbell.degradation.model_columns import ModelColumns  # only a check with labels needs both
-
-        for name, table in zip(NAMES, (reference, current), strict=True):
-            check_readable(table, roles.read_as_role, name)
-        columns = ModelColumns(
-            _values(reference),
-            _values(current),
-            prediction=roles.prediction,
-            probabilities=roles.probabilities,
-            label=roles.label,
-            task=roles.task,
-            current_name=NAMES[1],
-        )
-        performance, degradation = compare_performance(
-            columns,
-            (_values(reference), _values(current)),
-            NAMES,
-            smallest_loss=roles.default_loss
-            if roles.smallest_loss is None
-            else SmallestLoss(roles.smallest_loss),
-            max_p_value=roles.max_p_value or MAX_P_VALUE,
-        )
-        current = {n: c for n, c in current.items() if n != roles.label or n in reference}
-        null_shares = _null_share(reference, roles.label), _null_share(current, roles.label)
-        reference, current = (
-            {name: _comparable(name, column, columns) for name, column in table.items()}
-            for table in (reference, current)
-        )
-    else:
+    if roles.label is None:
         check_names(roles.names, reference)
+    measured = measure_performance(reference, current, roles)
     begin_stage("preparing the reference", 2 / 3, 5 / 6)
-    prepared = prepare(reference, roles=roles.names)
+    prepared = prepare(measured.reference, roles=roles.names)
     check_limits(limits, prepared.columns)
     begin_stage("comparing the columns", 5 / 6, 1.0)
-    comparisons = [
-        replace(c, null_shares=null_shares) if c.role == TARGET and c.null_shares else c
-        for c in compare(prepared, current)
-    ]
+    comparisons = measured.with_null_shares(compare(prepared, measured.current))
     drift = apply_limits(judge(comparisons, rows=rows, **options), limits, rows=rows)
-    if degradation is None:
-        return drift, performance
-    sentence = f"{degradation.sentence} {drift.sentence}"
-    return replace(combine(drift, degradation), sentence=sentence), performance
+    return measured.combined(drift), measured.performance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredTables:
+    """Two tables of which the performance of the model is measured, if they have labels.
+
+    Attributes:
+        reference: its columns, with classes as categories, and without missing labels.
+        current: columns of the table that is compared with it.
+        performance: the performance on both; None without labels.
+        degradation: whether it is worse on the current one.
+        null_shares: shares of the rows without a label.
+    """
+
+    reference: Mapping[str, TypedColumn]
+    current: Mapping[str, TypedColumn]
+    performance: TablePerformance | None = None
+    degradation: Degradation | None = None
+    null_shares: tuple[float, float] = (0.0, 0.0)
+
+    def with_null_shares(self, comparisons: Iterable[ColumnComparison]) -> list[ColumnComparison]:
+        """Return comparisons with the shares of missing labels, which are not in the compared columns."""
+        return [
+            replace(c, null_shares=self.null_shares) if c.role == TARGET and c.null_shares else c
+            for c in comparisons
+        ]
+
+    def combined(self, drift: Judgement) -> Judgement:
+        """Return a judgement of drift with that of the performance."""
+        if self.degradation is None:
+            return drift
+        sentence = f"{self.degradation.sentence} {drift.sentence}"
+        return replace(combine(drift, self.degradation), sentence=sentence)
+
+
+def measure_performance(
+    reference: Mapping[str, TypedColumn], current: Mapping[str, TypedColumn], roles: ModelRoles
+) -> MeasuredTables:
+    """Measure the performance of a model on two tables, if they have labels.
+
+    Args:
+        reference: its columns; those with a role suffice.
+        current: columns of the table that is compared with it.
+        roles: columns of the model.
+
+    Raises:
+        InputError: predictions, labels or probabilities are invalid, see `ModelColumns`.
+    """
+    if roles.prediction is None or roles.label is None:
+        return MeasuredTables(reference, current)
+    from driftbell.degradation.answer_checks import check_readable
+    from driftbell.degradation.measured import MAX_P_VALUE, compare_performance
+    from driftbell.degradation.model_columns import ModelColumns  # only a check with labels needs both
+
+    for name, table in zip(NAMES, (reference, current), strict=True):
+        check_readable(table, roles.read_as_role, name)
+    columns = ModelColumns(
+        _values(reference),
+        _values(current),
+        prediction=roles.prediction,
+        probabilities=roles.probabilities,
+        label=roles.label,
+        task=roles.task,
+        current_name=NAMES[1],
+    )
+    performance, degradation = compare_performance(
+        columns,
+        (_values(reference), _values(current)),
+        NAMES,
+        smallest_loss=roles.default_loss
+        if roles.smallest_loss is None
+        else SmallestLoss(roles.smallest_loss),
+        max_p_value=roles.max_p_value or MAX_P_VALUE,
+    )
+    current = {n: c for n, c in current.items() if n != roles.label or n in reference}
+    null_shares = _null_share(reference, roles.label), _null_share(current, roles.label)
+    before, after = (
+        {name: _comparable(name, column, columns) for name, column in table.items()}
+        for table in (reference, current)
+    )
+    return MeasuredTables(before, after, performance, degradation, null_shares)
 
 
 def _values(table: Mapping[str, TypedColumn]) -> dict[str, Column]:

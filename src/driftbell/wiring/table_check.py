@@ -18,7 +18,7 @@ from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, Tabl
 from driftbell.tabular.column_options import ColumnOptions, check_roles
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
-from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
 from driftbell.wiring.large_tables import EXACT_ROWS, Read, check_large, open_sides
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.profile_source import as_profile
@@ -227,7 +227,7 @@ def check(
         task: "classification" or "regression"; needed for more than 20 distinct integers.
         smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
         exact_rows: Parquet and text files with more rows are read in parts and compared by counts on bins, in
-            bounded memory; without labels.
+            bounded memory, except for predictions, probabilities and labels.
 
     Raises:
         InputError: it is no table, a column name is duplicate, or the columns differ in length.
@@ -261,7 +261,7 @@ def check(
         judgement = judge_with_profile(profile, present, roles, smallest_effect=effects, **decision)
         return TableCheck(judgement, (profile.rows, count_rows(present)), names, detected)
     effect_of = partial(effects_by_column, smallest_effect)
-    files = open_sides(reference, current, exact_rows) if label is None else None
+    files = open_sides(reference, current, exact_rows)
     if files is not None:
         readers = (_reader(reference, "reference", options), _reader(current, "current", options))
         large = check_large(
@@ -273,7 +273,7 @@ def check(
             smallest_effect=effect_of,
             **decision,
         )
-        return TableCheck(large.judgement, large.rows, names, large.detected)
+        return TableCheck(large.judgement, large.rows, names, large.detected, performance=large.performance)
     past = _read(reference, "reference", options, None, detected, roles.read_as_role)
     present = _read(current, "current", options, past, detected, roles.read_as_role)
     rows = count_rows(past), count_rows(present)
@@ -318,16 +318,7 @@ def _read(
         raw = read_file(table)
         detected[side] = raw.detected
     try:
-        return read_columns(
-            raw,
-            kinds=kinds,
-            columns=options.kinds,
-            exclude=options.exclude,
-            include=options.include,
-            nulls=options.nulls,
-            keep_null_words=options.keep_null_words,
-            roles=roles,
-        )
+        return read_with_options(raw, options, kinds, roles)
     except InputError as error:
         name = table if is_path(table) else f"the {side} table"
         problems = [replace(p, message=f"cannot read {name}: {p.message}") for p in error.problems]

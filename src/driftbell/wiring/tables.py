@@ -16,7 +16,7 @@ from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable
-from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
 from driftbell.wiring.large_tables import LargeCheck, Read, check_large, open_sides
 from driftbell.wiring.model_roles import ModelRoles, judge_tables
 from driftbell.wiring.sql_tables import is_database, read_query
@@ -137,16 +137,7 @@ def type_columns(
         ConfigError: the columns differ in length, or an option names no column of the reference.
     """
     try:
-        return read_columns(
-            raw,
-            kinds=kinds,
-            columns=options.kinds,
-            exclude=options.exclude,
-            include=options.include,
-            nulls=options.nulls,
-            keep_null_words=options.keep_null_words,
-            roles=roles,
-        )
+        return read_with_options(raw, options, kinds, roles)
     except InputError as error:
         raise ConfigError(f"cannot read {public_name(source)}: {error}") from error
     except ConfigError as error:  # an option names no column
@@ -157,7 +148,7 @@ def judge_large(
     sources: tuple[str, str],
     options: TableOptions,
     settings: Settings,
-    roles: Callable[[Collection[str]], ModelRoles] | None,
+    roles: Callable[[Collection[str]], ModelRoles],
 ) -> LargeCheck | None:
     """Judge two tables by counts on bins, if one of them is a file with more than `check.exact_rows` rows.
 
@@ -165,8 +156,7 @@ def judge_large(
         sources: a file, folder or pattern of each table.
         options: the user's options.
         settings: all settings.
-        roles: returns the columns of the model for the columns of the reference; None with labels, which need
-            the rows.
+        roles: returns the columns of the model for the columns of the reference.
 
     Returns:
         None if the tables are compared by their rows.
@@ -174,7 +164,7 @@ def judge_large(
     Raises:
         ConfigError: a file cannot be read, or an option does not fit the columns of the reference.
     """
-    if roles is None or options.queries:
+    if options.queries:
         return None
     exact_rows = settings.check.exact_rows
     files = open_sides(*sources, exact_rows, options.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -42,16 +43,40 @@ def see(
 
 
 def test_an_estimated_loss_has_what_the_labels_of_the_same_rows_measure_beside_it() -> None:
-    stream = Stream(evidence(), labelled=True)
-    stream.run(3)
-    alarms = [r for r in stream.run(5, change=nulls(0.3), seed=300) if "estimated without" in r.sentence]
-    assert alarms
-    for alarm in alarms:
-        assert " labels of rows since then show " in alarm.sentence
-    assert "The 500 labels of rows since then show a loss: 3.7 points of accuracy" in alarms[0].sentence
+    stream = Stream(evidence())
+    for seed in (1, 2, 3):
+        see(stream, seed, labels=500)
+    alarms = [see(stream, seed, nulls(0.5), labels=250) for seed in (301, 302)]
+    assert all("estimated without labels" in alarm.sentence for alarm in alarms)
+    shown = re.search(r"The 250 labels of rows from (.*?) UTC to (.*?) UTC show", alarms[0].sentence)
+    assert shown
+    assert shown.groups() == ("2026-01-02 01:00", "2026-01-02 05:09")
     (other,) = Stream(evidence()).run(1, change=FAULTS["nulls"][2])
     assert other.verdict is Verdict.ALARM
     assert "labels of rows" not in other.sentence
+
+
+def test_with_a_label_for_every_row_a_loss_is_measured_and_not_estimated() -> None:
+    stream = Stream(evidence(), labelled=True)
+    stream.run(3)
+    results = stream.run(5, change=nulls(0.3), seed=300)
+    assert any(r.verdict is Verdict.ALARM for r in results)
+    for result in results:
+        assert "estimated without labels" not in result.sentence
+        if result.verdict is Verdict.ALARM:
+            assert "by its labels" in result.sentence
+
+
+def test_labels_of_all_older_rows_do_not_decide_about_a_new_fault() -> None:
+    """The older fault has a label for every row, the newer one none: the estimate alone is about it."""
+    stream = Stream(evidence())
+    see(stream, 1, labels=500)
+    for seed in (2, 3, 4, 5):
+        see(stream, seed, nulls(0.3), labels=500)
+    new = see(stream, 6, lambda t: t | {"b": np.full(500, 0.3)})
+    assert new.verdict is Verdict.ALARM
+    assert "estimated without labels" in new.sentence
+    assert "Only 0 of at least 100 labels are of suspected rows (b" in new.sentence
 
 
 def test_a_measured_loss_of_older_rows_is_not_ascribed_to_a_newly_suspected_column() -> None:

@@ -30,7 +30,7 @@ NUMBERS = re.compile(
     r"(-?[\d.e+-]+) (?:points of accuracy|more mean absolute error) "
     r"\(90 % interval: (-?[\d.e+-]+) to (-?[\d.e+-]+)\)"
 )
-BESIDE = re.compile(r"The [\d,]+ labels of rows since then show a loss: .*? → .*?%\.")
+BESIDE = re.compile(r"The [\d,]+ labels of rows from .*? UTC to .*? UTC show a loss: .*? → .*?%\.")
 """The sentence about labels, which is beside that about the estimate."""
 
 KINDS = ("labelled", "unlabelled", "no probabilities", "regression")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import driftbell
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, DriftbellError
 
 
 def table(rows: Any, seed: Any, shift: Any = 0.0, cities: Any = ("Rome", "Oslo", "Bern")) -> Any:
@@ -123,12 +123,83 @@ def test_limits_options_and_roles(files: Any) -> None:
         driftbell.check(past, now, exact_rows=1000, exclude=["nothing"])
 
 
-def test_labels_need_the_rows(files: Any) -> None:
-    frame = table(3000, 0).with_columns(pl.col("city").alias("label"))
-    path = files("a.parquet", frame)
-    result = driftbell.check(path, path, exact_rows=1000, prediction="city", label="label")
-    assert result.performance is not None
-    assert "binned" not in result.detected["current"]
+def labelled(rows: Any, seed: Any, wrong: Any, **more: Any) -> Any:
+    """Return a table with answers of a model that are wrong in a share of the rows."""
+    rng = np.random.default_rng(seed)
+    frame = table(rows, seed, **more)
+    label = np.where(rng.random(rows) < 0.3, "yes", "no")
+    other = np.where(label == "yes", "no", "yes")
+    prediction = np.where(rng.random(rows) < wrong, other, label)
+    probability = np.where(prediction == "yes", 0.6, 0.1) + rng.random(rows) * 0.3
+    labels = pl.Series(label).set(pl.Series(rng.random(rows) < 0.1), None)
+    return frame.with_columns(
+        pl.Series("prediction", prediction), pl.Series("p", probability), labels.alias("label")
+    )
+
+
+@pytest.mark.parametrize("sizes", [(900, 6000), (6000, 900), (6000, 7000)])
+@pytest.mark.parametrize("form", ["parquet", "csv", "memory"])
+@pytest.mark.parametrize("probabilities", [{}, {"yes": "p"}])
+def test_labels_are_compared_by_their_rows(tmp_path: Any, form: Any, sizes: Any, probabilities: Any) -> None:
+    past, now = labelled(sizes[0], 0, 0.1), labelled(sizes[1], 1, 0.2, shift=0.4)
+    files = []
+    for name, frame in (("a", past), ("b", now)):
+        path = tmp_path / f"{name}.{form}"
+        frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+        files.append(frame if form == "memory" and len(frame) == 900 else str(path))
+    roles: dict[str, Any] = {"prediction": "prediction", "label": "label", "probabilities": probabilities}
+    exact, binned = (driftbell.check(*files, exact_rows=n, **roles) for n in (10**6, 1000))
+    assert binned.detected["current"]["binned"] == 256
+    assert binned.verdict == exact.verdict == "alarm"
+    assert binned.performance == exact.performance
+    assert binned.judgement.degradation == exact.judgement.degradation
+    assert binned.drifted_columns == exact.drifted_columns
+    assert [c.column for c in binned.columns] == [c.column for c in exact.columns]
+    for a, b in zip(exact.columns, binned.columns, strict=True):
+        assert a.comparison.role == b.comparison.role
+        assert a.comparison.null_shares == b.comparison.null_shares
+        if a.column in ("prediction", "label", *probabilities.values()):
+            assert a.comparison == b.comparison
+
+
+def test_labels_of_a_regression_and_of_one_table(files: Any) -> None:
+    def answers(rows: Any, seed: Any, noise: Any) -> Any:
+        frame = table(rows, seed)
+        label = frame["same"] * 10
+        error = np.random.default_rng(seed).normal(0, noise, rows)
+        return frame.with_columns((label + error).alias("value"), label.alias("label"))
+
+    past, now = files("a.parquet", answers(3000, 0, 1.0)), files("b.parquet", answers(4000, 1, 2.0))
+    exact, binned = (
+        driftbell.check(past, now, exact_rows=n, prediction="value", label="label") for n in (10**6, 1000)
+    )
+    assert binned.performance == exact.performance
+    assert binned.verdict == exact.verdict == "alarm"
+    unlabelled = files("c.parquet", answers(4000, 1, 2.0).drop("label"))
+    exact, binned = (
+        driftbell.check(past, unlabelled, exact_rows=n, prediction="value", label="label")
+        for n in (10**6, 1000)
+    )
+    assert binned.performance == exact.performance
+    assert [(c.column, c.reason) for c in binned.columns if c.column == "label"] == [
+        (c.column, c.reason) for c in exact.columns if c.column == "label"
+    ]
+
+
+@pytest.mark.parametrize("column", ["prediction", "p", "label"])
+def test_a_missing_column_of_the_model_is_named(files: Any, column: Any) -> None:
+    whole, part = labelled(3000, 0, 0.1), labelled(3000, 0, 0.1).drop(column)
+    roles: dict[str, Any] = {"prediction": "prediction", "label": "label", "probabilities": {"yes": "p"}}
+    for past, now in ((part, whole), (whole, part), (part, part)):
+        paths = files("a.parquet", past), files("b.parquet", now)
+        messages = []
+        for rows in (10**6, 1000):
+            try:
+                driftbell.check(*paths, exact_rows=rows, **roles)
+                messages.append("")
+            except DriftbellError as error:
+                messages.append(str(error))
+        assert messages[0] == messages[1]
 
 
 def test_documents_of_a_large_check(files: Any) -> None:
