@@ -71,10 +71,12 @@ def _seconds(state: EvidenceState, block: BlockSummary) -> float:
 
 def rows_per_alarm(charts: CusumCharts, state: EvidenceState, source: str) -> float:
     """Return the number of rows of a source for which the budget allows one false alarm, at this traffic."""
-    share = 1.0
-    if source == LABELS and state.rows >= FEW_ROWS:
-        share = min(1.0, max(state.labelled, 1) / state.rows)
-    return charts.rows_per_alarm(state.pace, share)
+    return charts.rows_per_alarm(state.pace, labelled_share(state) if source == LABELS else 1.0)
+
+
+def labelled_share(state: EvidenceState) -> float:
+    """Return the share of the predictions that get a label."""
+    return min(1.0, max(state.labelled, 1) / state.rows) if state.rows >= FEW_ROWS else 1.0
 
 
 def _add_block(
@@ -99,7 +101,7 @@ def _add_block(
     score = max(score, before.score or 0.0) if early else score
     raised = before.raised or score >= 1
     after = SourceState(before.sums if early else sums, score, blocks, raised, before.lasting + raised)
-    if before.raised and not early and not any(sums) and charts.is_over(source, after):
+    if before.raised and not early and not any(sums) and charts.is_over(source, after, labelled_share(state)):
         return SourceState(sums, score, (block,))
     return after
 

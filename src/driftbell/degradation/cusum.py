@@ -299,14 +299,18 @@ class CusumCharts:
         new = [max(0.0, s + rows * (loss - k)) for s, (k, _) in zip(sums, limits, strict=True)]
         return _capped(new, [threshold for _, threshold in limits])
 
-    def is_over(self, source: str, state: SourceState) -> bool:
+    def is_over(self, source: str, state: SourceState, share: float = 1.0) -> bool:
         """Return whether a loss that was raised is over: the blocks since are clearly below the allowance.
 
-        As many labels as a block of predictions show it: rows of a batch may be sorted.
+        Labels show it only if they are those of a block of predictions: rows of a batch may be sorted.
+
+        Args:
+            source: `estimate` or `labels`.
+            state: of the source.
+            share: of the predictions that get a label.
         """
-        return self.is_below(
-            source, state.blocks[-max(state.lasting, 1) :], self.block_rows * (source == LABELS)
-        )
+        newest = state.blocks[-max(state.lasting, 1) :]
+        return self.is_below(source, newest, int(self.block_rows * share) if source == LABELS else 0)
 
     def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
         """Return whether the newest blocks are clearly below the smallest allowance (95 %).

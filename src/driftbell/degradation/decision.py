@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from driftbell.degradation.blocks import rows_per_alarm
+from driftbell.degradation.blocks import labelled_share, rows_per_alarm
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
 from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
@@ -122,7 +122,9 @@ def _recovered(
 def _lasting(charts: CusumCharts, state: EvidenceState) -> str | None:
     """Return the source with evidence of a loss that has not ended; None if there is none."""
     sources = ((LABELS, state.labels), (ESTIMATE, state.estimate))
-    return next((s for s, of in sources if of.raised and not charts.is_over(s, of)), None)
+    return next(
+        (s for s, of in sources if of.raised and not charts.is_over(s, of, labelled_share(state))), None
+    )
 
 
 def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Interval | None) -> bool:
@@ -159,7 +161,7 @@ class _Finding:
 
 def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding:
     change, loss = _change(charts, state, source)
-    proven = loss is not None and not charts.is_over(source, _source(state, source))
+    proven = loss is not None and not charts.is_over(source, _source(state, source), labelled_share(state))
     broken = source == ESTIMATE and (state.data_quality or 0.0) >= 1
     if broken and not proven:
         first, last = state.broken_since or (change.time, change.time)
