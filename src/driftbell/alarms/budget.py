@@ -47,6 +47,17 @@ class Budget:
         assert self.period is not None
         return max(1.0, self.period / (every or DEFAULT_EVERY) / self.alarms)
 
+    def seconds_per_alarm(self, every: timedelta | None = None) -> float:
+        """Return the time per allowed false alarm in seconds.
+
+        Args:
+            every: see `checks_per_alarm`.
+
+        >>> parse_budget("1 per 30d").seconds_per_alarm() / 86400
+        30.0
+        """
+        return self.checks_per_alarm(every) * (every or DEFAULT_EVERY).total_seconds()
+
     def per_day(self, every: timedelta | None = None) -> float:
         """Return the allowed false alarms per day.
 

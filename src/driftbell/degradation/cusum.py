@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
-from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, overdispersion
+from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
+from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
-from driftbell.records import BlindSpot, Columns
-from driftbell.stats.cusum import decision_threshold, simulate_false_alarms
+from driftbell.records import BlindSpot, BlockSummary, Columns, SourceState
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
 
@@ -24,25 +25,15 @@ MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
 estimate, minus its standard error."""
 
-ALLOWANCES = (0.625, 2.0)
-"""Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
-other detects large ones sooner."""
-
-MIN_LOSS_IN_ERRORS = 1.5
-"""Loss in standard errors of the baseline's mean that takes the place of a smallest loss below one of them:
-charts for a loss that cannot be seen would need thresholds that no loss reaches."""
-
-MARGIN = 1.645
-"""The baseline is the reference's mean error plus this number of its standard errors."""
-
-TARGET_RATE_SHARE = 0.5
-"""Thresholds aim at this share of the allowed false-alarm rate, since an alarm lasts for several checks."""
-
-MIN_THRESHOLD = 0.5
-"""Smallest decision threshold, in standard deviations of a block."""
+PACE_WEIGHT = 0.02
+"""Weight of the newest block in the mean time of a row."""
 
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
+
+CLOSING_BLOCKS, BELOW = 5, 1.645
+"""An alarm closes when the newest rows, up to those of so many blocks, are this number of standard errors
+below the allowance: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
@@ -52,36 +43,11 @@ MIN_LABELS = 20
 MAX_ROWS = 1000
 """Rows of a block, evenly spaced, that are examined for data faults."""
 
-STREAMS, MAX_STEPS = 400, 2000
-"""Size of the simulation at start."""
+LABEL_ROWS = 100
+"""Labels of a block, unless blocks of predictions are smaller."""
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorBaseline:
-    """Distribution of the error of a row before any change.
-
-    Attributes:
-        mean: expected error of a row.
-        deviation: standard deviation of a row's error.
-        skew: its skewness.
-        rows: number of rows of the measurement.
-        overdispersion: see `overdispersion`.
-    """
-
-    mean: float
-    deviation: float
-    skew: float
-    rows: int
-    overdispersion: float
-
-    @property
-    def own_error(self) -> float:
-        """The standard error of the mean."""
-        return self.standard_error(self.rows)
-
-    def standard_error(self, rows: int) -> float:
-        """Return the standard deviation of the mean error of a block."""
-        return self.deviation * math.sqrt(self.overdispersion / max(rows, 1))
+MAX_BLOCK_ROWS = 2000
+"""Largest number of predictions of a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +79,6 @@ class Block:
     high: float | None = None
 
 
-def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
-    """Measure the distribution of the error of a row.
-
-    Args:
-        errors: of each row, in the order of time, shape (n,).
-        unit: the largest possible error of a row.
-    """
-    n = len(errors)
-    spread = float(errors.std())
-    skew = float(np.mean(((errors - errors.mean()) / spread) ** 3)) if spread > 0 else 0.0
-    floor = 1 / (2 * n) if n else 1.0  # no error in n rows does not mean an error rate of zero
-    return ErrorBaseline(
-        float(errors.mean()) if n else 0.0,
-        max(spread, unit * math.sqrt(floor * (1 - floor))),
-        skew,
-        n,
-        overdispersion(errors),
-    )
-
-
 class CusumCharts:
     """One-sided CUSUM charts with a target average run length between false alarms.
 
@@ -144,7 +90,9 @@ class CusumCharts:
         learned: models fitted on the reference.
         smallest_loss: the smallest loss that matters, in units of the error.
         checks_per_alarm: checks that the budget allows for each false alarm.
-        block_rows: the usual number of new rows of a check, for the simulation.
+        block_rows: the expected new rows of a check, and rows of a block, within limits.
+        seconds_per_alarm: time for which the budget allows one false alarm, so that blocks may be more or
+            fewer than checks; None if it allows one in so many blocks.
         baseline: errors of an accepted baseline instead of the reference's: by confidence, by features,
             and measured.
     """
@@ -156,12 +104,15 @@ class CusumCharts:
         smallest_loss: float,
         checks_per_alarm: float,
         block_rows: int = 500,
+        seconds_per_alarm: float | None = None,
         baseline: tuple[Vector, Vector, Vector] | None = None,
     ) -> None:
         self.learned = learned
         self.smallest_loss = smallest_loss
         self.checks_per_alarm = checks_per_alarm
-        self.block_rows = block_rows
+        self.check_rows = block_rows
+        self.block_rows = min(max(block_rows, MIN_ROWS), MAX_BLOCK_ROWS)
+        self.seconds_per_alarm = seconds_per_alarm
         self._faults = DataFaultDetector(learned)
         self.calendar = self._faults.calendar
         labelled = learned.classes > 1 and learned.labelled
@@ -186,28 +137,62 @@ class CusumCharts:
             smallest_loss=smallest_loss,
         )
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
-        self.correction = 1.0
-        self.false_alarm_rate: float = TARGET_RATE_SHARE
-        self._simulate(block_rows)
+        self._errors = measured
+        self._limits: dict[tuple[str, int], ChartLimits] = {}
 
-    def limits(self, source: str, rows: int) -> list[tuple[float, float]]:
-        """Return the allowance per row and the threshold of each chart, for blocks of `rows` rows."""
-        baseline = self.baselines[source]
-        charts = len(ALLOWANCES) * len(self._sources)
-        deviation = baseline.standard_error(rows)
-        limits = []
-        smallest = self.smallest_loss
-        if baseline.own_error > smallest:  # it is hidden by the error of the baseline
-            smallest = MIN_LOSS_IN_ERRORS * baseline.own_error
-        for share in ALLOWANCES:
-            allowance = share * smallest + MARGIN * baseline.own_error
-            threshold = decision_threshold(
-                allowance / deviation,
-                self.checks_per_alarm * charts / TARGET_RATE_SHARE,
-                mean_error=baseline.own_error / deviation,
-            )
-            limits.append((allowance, max(threshold, MIN_THRESHOLD) * deviation * rows * self.correction))
-        return limits
+    @property
+    def label_rows(self) -> int:
+        """Number of labels of a block."""
+        return min(LABEL_ROWS, self.block_rows)
+
+    def rows_per_alarm(self, pace: float = 0.0, share: float = 1.0) -> float:
+        """Return the number of rows for which the budget allows one false alarm.
+
+        Args:
+            pace: mean seconds between two rows; 0 if unknown, or if the budget does not depend on the time.
+            share: of the rows that count, such as those with a label.
+        """
+        if self.seconds_per_alarm is None or not pace > 0:
+            return self.checks_per_alarm * self.check_rows * share
+        return self.seconds_per_alarm / pace * share
+
+    def next_pace(self, pace: float, seconds: float, rows: int) -> float:
+        """Return the mean seconds between two rows after a block, an exponentially weighted mean.
+
+        It begins with one block a check, as the budget expects, and is the same for any times of checks.
+
+        Args:
+            pace: before; 0 before the first block.
+            seconds: since the last block.
+            rows: of the block.
+        """
+        if self.seconds_per_alarm is None:
+            return 0.0
+        pace = pace or self.seconds_per_alarm / (self.checks_per_alarm * self.check_rows)
+        return (1 - PACE_WEIGHT) * pace + PACE_WEIGHT * max(seconds, 0.0) / rows
+
+    def limits(
+        self, source: str, rows: int, rows_per_alarm: float | None = None, *, early: bool = False
+    ) -> list[Limit]:
+        """Return the allowance per row and the threshold of each chart.
+
+        Args:
+            source: `estimate` or `labels`.
+            rows: number of rows of a block.
+            rows_per_alarm: see `rows_per_alarm`; None for the expected one.
+            early: whether the block is incomplete.
+        """
+        usual = self.block_rows if source == ESTIMATE else self.label_rows
+        is_usual = early or usual / 1.5 < rows < usual * 1.5
+        rows = usual if is_usual else int(2 ** round(math.log2(rows)))  # the order of magnitude
+        if (source, rows) not in self._limits:
+            baseline = self.baselines[source]
+            has_swings = LABELS in self._sources and self.baselines[LABELS].has_swings
+            charts = len(ALLOWANCES) * len(self._sources) + has_swings
+            budget = ChartBudget(self.smallest_loss, self.rows_per_alarm(), charts)
+            swinging = self._errors if has_swings and source == LABELS else None
+            self._limits[source, rows] = ChartLimits(baseline, rows, budget, swinging)
+        return self._limits[source, rows](rows_per_alarm, early=early)
 
     def smallest_detectable(self, rows: int, steps: int) -> float:
         """Return the smallest loss that alarms within `steps` blocks of `rows` rows, by its estimate."""
@@ -295,7 +280,14 @@ class CusumCharts:
         return max(scores, default=0.0)
 
     def add(
-        self, sums: Sequence[float], source: str, rows: int, loss: float
+        self,
+        sums: Sequence[float],
+        source: str,
+        rows: int,
+        loss: float,
+        rows_per_alarm: float | None = None,
+        *,
+        early: bool = False,
     ) -> tuple[tuple[float, ...], float]:
         """Add a block to the charts of a source.
 
@@ -304,17 +296,61 @@ class CusumCharts:
             source: `estimate` or `labels`.
             rows: number of rows of the block.
             loss: its mean error minus the baseline's.
+            rows_per_alarm: see `limits`.
+            early: see `limits`.
 
         Returns:
             The sums after the block, and the score: the largest sum in units of its threshold.
         """
-        sums = sums or (0.0,) * len(ALLOWANCES)
-        limits = self.limits(source, rows)
+        limits = self.limits(source, rows, rows_per_alarm, early=early)
+        if len(sums) != len(limits):  # the first block, or the charts of another reference
+            sums = (0.0,) * len(limits)
         new = [max(0.0, s + rows * (loss - k)) for s, (k, _) in zip(sums, limits, strict=True)]
         return _capped(new, [threshold for _, threshold in limits])
 
+    def is_over(self, source: str, state: SourceState, share: float = 1.0) -> bool:
+        """Return whether a loss that was raised is over: the blocks since are clearly below the allowance.
+
+        Labels show it only if they are those of a block of predictions: rows of a batch may be sorted.
+
+        Args:
+            source: `estimate` or `labels`.
+            state: of the source.
+            share: of the predictions that get a label.
+        """
+        newest = state.blocks[-max(state.lasting, 1) :]
+        return self.is_below(source, newest, int(self.block_rows * share) if source == LABELS else 0)
+
+    def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
+        """Return whether the newest blocks are clearly below the smallest allowance (95 %).
+
+        One block or some may show it, unless newer ones are clearly above: so a single block neither ends a
+        constant loss by chance nor is needed to.
+
+        Args:
+            source: `estimate` or `labels`.
+            blocks: oldest first.
+            min_rows: the smallest number of rows that may show it.
+        """
+        baseline, total, rows = self.baselines[source], 0.0, 0
+        limit = self.limits(source, self.block_rows if source == ESTIMATE else self.label_rows)[0][0]
+        for block in reversed(blocks):
+            rows += block.rows
+            if rows > CLOSING_BLOCKS * max(self.block_rows, block.rows):
+                return False
+            total += block.rows * block.loss
+            distance = total / rows - limit
+            if rows >= min_rows and abs(distance) > BELOW * baseline.sampling_error(rows):
+                return distance < 0
+        return False
+
     def correct(
-        self, sums: Sequence[float], source: str, rows: int, errors: float
+        self,
+        sums: Sequence[float],
+        source: str,
+        rows: int,
+        errors: float,
+        rows_per_alarm: float | None = None,
     ) -> tuple[tuple[float, ...], float]:
         """Add errors of rows that are already counted, for example after corrected labels.
 
@@ -323,59 +359,17 @@ class CusumCharts:
             source: `estimate` or `labels`.
             rows: of its newest block.
             errors: the sum of the additional errors; negative if there are fewer.
+            rows_per_alarm: see `limits`.
 
         Returns:
             The same as `add`.
         """
-        thresholds = [threshold for _, threshold in self.limits(source, rows)]
-        return _capped([max(0.0, s + errors) for s in sums], thresholds)
-
-    def _simulate(self, rows: int) -> None:
-        """Simulate unchanged traffic, and increase the thresholds while false alarms are too frequent."""
-        steps = int(min(max(self.checks_per_alarm, 100), MAX_STEPS))
-        streams = max(100, min(STREAMS, int(400 * 1000 / steps)))
-        for _ in range(6):
-            rate = self._rate(rows, steps, streams) * self.checks_per_alarm / steps
-            self.false_alarm_rate = rate
-            if rate <= TARGET_RATE_SHARE * 1.2:
-                return
-            self.correction *= 1.15
-
-    def _rate(self, rows: int, steps: int, streams: int) -> float:
-        steps_of: list[tuple[float, float, float]] = []
-        limits = []
-        for source in self._sources:
-            baseline = self.baselines[source]
-            skew = baseline.skew / math.sqrt(rows / baseline.overdispersion)
-            steps_of.append((baseline.standard_error(rows), skew, baseline.own_error))
-            limits.append([(k, threshold / rows) for k, threshold in self.limits(source, rows)])
-        rng = np.random.default_rng(self.learned.seed)
-        return simulate_false_alarms(steps_of, limits, steps=steps, streams=streams, rng=rng)
+        limits = self.limits(source, rows, rows_per_alarm)
+        sums = sums if len(sums) == len(limits) else (0.0,) * len(limits)
+        return _capped([max(0.0, s + errors) for s in sums], [threshold for _, threshold in limits])
 
 
 def _capped(sums: Sequence[float], thresholds: Sequence[float]) -> tuple[tuple[float, ...], float]:
     score = max((s / threshold for s, threshold in zip(sums, thresholds, strict=True)), default=0.0)
     capped = (min(s, MAX_SUM * threshold) for s, threshold in zip(sums, thresholds, strict=True))
     return tuple(capped), score
-
-
-def change_point(blocks: Sequence[tuple[int, float]], deviation: float) -> tuple[int, int, int]:
-    """Estimate the change point: the first block with a higher mean.
-
-    Args:
-        blocks: (rows, loss) of each block, oldest first.
-        deviation: standard deviation of a row.
-
-    Returns:
-        Index of the most likely first block after the change, and of the earliest and latest (90 %).
-
-    Source: the profile likelihood of one change of the mean from zero, cut at half the 90 % point of
-    chi-square.
-    """
-    rows = np.array([b[0] for b in blocks], dtype=np.float64)
-    total = np.cumsum((rows * np.array([b[1] for b in blocks]))[::-1])[::-1]
-    count = np.cumsum(rows[::-1])[::-1]
-    gain = np.where(total > 0, total**2 / count, 0.0) / (2 * deviation**2)
-    best = int(gain.argmax())
-    likely = np.flatnonzero(gain >= gain[best] - 2.706 / 2)
-    return best, int(likely.min()), int(likely.max())

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts, change_point
+from driftbell.degradation.blocks import labelled_share, rows_per_alarm
+from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
+from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.degradation.loss_intervals import (
     ONE_SIDED,
     Blocks,
-    labels_since_suspicion,
+    loss_before,
     loss_interval,
     measured_loss,
-    newest_level,
+    newest_labels,
     reach_newest,
 )
 from driftbell.records import (
@@ -32,6 +34,9 @@ from driftbell.records import (
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
 
+REACHED_SHARE = 0.8
+"""Labels that contradict the estimate of a block reach at least this share of its rows."""
+
 LABELLED_SHARE = 0.8
 """Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
 
@@ -42,8 +47,10 @@ MAX_CONTRADICTED_SCORE = 0.99
 def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     """Combine the charts into verdict, change point and loss.
 
-    An alarm needs a loss with an interval above zero, and a newest block with a loss. Without it, broken
-    values raise the alarm and its loss stays unknown; an open alarm is closing; else there is a warning.
+    An alarm opens with a loss of at least the smallest one, with an interval above zero, and newest blocks
+    that are not clearly below the allowance. Without it, broken values raise the alarm and its loss stays
+    unknown; else there is a warning. An open alarm stays until the score is below 1 and the newest blocks are
+    clearly below the allowance.
     If most rows since the change have labels, only these decide whether there is a loss.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
@@ -52,8 +59,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     if not _blocks(state, source):
         return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
-    if score < 1:
+    lasting = _lasting(charts, state) if state.alarm and score < 1 else None
+    if score < 1 and not lasting:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
+    source = lasting or source
     finding = _finding(charts, state, source)
     over, covered = _is_over(charts, state), is_covered(state)
     later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
@@ -81,8 +90,8 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     )
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if no_loss and uncovered is None:
-        recovered, unproven = over and state.labels.raised, _unproven(charts, state)
-        return replace(capped, contradicted=True, recovered=recovered, unproven=unproven, uncovered=None)
+        quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
+        return _recovered(charts, state, quiet) if over and state.labels.raised else quiet
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -90,8 +99,41 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding, score = later
         alarm = replace(alarm, score=score, change_point=finding.change, loss=finding.loss)
     if finding.proven or finding.broken:
+        if not state.alarm and not _matters(charts, state, source, finding.loss):
+            return replace(capped, verdict=Verdict.OK, small=True)
         return alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+def _recovered(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> DegradationEstimate:
+    """Return an estimate with the loss that the labels showed before the newest ones."""
+    recovered = replace(estimate, recovered=True)
+    blocks = loss_before(charts, state)
+    if not blocks:
+        return recovered
+    loss = measured_loss(charts, blocks)
+    if not loss.is_positive:
+        return recovered
+    return replace(recovered, source=LABELS, loss=loss, change_point=_change_point(charts, LABELS, blocks))
+
+
+def _lasting(charts: CusumCharts, state: EvidenceState) -> str | None:
+    """Return the source with evidence of a loss that has not ended; None if there is none."""
+    sources = ((LABELS, state.labels), (ESTIMATE, state.estimate))
+    return next(
+        (s for s, of in sources if of.raised and not charts.is_over(s, of, labelled_share(state))), None
+    )
+
+
+def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Interval | None) -> bool:
+    """Return whether a loss may open an alarm: a loss below the smallest one does not.
+
+    The change may lie within the first block that shows it, so that the newest block counts too.
+    """
+    newest = state.estimate.blocks[-1].loss if source == ESTIMATE else 0.0
+    return loss is None or max(loss.value, newest) >= charts.smallest_loss
 
 
 def _are_older(state: EvidenceState) -> bool:
@@ -119,7 +161,7 @@ class _Finding:
 
 def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding:
     change, loss = _change(charts, state, source)
-    proven = loss is not None and _shows_loss(state, source)
+    proven = loss is not None and not charts.is_over(source, _source(state, source), labelled_share(state))
     broken = source == ESTIMATE and (state.data_quality or 0.0) >= 1
     if broken and not proven:
         first, last = state.broken_since or (change.time, change.time)
@@ -144,11 +186,13 @@ def _estimate_since(
     sums: tuple[float, ...] = ()
     score = state.data_quality or 0.0
     for block in blocks:
-        sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss)
-        score = max(score, of_block) if block is blocks[-1] else score
+        allowed = rows_per_alarm(charts, state, ESTIMATE)
+        sums, of_block = charts.add(sums, ESTIMATE, block.rows, block.loss, allowed)
+        is_newest = block is blocks[-1] or (block is blocks[-2] and blocks[-1].rows < charts.block_rows)
+        score = max(score, of_block) if is_newest else score
     if score < 1:
         return None
-    since = SourceState(sums, score, tuple(blocks))
+    since = SourceState(sums, score, tuple(blocks), True, len(blocks))
     return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
 
 
@@ -185,61 +229,87 @@ def _uncovered(
     """Return a suspicion that labels do not cover, beside what labels of other rows say."""
     if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
         return None
-    blocks = state.labels.blocks[-1:]
+    blocks = _newest_labels(charts, state)
     loss = loss_interval(charts, LABELS, blocks)
-    return UncoveredSuspicion(suspicion, blocks[0].rows, blocks[0].last, loss if loss.is_positive else None)
+    return UncoveredSuspicion(
+        suspicion,
+        sum(b.rows for b in blocks),
+        max(b.last for b in blocks),
+        loss if loss.is_positive else None,
+    )
 
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
     """Estimate the change point, and the loss since; None if zero is possible."""
-    baseline = charts.baselines[source]
     blocks: Blocks = state.estimate.blocks
     if source == LABELS:  # an older loss of another size is no part of it
-        blocks = newest_level(charts, labels_since_suspicion(state))
-    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
-    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
-    change = ChangePoint(
-        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
-    )
-    since = blocks[best:]
+        blocks = newest_labels(charts, state)
+    change = _change_point(charts, source, blocks)
+    since = [b for b in blocks if b.first >= change.time]
     if source == ESTIMATE and state.suspicion:  # a newer fault of other columns has a loss of its own
-        since = tuple(b for b in since if b.first >= state.suspicion.since) or since
+        since = [b for b in since if b.first >= state.suspicion.since] or since
     loss = measured_loss(charts, blocks) if source == LABELS else loss_interval(charts, source, since)
     return change, loss if loss.is_positive else None
 
 
-def _shows_loss(state: EvidenceState, source: str) -> bool:
-    """Return whether the newest block of a source has a loss."""
-    return _blocks(state, source)[-1].loss > 0
+def _change_point(charts: CusumCharts, source: str, blocks: Blocks) -> ChangePoint:
+    baseline = charts.baselines[source]
+    deviation = baseline.deviation * math.sqrt(baseline.overdispersion)
+    best, low, high = change_point([(b.rows, b.loss) for b in blocks], deviation)
+    return ChangePoint(
+        blocks[best].first, blocks[low - 1].first if low else blocks[low].first, blocks[high].last
+    )
 
 
 def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
     """Return the loss that the newest labels measure if it matters and is probably not zero."""
-    blocks = state.labels.blocks[-1:]
+    blocks = _newest_labels(charts, state)
     if not blocks or not charts.learned.labelled:
         return None
     loss = loss_interval(charts, LABELS, blocks)
     matters = loss.is_positive and loss.value >= charts.smallest_loss
-    return MeasuredLoss(loss, blocks[0].rows, blocks[0].first, blocks[0].last) if matters else None
+    if not matters:
+        return None
+    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
+    return MeasuredLoss(loss, sum(b.rows for b in blocks), first, last)
+
+
+def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:
+    """Return the newest blocks of labels, together as large as a block of predictions."""
+    blocks, count = state.labels.blocks, 0
+    for first in range(len(blocks) - 1, -1, -1):
+        count += blocks[first].rows
+        if count >= charts.block_rows:
+            return blocks[first:]
+    return blocks
+
+
+def _source(state: EvidenceState, source: str) -> SourceState:
+    return state.labels if source == LABELS else state.estimate
 
 
 def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
-    return (state.labels if source == LABELS else state.estimate).blocks
+    return _source(state, source).blocks
 
 
 def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the labels of the newest rows show no loss that matters."""
     labels = state.labels.blocks
-    if not charts.learned.labelled or not labels or labels[-1].rows < 2 * MIN_CONTRADICTING:
+    if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
-    return reach_newest(state) and labels[-1].loss < charts.smallest_loss / 2
+    return reach_newest(state) and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
+
+
+def _reach(labels: Blocks, block: BlockSummary) -> bool:
+    """Return whether labels reach most of the rows of a block."""
+    return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
 
 
 def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
     """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
-    if not charts.learned.labelled:
+    if not charts.learned.labelled or _unproven(charts, state):
         return False
     suspicion = state.suspicion
     if suspicion and suspicion.labels >= MIN_COVERING:
@@ -247,6 +317,9 @@ def _is_contradicted(
         blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
     else:
         blocks = _labels_since(state, change)
+        since = [b for b in state.estimate.blocks if b.first >= change.time]
+        if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
+            return False
     if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
     measured = loss_interval(charts, LABELS, blocks)

@@ -65,12 +65,22 @@ class CusumDetector:
     def advance(
         self, state: EvidenceState, window: Window, labels: Sequence[LabelledPrediction]
     ) -> tuple[EvidenceState, Degradation]:
-        """Count new evidence, each row once; fewer than 50 new predictions wait for more."""
-        rows = self.rows(window)
-        new, degradation = update(self.charts, state, rows, self._labels(labels))
-        seq = window.last if len(rows.answers) >= MIN_ROWS else state.seq
+        """Count new evidence, each row once, in blocks of a fixed number of rows in the order of logging.
+
+        Predictions that are too few for a block are judged, and wait: so the evidence is the same for any
+        times of checks.
+        """
+        rows, size, start = self.rows(window), self.charts.block_rows, 0
+        while len(rows.answers) - start >= size + MIN_ROWS:  # the last block is judged with the labels
+            state, _ = update(self.charts, state, rows.part(start, start + size), LabelRows())
+            start += size
+        rest, waiting = rows.part(start, start + size), len(rows.answers) - start
+        complete = waiting >= size
+        state, degradation = update(self.charts, state, rest, self._labels(labels), complete=complete)
+        counted = start + size if complete else start
+        seq = window.sequence(counted - 1) if counted else state.seq
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
-        return msgspec.structs.replace(new, seq=seq, label_seq=label_seq), degradation
+        return msgspec.structs.replace(state, seq=seq, label_seq=label_seq), degradation
 
     def with_baseline(self, window: Window) -> CusumDetector:
         """Return a detector with these predictions as baseline; the meaning of a label stays the same."""
@@ -91,7 +101,8 @@ class CusumDetector:
                 accepted,
                 smallest_loss=charts.smallest_loss,
                 checks_per_alarm=charts.checks_per_alarm,
-                block_rows=charts.block_rows,
+                block_rows=charts.check_rows,
+                seconds_per_alarm=charts.seconds_per_alarm,
                 baseline=(by_confidence, by_features, measured),
             ),
             self._classes,
@@ -157,6 +168,7 @@ def fit_detector(
     metric: AlarmMetric = DEFAULT_METRIC,
     checks_per_alarm: float,
     block_rows: int = 500,
+    seconds_per_alarm: float | None = None,
     bucketed: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> CusumDetector:
@@ -172,7 +184,8 @@ def fit_detector(
         smallest_loss: the smallest loss that matters.
         metric: of the alarms.
         checks_per_alarm: checks that the budget allows for each false alarm.
-        block_rows: the usual number of new rows of a check.
+        block_rows: the expected number of new rows of a check.
+        seconds_per_alarm: see `CusumCharts`.
         bucketed: names of numeric features that have one number for each of some buckets.
         seed: random seed.
 
@@ -197,6 +210,7 @@ def fit_detector(
         metric=metric,
         checks_per_alarm=checks_per_alarm,
         block_rows=block_rows,
+        seconds_per_alarm=seconds_per_alarm,
         bucketed=bucketed,
         seed=seed,
     )
@@ -213,6 +227,7 @@ def fit_charts(
     metric: AlarmMetric = DEFAULT_METRIC,
     checks_per_alarm: float,
     block_rows: int = 500,
+    seconds_per_alarm: float | None = None,
     bucketed: frozenset[str] = frozenset(),
     seed: int = 0,
 ) -> CusumCharts:
@@ -227,7 +242,8 @@ def fit_charts(
         smallest_loss: the smallest loss that matters.
         metric: of the alarms.
         checks_per_alarm: checks that the budget allows for each false alarm.
-        block_rows: the usual number of new rows of a check.
+        block_rows: the expected number of new rows of a check.
+        seconds_per_alarm: see `CusumCharts`.
         bucketed: names of numeric features that have one number for each of some buckets.
         seed: random seed.
 
@@ -253,4 +269,5 @@ def fit_charts(
         smallest_loss=relevant_loss(learned, smallest_loss),
         checks_per_alarm=checks_per_alarm,
         block_rows=block_rows,
+        seconds_per_alarm=seconds_per_alarm,
     )

@@ -88,6 +88,7 @@ class DegradationEstimate:
         blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
+        small: whether the loss is smaller than the smallest one that matters.
         measured: what labels measure since the change point, beside an estimate; None without enough labels.
         unknown_labels: number of labels in the evidence that are no class of the model, by label.
     """
@@ -103,6 +104,7 @@ class DegradationEstimate:
     blind: BlockSummary | None = None
     unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
+    small: bool = False
     measured: MeasuredLoss | None = None
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
 
@@ -162,6 +164,10 @@ def _sentence(
             f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
             "chance; if it lasts, an alarm is raised."
         )
+    if estimate.small and estimate.loss and estimate.change_point:
+        lost = _lost(scale.text(estimate.loss), scale)
+        since = since_clause(estimate.change_point)
+        return f"No alarm: {lost}, {since}, which is less than the smallest loss that matters."
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
     loss = scale.text(estimate.loss) if estimate.loss else ""

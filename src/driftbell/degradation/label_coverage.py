@@ -96,7 +96,7 @@ def with_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) ->
 
 def with_unknown_labels(state: EvidenceState, unknown: Mapping[str, int]) -> EvidenceState:
     """Count labels that are no class of the model, for as long as the labels show any evidence of a loss."""
-    if not any(state.labels.sums):
+    if not any(state.labels.sums) and not state.labels.raised:
         return msgspec.structs.replace(state, unknown_labels={})
     counts = Counter(state.unknown_labels) + Counter(unknown)
     return msgspec.structs.replace(state, unknown_labels=dict(counts.most_common(MAX_UNKNOWN)))

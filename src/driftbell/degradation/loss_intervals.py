@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from statistics import NormalDist
 
 import numpy as np
@@ -26,6 +27,9 @@ LEVEL_CHANGE = 8.0
 TEMPERATURE = 0.5
 """Exponent of the likelihood of a start: neighbouring starts stay possible, since the best one is chosen
 because its loss is large."""
+
+SHORTEST_LEVEL = 0.95
+"""Shortest time of a level, in blocks of predictions."""
 
 MIN_WEIGHT = 0.003
 """Starts with a smaller weight do not count."""
@@ -70,11 +74,33 @@ def measured_loss(charts: CusumCharts, blocks: Blocks) -> Interval:
     return _mixture(charts, parts)
 
 
-def newest_level(charts: CusumCharts, blocks: Blocks) -> Blocks:
+def newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:
+    """Return the blocks of labels with the loss of the newest ones: see `newest_level`.
+
+    A level lasts for a block of predictions or longer: rows of one batch may be sorted.
+    """
+    estimates = state.estimate.blocks
+    span = (estimates[-1].last - estimates[0].first) / len(estimates) if estimates else timedelta()
+    return newest_level(charts, labels_since_suspicion(state), shortest=span * SHORTEST_LEVEL)
+
+
+def loss_before(charts: CusumCharts, state: EvidenceState) -> Blocks:
+    """Return the blocks of labels with the loss before that of the newest ones; none if it is one."""
+    blocks = state.labels.blocks
+    before = blocks[: len(blocks) - len(newest_labels(charts, state))]
+    return newest_level(charts, before) if before else ()
+
+
+def newest_level(charts: CusumCharts, blocks: Blocks, *, shortest: timedelta = timedelta()) -> Blocks:
     """Return the newest blocks of labels without those of another loss before, such as of an older fault.
 
     Blocks are split where the ratio of the likelihoods of two means and of one is largest, while that is
     certain.
+
+    Args:
+        charts: fitted on the reference.
+        blocks: of labels, oldest first.
+        shortest: time of the rows of a level.
     """
     while len(blocks) > 1:
         totals, counts = _since_each(blocks)
@@ -87,6 +113,8 @@ def newest_level(charts: CusumCharts, blocks: Blocks) -> Blocks:
         deviation = _deviation(charts, totals[0] / counts[0], counts[0])
         steps = before * after / counts[0] * (of_after / after - of_before / before) ** 2
         ratios = steps / (2 * deviation**2)
+        lasts = [blocks[-1].last - block.first >= shortest for block in blocks[start + 1 :]]
+        ratios = np.where(lasts, ratios, 0.0)
         if ratios.max() < LEVEL_CHANGE:
             break
         blocks = blocks[start + 1 + int(ratios.argmax()) :]
@@ -120,7 +148,7 @@ def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool
         return estimated
     if not contradicted and (not is_covered(state) or _are_stale(state)):
         return estimated
-    measured = measured_loss(charts, newest_level(charts, labels_since_suspicion(state)))
+    measured = measured_loss(charts, newest_labels(charts, state))
     reach = reach_newest(state)
     if estimated is None or contradicted:
         return measured if reach or contradicted else None
@@ -162,7 +190,8 @@ def _normal(charts: CusumCharts, blocks: Blocks) -> tuple[float, float]:
     """Return the mean loss of blocks of labels, and its standard error with that of the reference."""
     rows, mean = _mean(blocks)
     sampling = _deviation(charts, mean, rows) / math.sqrt(rows)
-    return mean, math.hypot(sampling, charts.baselines[LABELS].own_error)
+    baseline = charts.baselines[LABELS]  # slow swings are a loss of their time
+    return mean, math.hypot(sampling, baseline.sampling_error(baseline.rows))
 
 
 def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
@@ -172,7 +201,7 @@ def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
     both bounds (Agresti and Coull 1998). Those without bounds scatter as their mean.
     """
     baseline, bounds = charts.baselines[LABELS], charts.learned.loss.mean_bounds
-    usual = baseline.deviation * math.sqrt(baseline.overdispersion)
+    usual = baseline.sampling_error(1)
     if bounds is None:
         known = baseline.mean > 0
         return max(usual, usual * (1 + loss / baseline.mean) if known else loss)

@@ -7,45 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-import numpy as np
 
-from driftbell.degradation.cusum import (
-    DATA_QUALITY,
-    ESTIMATE,
-    LABELS,
-    MAX_BLOCKS,
-    MIN_LABELS,
-    MIN_ROWS,
-    Block,
-    CusumCharts,
-)
+from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
+from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, Block, CusumCharts
 from driftbell.degradation.decision import decide
-from driftbell.degradation.explain import (
-    DegradationEstimate,
-    explain_block,
-    sentence,
-)
-from driftbell.degradation.label_coverage import (
-    LabelRows,
-    suspicion_after,
-    with_labels,
-    with_unknown_labels,
-)
+from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
+from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import is_outside, with_blind_spots
 from driftbell.phrases import count_of
 from driftbell.records import (
-    BlockSummary,
     Columns,
     Degradation,
     Evidence,
     EvidenceState,
     Interval,
-    PendingLabels,
     Performance,
-    SourceState,
     Verdict,
 )
 
@@ -66,29 +45,50 @@ class Rows:
     times: Sequence[datetime]
     ids: Sequence[str] = ()
 
+    def part(self, first: int, stop: int) -> Rows:
+        """Return some of the rows, which follow each other."""
+        if first <= 0 and stop >= len(self.answers):
+            return self
+        columns = {name: column[first:stop] for name, column in self.columns.items()}
+        answers = self.answers.take(slice(first, stop))
+        return Rows(columns, answers, self.times[first:stop], self.ids[first:stop])
+
 
 def update(
-    charts: CusumCharts, state: EvidenceState, rows: Rows, labels: LabelRows
+    charts: CusumCharts, state: EvidenceState, rows: Rows, labels: LabelRows, *, complete: bool = True
 ) -> tuple[EvidenceState, Degradation]:
     """Add new evidence to the charts, each row once.
 
-    Fewer than 50 rows or 20 labels are too few for a block: the caller passes such rows again with later
-    ones, and such labels wait in the state.
+    A block of predictions is what the caller gives; labels form blocks of `CusumCharts.label_rows` in the
+    order of their arrival. Rows that wait for more are judged with higher thresholds, and add nothing to the
+    evidence: the caller passes such predictions again with later ones, such labels wait in the state. So the
+    evidence does not depend on how often one looks.
 
     Args:
         charts: fitted on the reference.
         state: result of the last call; empty at the beginning.
-        rows: the new predictions.
+        rows: the new predictions; fewer than 50 wait for more.
         labels: the new labels.
+        complete: whether the predictions are a block.
     """
     block: Block | None = None
+    judged = state
     if len(rows.answers) >= MIN_ROWS:
         block = charts.examine(rows.columns, rows.answers)
-        state = _add_estimate(charts, state, block, rows)
-    state = _add_labels(charts, with_labels(charts, state, labels), labels)
+        judged = add_estimate(charts, state, block, rows.times, early=not complete)
+        state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
+    state, largest = add_labels(charts, with_labels(charts, state, labels), labels)
     state = with_unknown_labels(state, labels.unknown)
-    estimate = with_blind_spots(state, decide(charts, state))
-    state = msgspec.structs.replace(state, alarm=estimate.verdict is Verdict.ALARM)
+    waiting = judged_labels(charts, state, largest)
+    judged = msgspec.structs.replace(
+        judged,
+        labels=waiting.labels,
+        labelled=waiting.labelled,
+        suspicion=state.suspicion,
+        unknown_labels=state.unknown_labels,
+    )
+    estimate = with_blind_spots(judged, decide(charts, judged))
+    explanation = judged.explanation
     if block:
         explanation = explain_block(
             charts,
@@ -99,93 +99,11 @@ def update(
             in_detail=estimate.explained,
             before=state.explanation.suspects,
         )
-        state = msgspec.structs.replace(state, explanation=explanation)
-    return state, _degradation(charts, state, estimate, waiting=0 if block else len(rows.answers))
-
-
-def _add_estimate(charts: CusumCharts, state: EvidenceState, block: Block, rows: Rows) -> EvidenceState:
-    """Add a block to the charts of the estimate; the next block must confirm a loss by moved features."""
-    moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
-    loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
-    if moved and not set(moved) & set(state.moved):
-        loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
-    elif moved:
-        confirmed = state.unconfirmed
-    summary = BlockSummary(
-        block.rows, loss, rows.times[0], rows.times[-1], block.blind, block.low, block.high
+    is_alarm = estimate.verdict is Verdict.ALARM
+    state, judged = (
+        msgspec.structs.replace(s, alarm=is_alarm, explanation=explanation) for s in (state, judged)
     )
-    data_quality = charts.data_quality_score(block)
-    broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
-    return msgspec.structs.replace(
-        state,
-        rows=state.rows + block.rows,
-        estimate=_add_block(charts, ESTIMATE, state.estimate, summary, confirmed),
-        data_quality=data_quality,
-        broken_since=broken_since,
-        moved=tuple(moved),
-        unconfirmed=unconfirmed,
-        suspicion=suspicion_after(charts, state.suspicion, block, summary.first),
-    )
-
-
-def _add_block(
-    charts: CusumCharts, source: str, state: SourceState, block: BlockSummary, confirmed: float = 0.0
-) -> SourceState:
-    """Add a block to the charts of a source, with the errors of the previous block that it confirms.
-
-    When all sums are zero again after evidence of a loss, that loss is over: the blocks before are forgotten,
-    since they are no part of a later one.
-    """
-    sums, score = charts.add(state.sums, source, block.rows, block.loss + confirmed / block.rows)
-    if state.raised and not any(sums):
-        return SourceState(sums, score, (block,))
-    blocks = (*_amend(state.blocks, confirmed), block)[-MAX_BLOCKS:]
-    return SourceState(sums, score, blocks, state.raised or score >= 1)
-
-
-def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummary, ...]:
-    """Add errors to the newest block."""
-    if not blocks or not errors:
-        return blocks
-    newest = blocks[-1]
-    return (*blocks[:-1], msgspec.structs.replace(newest, loss=newest.loss + errors / newest.rows))
-
-
-def _add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> EvidenceState:
-    if not len(labels.errors) and not labels.corrected:
-        return state
-    pending = state.pending
-    count = pending.count + len(labels.errors)
-    total = pending.errors + float(np.sum(labels.errors)) + labels.corrected
-    if charts.learned.loss.mean_bounds:  # a pending label has a largest error; the rest is already counted
-        low, high = charts.learned.loss.row_bounds
-        possible = min(max(total, count * low), count * high)
-        state = _correct(charts, state, total - possible)
-        total = possible
-    times = sorted([*(t for t in (pending.first, pending.last) if t), *labels.times])
-    if count < MIN_LABELS:
-        ends = (times[0], times[-1]) if times else (None, None)
-        return msgspec.structs.replace(state, pending=PendingLabels(count, total, *ends))
-    state = msgspec.structs.replace(state, pending=PendingLabels(), labelled=state.labelled + count)
-    block = BlockSummary(count, total / count, times[0], times[-1])
-    if not charts.learned.labelled:  # there is nothing to compare with
-        return state
-    block = msgspec.structs.replace(block, loss=block.loss - charts.baselines[LABELS].mean)
-    return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state.labels, block))
-
-
-def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:
-    """Adjust the charts by corrected labels of rows that are already counted."""
-    labels = state.labels
-    if not errors or not labels.blocks:
-        return state
-    sums, score = labels.sums, labels.score
-    if score is not None:
-        sums, score = charts.correct(sums, LABELS, labels.blocks[-1].rows, errors)
-    amended = SourceState(
-        sums, score, _amend(labels.blocks, errors), labels.raised or (score is not None and score >= 1)
-    )
-    return msgspec.structs.replace(state, labels=amended)
+    return state, _degradation(charts, judged, estimate, waiting=0 if block else len(rows.answers))
 
 
 def _degradation(

@@ -97,16 +97,18 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
         score: the largest sum in units of its decision threshold; None before the first block.
         blocks: the newest blocks, oldest first; none from before the end of an earlier loss.
         raised: whether the score has reached 1 since the sums were zero.
+        lasting: blocks since then, with the first that reached it.
     """
 
     sums: tuple[float, ...] = ()
     score: float | None = None
     blocks: tuple[BlockSummary, ...] = ()
     raised: bool = False
+    lasting: int = 0
 
 
 class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Labels that are too few for a block.
+    """Labels that wait for a block, which has a fixed number of them.
 
     Attributes:
         count: number of labels.
@@ -156,6 +158,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         unconfirmed: errors that count once the next block confirms that these features have moved.
         explanation: of the newest block.
         suspicion: suspected rows of the newest block; None if no column is suspected.
+        pace: mean seconds between two rows; 0 before the first block, and if the budget is one of blocks.
         unknown_labels: number of labels that are no class of the model since the charts of the labels were
             zero, by label.
     """
@@ -174,11 +177,12 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     unconfirmed: float = 0.0
     explanation: BlockExplanation = field(default_factory=BlockExplanation)
     suspicion: Suspicion | None = None
+    pace: float = 0.0
     unknown_labels: dict[str, int] = field(default_factory=dict)
 
     def restarted(self) -> EvidenceState:
-        """Return an empty state at the same position in the store."""
-        return EvidenceState(seq=self.seq, label_seq=self.label_seq)
+        """Return an empty state at the same position in the store, with the same traffic."""
+        return EvidenceState(seq=self.seq, label_seq=self.label_seq, pace=self.pace)
 
 
 class RefusedCount(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -71,11 +71,21 @@ class Window:
         predictions: the rows.
         first: sequence number of the oldest row; 0 if there is none.
         last: sequence number of the newest row; 0 if there is none.
+        sequences: sequence number of each row; empty if they are consecutive.
     """
 
     predictions: tuple[Prediction, ...] = ()
     first: int = 0
     last: int = 0
+    sequences: tuple[int, ...] = ()
+
+    def sequence(self, place: int) -> int:
+        """Return the sequence number of a row.
+
+        >>> Window(first=7, last=9).sequence(1), Window(first=7, last=12, sequences=(7, 9, 12)).sequence(1)
+        (8, 9)
+        """
+        return self.sequences[place] if self.sequences else self.first + place
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ def _run_checks(
         window = Window(tuple(past.predictions[begin:stop]), begin + 1, stop)
         labels = _labels(past, start, stop)
         state, degradation = rehearsal.detector.advance(state, window, labels)
-        begin = stop if state.seq == stop else begin  # fewer rows than a block wait for more
+        begin = max(begin, state.seq)  # fewer rows than a block wait for more
         judgement = judge(
             compare(prepared, {k: replace(c, values=c.values[start:stop]) for k, c in columns.items()}),
             rows=stop - start,

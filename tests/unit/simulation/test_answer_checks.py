@@ -171,7 +171,7 @@ def with_threshold(columns: dict[str, Any], threshold: float) -> dict[str, Any]:
 @pytest.mark.parametrize("threshold", [0.3, 0.8])
 def test_predictions_that_follow_a_threshold_are_described(threshold: float) -> None:
     reference, stream = (with_threshold(table(ROWS, seed), threshold) for seed in (0, 1))
-    checks = run(reference, stream, probabilities=PAIR)
+    checks = run(reference, stream, probabilities=PAIR, budget="1 per 1000 checks")
     assert {c.verdict.value for c in checks} == {"ok"}
     p = np.array(stream["p1"])
     low = p[p >= 0.8].min() if threshold == 0.8 else (1 - p[p < 0.3]).min()

@@ -19,7 +19,6 @@ import sklearn.metrics
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 import driftbell
-from driftbell.degradation import cusum
 from driftbell.degradation.model_columns import MAX_INTEGER_CLASSES, class_name
 from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models
 from driftbell.errors import InputError
@@ -87,7 +86,7 @@ OPTIONS: dict[str, Any] = {
 
 @contextmanager
 def equal_tables_fitted_once() -> Iterator[None]:
-    """Reuse the models of equal tables, grow fewer trees and simulate less, which take most of the time."""
+    """Reuse the models of equal tables, and grow fewer trees, which takes most of the time."""
     fits: dict[bytes, ReferenceModels] = {}
 
     def fit(*args: Any, **options: Any) -> ReferenceModels:
@@ -100,8 +99,6 @@ def equal_tables_fitted_once() -> Iterator[None]:
         patch.setattr(importlib.import_module("driftbell.degradation.detector"), "fit_reference_models", fit)
         for kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
             patch.setattr(sklearn.ensemble, kind.__name__, functools.partial(few_trees, kind))
-        patch.setattr(cusum, "STREAMS", 100)
-        patch.setattr(cusum, "MAX_STEPS", 200)
         yield
 
 

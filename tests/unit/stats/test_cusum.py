@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 
 from driftbell.stats.cusum import (
+    MAX_RUN_LENGTH,
     MAX_THRESHOLD,
+    MeanError,
     average_run_length,
     decision_threshold,
-    simulate_false_alarms,
+    markov_run_length,
 )
 
 # One-sided, allowance 0.5: NIST/SEMATECH e-Handbook of Statistical Methods, 6.3.2.3.1. Two-sided it is
@@ -47,46 +50,82 @@ def test_run_length_is_smooth_where_the_allowance_is_zero() -> None:
     assert np.isfinite(average_run_length(np.array([-50.0, 50.0]), 1e5)).all()
 
 
-@pytest.mark.parametrize("allowance", [0.02, 0.3, 1.0, 3.0])
-@pytest.mark.parametrize("steps", [100, 4000, 1e7])
-def test_the_decision_threshold_inverts_the_run_length(allowance: float, steps: float) -> None:
-    result = decision_threshold(allowance, steps)
-    length = float(average_run_length(allowance, result))
-    assert length == pytest.approx(steps, rel=0.05) or (result == 0.0 and length > steps)
+@pytest.mark.parametrize("skew", [-1.0, -0.4, 0.0, 0.4, 1.0])
+def test_the_run_length_of_skewed_steps_is_near_the_simulated_one(skew: float) -> None:
+    rng = np.random.default_rng(1)
+    sums, lengths = np.zeros(2000), []
+    for step in range(1, 100_000):
+        sums = np.maximum(0, sums + skewed(skew, len(sums), rng) - 0.5)
+        alarmed = sums >= 3.0
+        lengths += [step] * int(alarmed.sum())
+        sums = sums[~alarmed]
+        if not len(sums):
+            break
+    assert float(markov_run_length(np.array([0.5]), 3.0, skew)[0]) == pytest.approx(
+        np.mean(lengths), rel=0.08
+    )
+
+
+def skewed(skew: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    if not skew:
+        return rng.normal(0, 1, size)
+    shape = 4 / skew**2
+    return np.sign(skew) * (rng.gamma(shape, 1.0, size) - shape) / np.sqrt(shape)
+
+
+def test_both_run_lengths_agree_for_normal_steps() -> None:
+    allowances = np.array([-0.5, 0.1, 0.5])
+    assert markov_run_length(allowances, 5.0) == pytest.approx(average_run_length(allowances, 5.0), rel=0.03)
+
+
+def test_a_threshold_that_no_step_reaches_has_a_finite_run_length() -> None:
+    assert markov_run_length(np.array([50.0]), 5.0) == pytest.approx(MAX_RUN_LENGTH, rel=0.01)
+
+
+@pytest.mark.parametrize(("mean_error", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4), (0.3, 0.4)])
+def test_the_chance_of_a_false_alarm_is_kept_in_simulated_months(mean_error: float, skew: float) -> None:
+    allowance, steps, chance = 0.4 + 1.645 * mean_error, 500, 0.2
+    limit = decision_threshold(allowance, steps, chance, mean=MeanError(mean_error), skew=skew)
+    rng = np.random.default_rng(1)
+    offsets = rng.normal(0, mean_error, 4000)
+    sums, alarmed = np.zeros(4000), np.zeros(4000, dtype=bool)
+    for _ in range(steps):
+        sums = np.maximum(0, sums + skewed(skew, 4000, rng) - offsets - allowance)
+        alarmed |= sums >= limit
+    assert alarmed.mean() == pytest.approx(chance, abs=0.03)
 
 
 def test_an_uncertain_mean_and_a_smaller_budget_raise_the_threshold() -> None:
-    by_doubt = [decision_threshold(0.3, 1000, mean_error=d) for d in (0.0, 0.1, 0.3, 1.0)]
+    by_doubt = [decision_threshold(0.3, 1000, 0.2, mean=MeanError(d)) for d in (0.0, 0.1, 0.3, 1.0)]
     assert by_doubt == sorted(by_doubt)
     assert by_doubt[0] < by_doubt[-1]
-    assert decision_threshold(0.3, 1000) < decision_threshold(0.3, 10_000) < decision_threshold(0.3, 100_000)
+    by_budget = [decision_threshold(0.3, steps, 0.2) for steps in (1000, 10_000, 100_000)]
+    assert by_budget[0] < by_budget[1] < by_budget[2]
+    assert decision_threshold(0.3, 1000, 0.1) > decision_threshold(0.3, 1000, 0.4)
 
 
 def test_the_threshold_is_limited() -> None:
-    assert decision_threshold(0.1, 1e9, mean_error=100.0) == MAX_THRESHOLD
+    assert decision_threshold(0.1, 1e9, 1e-3, mean=MeanError(100.0)) == MAX_THRESHOLD
+    assert decision_threshold(20.0, 10, 0.2) == 0.0
 
 
-@pytest.mark.parametrize(("mean_error", "skew"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.4)])
-def test_the_false_alarm_rate_is_kept_in_simulated_months(mean_error: float, skew: float) -> None:
-    allowance, steps = 0.4 + 1.645 * mean_error, 500
-    limit = decision_threshold(allowance, steps, mean_error=mean_error)
-    rng = np.random.default_rng(1)
-    rate = simulate_false_alarms(
-        [(1.0, skew, mean_error)], [[(allowance, limit)]], steps=steps, streams=2000, rng=rng
-    )
-    assert 0.75 < rate < (1.5 if skew else 1.2)
+@pytest.mark.parametrize(("rate", "rows"), [(0.1, 200), (0.05, 500), (0.01, 2000)])
+def test_the_upper_end_of_a_rate_of_errors_is_exceeded_in_one_of_twenty_samples(
+    rate: float, rows: int
+) -> None:
+    counts = np.arange(1, rows // 3)
+    rates = rate * np.linspace(0.8, 1.2, 41)[:, None]  # rates of so few errors are coarse
+    chance = scipy.stats.binom.pmf(counts, rows, rates)
 
+    def exceeded(correction: float) -> float:
+        sample = counts / rows
+        deviation = np.sqrt(sample * (1 - sample))
+        skew = correction * (1 - 2 * sample) / deviation / np.sqrt(rows)
+        ends = [
+            float(MeanError(d / np.sqrt(rows), s).quantiles(1.645))
+            for d, s in zip(deviation, skew, strict=True)
+        ]
+        return float((chance * (rates > sample + ends)).sum() / len(rates))
 
-def test_two_charts_of_half_the_rate_keep_the_false_alarm_rate() -> None:
-    steps = 400
-    bank = [(a, decision_threshold(a, 2 * steps)) for a in (0.3, 1.0)]
-    rng = np.random.default_rng(2)
-    assert 0.5 < simulate_false_alarms([(1.0, 0.0, 0.0)], [bank], steps=steps, streams=2000, rng=rng) < 1.1
-
-
-def test_skewed_errors_raise_more_false_alarms_than_normal_ones() -> None:
-    def rate(skew: float) -> float:
-        rng = np.random.default_rng(3)
-        return simulate_false_alarms([(1.0, skew, 0.0)], [[(0.5, 4.0)]], steps=300, streams=1000, rng=rng)
-
-    assert rate(-1.0) < rate(0.0) < rate(1.0)
+    assert exceeded(0.0) > 0.065
+    assert 0.04 < exceeded(1.0) < 0.06

@@ -1,0 +1,248 @@
+"""Blocks of predictions and labels, added to the charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+
+from driftbell.degradation.cusum import (
+    ESTIMATE,
+    LABELS,
+    MAX_BLOCKS,
+    MIN_LABELS,
+    Block,
+    CusumCharts,
+)
+from driftbell.degradation.label_coverage import LabelRows, suspicion_after
+from driftbell.records import BlockSummary, EvidenceState, PendingLabels, SourceState
+
+FEW_ROWS = 2000
+"""With fewer predictions, every row is expected to get a label."""
+
+SAME = 1e-12
+"""Smaller corrections are rounding."""
+
+NEWEST_BLOCKS = 20
+"""Number of newest blocks that are never merged."""
+
+
+def add_estimate(
+    charts: CusumCharts, state: EvidenceState, block: Block, times: Sequence[datetime], *, early: bool = False
+) -> EvidenceState:
+    """Add a block to the charts of the estimate; the next block must confirm a loss by moved features.
+
+    Args:
+        charts: fitted on the reference.
+        state: before the block.
+        block: the estimate.
+        times: of its rows (UTC).
+        early: whether the block is incomplete.
+    """
+    moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
+    loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
+    if moved and not set(moved) & set(state.moved):
+        loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
+    elif moved:
+        confirmed = state.unconfirmed
+    summary = BlockSummary(block.rows, loss, times[0], times[-1], block.blind, block.low, block.high)
+    data_quality = charts.data_quality_score(block)
+    broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
+    return msgspec.structs.replace(
+        state,
+        rows=state.rows + block.rows,
+        estimate=_add_block(charts, ESTIMATE, state, summary, confirmed, early=early),
+        data_quality=data_quality,
+        broken_since=broken_since,
+        moved=tuple(moved),
+        unconfirmed=unconfirmed,
+        suspicion=suspicion_after(charts, state.suspicion, block, summary.first),
+        pace=charts.next_pace(state.pace, _seconds(state, summary), block.rows),
+    )
+
+
+def _seconds(state: EvidenceState, block: BlockSummary) -> float:
+    """Return the time since the block before, which late rows do not turn back."""
+    before = state.estimate.blocks[-1].last if state.estimate.blocks else block.first
+    return max(0.0, (block.last - min(before, block.last)).total_seconds())
+
+
+def rows_per_alarm(charts: CusumCharts, state: EvidenceState, source: str) -> float:
+    """Return the number of rows of a source for which the budget allows one false alarm, at this traffic."""
+    return charts.rows_per_alarm(state.pace, labelled_share(state) if source == LABELS else 1.0)
+
+
+def labelled_share(state: EvidenceState) -> float:
+    """Return the share of the predictions that get a label."""
+    return min(1.0, max(state.labelled, 1) / state.rows) if state.rows >= FEW_ROWS else 1.0
+
+
+def _add_block(
+    charts: CusumCharts,
+    source: str,
+    state: EvidenceState,
+    block: BlockSummary,
+    confirmed: float = 0.0,
+    *,
+    early: bool = False,
+) -> SourceState:
+    """Add a block to the charts of a source, with the errors of the previous block that it confirms.
+
+    When all sums are zero again after evidence of a loss, that loss is over: the blocks before are forgotten,
+    since they are no part of a later one. An incomplete block does not lower the score.
+    """
+    before = state.labels if source == LABELS else state.estimate
+    loss = block.loss + confirmed / block.rows
+    allowed = rows_per_alarm(charts, state, source)
+    sums, score = charts.add(before.sums, source, block.rows, loss, allowed, early=early)
+    blocks = _merged((*_amend(before.blocks, confirmed), block))
+    score = max(score, before.score or 0.0) if early else score
+    raised = before.raised or score >= 1
+    after = SourceState(before.sums if early else sums, score, blocks, raised, before.lasting + raised)
+    if before.raised and not early and not any(sums) and charts.is_over(source, after, labelled_share(state)):
+        return SourceState(sums, score, (block,))
+    return after
+
+
+def _merged(blocks: tuple[BlockSummary, ...]) -> tuple[BlockSummary, ...]:
+    """Return at most `MAX_BLOCKS` blocks: of the older ones, those with the fewest rows become one."""
+    if len(blocks) <= MAX_BLOCKS:
+        return blocks
+    older = blocks[: -NEWEST_BLOCKS - 1]
+    i = min(range(len(older)), key=lambda i: older[i].rows + blocks[i + 1].rows)
+    a, b = blocks[i], blocks[i + 1]
+    return (*blocks[:i], _both(a, b), *blocks[i + 2 :])
+
+
+def _both(a: BlockSummary, b: BlockSummary) -> BlockSummary:
+    """Return two blocks as one."""
+    rows = a.rows + b.rows
+
+    def mean(of_a: float | None, of_b: float | None) -> float | None:
+        if of_a is None and of_b is None:
+            return None
+        of_a, of_b = a.loss if of_a is None else of_a, b.loss if of_b is None else of_b
+        return (a.rows * of_a + b.rows * of_b) / rows
+
+    return BlockSummary(
+        rows,
+        (a.rows * a.loss + b.rows * b.loss) / rows,
+        min(a.first, b.first),
+        max(a.last, b.last),
+        b.blind or a.blind,
+        mean(a.low, b.low),
+        mean(a.high, b.high),
+    )
+
+
+def _amend(blocks: tuple[BlockSummary, ...], errors: float) -> tuple[BlockSummary, ...]:
+    """Add errors to the newest block."""
+    if not blocks or not errors:
+        return blocks
+    newest = blocks[-1]
+    return (*blocks[:-1], msgspec.structs.replace(newest, loss=newest.loss + errors / newest.rows))
+
+
+def _corrected(
+    charts: CusumCharts, blocks: tuple[BlockSummary, ...], errors: float
+) -> tuple[BlockSummary, ...]:
+    """Add corrected errors to the newest blocks; a bounded error stays within its bounds."""
+    mean, changed = charts.baselines[LABELS].mean, list(blocks)
+    for i in range(len(blocks) - 1, -1, -1):
+        block = blocks[i]
+        before = block.rows * (block.loss + mean)
+        after = before + errors
+        if charts.learned.loss.mean_bounds and i:
+            low, high = charts.learned.loss.row_bounds
+            after = min(max(after, block.rows * low), block.rows * high)
+        changed[i] = msgspec.structs.replace(block, loss=after / block.rows - mean)
+        errors -= after - before
+        if abs(errors) < SAME:
+            break
+    return tuple(changed)
+
+
+def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> tuple[EvidenceState, float]:
+    """Add new labels to the charts, in blocks of a fixed number; the rest waits.
+
+    They are in the order of their arrival, and those of one call in the order of the predictions: a file of
+    labels may be sorted by class.
+
+    Returns:
+        The next state, and the largest score of these blocks: an alarm does not depend on how many of them
+        one look counts.
+    """
+    largest = 0.0
+    if not len(labels.errors) and not labels.corrected:
+        return state, largest
+    order = sorted(range(len(labels.errors)), key=labels.times.__getitem__)
+    errors, times = np.asarray(labels.errors, dtype=np.float64)[order], [labels.times[i] for i in order]
+    state = _correct(charts, state, labels.corrected)
+    start = 0
+    while start < len(errors):
+        stop = min(len(errors), start + charts.label_rows - state.pending.count)
+        state = _add_pending(charts, state, errors[start:stop], times[start:stop])
+        if not state.pending.count:
+            largest = max(largest, state.labels.score or 0.0)
+        start = stop
+    return state, largest
+
+
+def judged_labels(charts: CusumCharts, state: EvidenceState, largest: float) -> EvidenceState:
+    """Return the state as a look judges it: with waiting labels, and the largest score since the last."""
+    if state.pending.count >= MIN_LABELS:
+        state = _count_pending(charts, state, early=True)
+    labels = state.labels
+    if labels.score is None or labels.score >= largest:
+        return state
+    return msgspec.structs.replace(state, labels=msgspec.structs.replace(labels, score=largest))
+
+
+def _add_pending(
+    charts: CusumCharts, state: EvidenceState, errors: np.ndarray, times: list[datetime]
+) -> EvidenceState:
+    pending = state.pending
+    ends = sorted([*(t for t in (pending.first, pending.last) if t), *times])
+    pending = PendingLabels(
+        pending.count + len(errors), pending.errors + float(errors.sum()), ends[0], ends[-1]
+    )
+    state = msgspec.structs.replace(state, pending=pending)
+    return state if pending.count < charts.label_rows else _count_pending(charts, state)
+
+
+def _count_pending(charts: CusumCharts, state: EvidenceState, *, early: bool = False) -> EvidenceState:
+    pending = state.pending
+    assert pending.first
+    assert pending.last
+    state = msgspec.structs.replace(state, pending=PendingLabels(), labelled=state.labelled + pending.count)
+    if not charts.learned.labelled:  # there is nothing to compare with
+        return state
+    loss = pending.errors / pending.count - charts.baselines[LABELS].mean
+    block = BlockSummary(pending.count, loss, pending.first, pending.last)
+    return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state, block, early=early))
+
+
+def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:
+    """Adjust the waiting labels, or else the charts, by corrected labels."""
+    pending = state.pending
+    if errors and pending.count:
+        total = pending.errors + errors
+        if charts.learned.loss.mean_bounds:  # a pending label has a largest error; the rest is counted
+            low, high = charts.learned.loss.row_bounds
+            total = min(max(total, pending.count * low), pending.count * high)
+        errors -= total - pending.errors
+        state = msgspec.structs.replace(state, pending=msgspec.structs.replace(pending, errors=total))
+    labels = state.labels
+    if not labels.blocks or abs(errors) < SAME:
+        return state
+    sums, score = labels.sums, labels.score
+    if score is not None:
+        allowed = rows_per_alarm(charts, state, LABELS)
+        sums, score = charts.correct(sums, LABELS, labels.blocks[-1].rows, errors, allowed)
+    reached = score is not None and score >= 1
+    raised = reached or (labels.raised and errors > 0)  # what is taken back does not last
+    blocks = _corrected(charts, labels.blocks, errors)
+    amended = SourceState(sums, score, blocks, raised, max(labels.lasting, 1) if raised else 0)
+    return msgspec.structs.replace(state, labels=amended)

@@ -1,0 +1,67 @@
+"""A constant loss is one alarm over HTTP, for any number of checks by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from tests.conftest import Running, monitored, predict, running
+
+from driftbell.simulation.traffic import iris_rows
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
+
+ROWS, BLOCKS, LOSS = 2000, 6, 0.065
+OTHER = {"setosa": "virginica", "versicolor": "virginica", "virginica": "versicolor"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = {"CHECK__EVERY": "off", "REPORTS__EVIDENTLY": "off", "WINDOW__ROWS": str(ROWS)}
+    with running("up", tmp_path_factory.mktemp("loss"), **settings) as service:
+        monitored(service)
+        yield service
+
+
+def block(service: Running, seed: int, wrong: float) -> dict[str, Any]:
+    """Send a block with labels, of which a share says that the answer was wrong, and check it."""
+    rng = np.random.default_rng(seed)
+    answers = predict(service.url, iris_rows(ROWS, rng))
+    classes = [answer["class"] for answer in answers]
+    is_wrong = rng.random(ROWS) < wrong
+    labels = [OTHER[name] if other else name for name, other in zip(classes, is_wrong, strict=True)]
+    body = [{"prediction_id": a["id"], "label": one} for a, one in zip(answers, labels, strict=True)]
+    httpx.post(f"{service.url}/labels", json=body, timeout=60).raise_for_status()
+    return check(service)
+
+
+def check(service: Running) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.post(f"{service.url}/monitor/trigger_now", timeout=120).json()
+    return answer
+
+
+def alarms(service: Running) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{service.url}/monitor/alarms").json()["alarms"]
+    return found
+
+
+def test_a_constant_loss_stays_one_alarm_until_it_is_over(service: Running) -> None:
+    first = block(service, BLOCKS, 0.0)
+    assert first["verdict"] == "ok", first["sentence"]
+    wrong = 1 - first["degradation"]["performance"]["reference"] + LOSS
+    verdicts = [block(service, seed, wrong)["verdict"] for seed in range(BLOCKS)]
+    opened = verdicts.index("alarm")
+    print(wrong, verdicts)
+    assert set(verdicts[opened:]) == {"alarm"}
+    (alarm,) = alarms(service)
+    assert alarm["open"]
+
+    evidence = [check(service)["degradation"]["evidence"] for _ in range(5)]
+    assert all(again == evidence[0] for again in evidence)
+    assert [(a["id"], a["open"]) for a in alarms(service)] == [(alarm["id"], True)]
+
+    assert block(service, BLOCKS + 1, 0.0)["verdict"] != "alarm"
+    assert [(a["id"], a["open"]) for a in alarms(service)] == [(alarm["id"], False)]

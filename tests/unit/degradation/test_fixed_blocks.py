@@ -1,0 +1,198 @@
+"""Evidence advances in fixed blocks of rows: how often one looks changes neither it nor the alarms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from tests.degradation_tasks import FAULTS, START
+from tests.unit.degradation.test_cusum import no_rows
+from tests.unit.degradation.test_detector import Log, fitted
+
+from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.detector import CusumDetector
+from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.update import update
+from driftbell.records import Degradation, EvidenceState, Verdict, Window
+
+ROWS = 2600
+
+
+@pytest.fixture(scope="module")
+def detector() -> CusumDetector:
+    return fitted(block_rows=500)
+
+
+@pytest.fixture(scope="module")
+def log() -> Log:
+    """Return predictions with a fault in the second half, and a label for each at once."""
+    log = Log()
+    log.predict(1300, 1)
+    log.predict(1300, 2, change=FAULTS["stuck"][2], wrong=0.05)
+    log.label(range(ROWS))
+    return log
+
+
+def watched(by: CusumDetector, log: Log, looks: list[int]) -> list[tuple[EvidenceState, Degradation]]:
+    """Return the results of checks after these numbers of predictions."""
+    state, results = EvidenceState(), []
+    for seen in looks:
+        rows = tuple(log.predictions[state.seq : seen])
+        window = Window(rows, state.seq + 1, seen) if rows else Window()
+        state, degradation = by.advance(state, window, log.labels[state.label_seq : seen])
+        results.append((state, degradation))
+    return results
+
+
+def evidence_of(state: EvidenceState) -> EvidenceState:
+    """Return what counts, without what describes the newest look."""
+    return msgspec.structs.replace(
+        state, explanation=EvidenceState().explanation, suspicion=None, alarm=False
+    )
+
+
+@pytest.mark.parametrize("every", [50, 130, 500])
+def test_the_evidence_is_the_same_for_any_times_of_checks(
+    detector: CusumDetector, log: Log, every: int
+) -> None:
+    once, _ = watched(detector, log, [ROWS])[-1]
+    often, degradation = watched(detector, log, [*range(every, ROWS, every), ROWS])[-1]
+    assert evidence_of(often) == evidence_of(once)
+    assert (often.rows, often.seq, often.label_seq) == (2500, 2500, ROWS)
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.rows == ROWS
+
+
+def test_looking_again_and_again_adds_nothing(detector: CusumDetector, log: Log) -> None:
+    looks = watched(detector, log, [1600, *[1600] * 10, 1700])
+    first, last = looks[0], looks[-2]
+    assert evidence_of(first[0]) == evidence_of(last[0])
+    assert first[1].verdict is last[1].verdict is Verdict.ALARM
+    assert looks[-1] == watched(detector, log, [1600, 1700])[-1]
+
+
+def test_a_large_change_is_an_alarm_before_its_block_is_complete(detector: CusumDetector) -> None:
+    log = Log()
+    log.predict(500, 1)
+    log.predict(200, 2, change=FAULTS["range"][2])
+    state, degradation = watched(detector, log, [500, 700])[-1]
+    assert degradation.verdict is Verdict.ALARM
+    assert (state.rows, state.estimate.sums) == (500, watched(detector, log, [500])[0][0].estimate.sums)
+
+
+def test_rows_that_wait_need_more_evidence(detector: CusumDetector) -> None:
+    charts = detector.charts
+    for source in ("estimate", "labels"):
+        usual, early = charts.limits(source, 500), charts.limits(source, 70, early=True)
+        assert all(a[0] == b[0] and a[1] < b[1] for a, b in zip(usual, early, strict=True))
+
+
+def test_gaps_between_sequence_numbers_count_no_row_twice(detector: CusumDetector, log: Log) -> None:
+    """Predictions of other versions have sequence numbers between those of this one."""
+    sequences = tuple(3 * i for i in range(1, ROWS + 1))
+    state = EvidenceState()
+    for seen in (700, 1200, ROWS):
+        waiting = [i for i in range(seen) if sequences[i] > state.seq]
+        window = Window(
+            tuple(log.predictions[i] for i in waiting),
+            sequences[waiting[0]],
+            sequences[seen - 1],
+            tuple(sequences[i] for i in waiting),
+        )
+        state, _ = detector.advance(state, window, [])
+    assert (state.rows, state.seq) == (2500, 7500)
+
+
+def test_the_budget_follows_the_traffic(detector: CusumDetector) -> None:
+    charts = detector.charts
+    month = 30 * 86400.0
+    timed = CusumCharts(
+        charts.learned,
+        smallest_loss=charts.smallest_loss,
+        checks_per_alarm=8640,
+        block_rows=500,
+        seconds_per_alarm=month,
+    )
+    assert timed.rows_per_alarm() == timed.rows_per_alarm(300 / 500) == 8640 * 500
+    pace = 0.0
+    for _ in range(1000):  # one block a day
+        pace = timed.next_pace(pace, 86400, 500)
+    assert timed.rows_per_alarm(pace) == pytest.approx(30 * 500, rel=0.01)
+    assert timed.limits("estimate", 500, 30 * 500)[0][1] < timed.limits("estimate", 500)[0][1]
+    assert timed.next_pace(pace, -5.0, 500) < pace, "late rows do not turn the time back"
+    assert charts.next_pace(0.0, 86400, 500) == 0
+
+
+def test_a_restart_continues_where_it_was(detector: CusumDetector, log: Log) -> None:
+    state, _ = watched(detector, log, [1333])[-1]
+    read = msgspec.json.decode(msgspec.json.encode(state), type=EvidenceState)
+    rows = Window(tuple(log.predictions[state.seq : 2000]), state.seq + 1, 2000)
+    again = fitted(block_rows=500)
+    assert detector.advance(state, rows, []) == again.advance(read, rows, [])
+
+
+def test_a_constant_loss_is_one_alarm() -> None:
+    """Blocks of 2,000 rows with a loss near the allowance: their noise is as large as the threshold."""
+    log = Log()
+    detector = fitted(block_rows=2000, rows=2000)
+    for i in range(25):
+        log.predict(2000, 100 + i, wrong=0.07)
+    log.label(range(len(log.predictions)))
+    verdicts = [d.verdict for _, d in watched(detector, log, [*range(2000, 52_000, 2000)])]
+    opened = verdicts.index(Verdict.ALARM)
+    assert set(verdicts[opened:]) == {Verdict.ALARM}
+
+
+def test_an_alarm_by_labels_has_their_loss(detector: CusumDetector) -> None:
+    """With a label for every row, the loss is measured, whatever the estimate is."""
+    log = Log()
+    log.predict(1000, 1)
+    log.predict(1500, 2, change=FAULTS["unit change"][2])
+    log.label(range(2500))
+    for _, degradation in watched(detector, log, [1000, 2000, 2500])[1:]:
+        assert degradation.verdict is Verdict.ALARM
+        assert "by its labels" in degradation.sentence
+        assert degradation.estimated_loss is not None
+    wrong = np.mean([x.label != x.prediction.output for x in log.labels[1000:]])
+    usual = detector.charts.learned.errors.mean()
+    assert degradation.estimated_loss.value == pytest.approx(wrong - usual, abs=0.01)
+
+
+def test_a_block_that_measures_a_loss_never_reads_results_are_fine(detector: CusumDetector) -> None:
+    """An old good month does not outweigh the newest labels."""
+    log = Log()
+    log.predict(500, 1, change=FAULTS["shift"][2])
+    for i in range(6):
+        log.predict(500, 10 + i, change=lambda t: t | {"c": t["c"] + 3})
+    log.predict(500, 30, wrong=0.16)
+    log.predictions = [replace(p) for p in log.predictions]
+    log.label(range(500, 4000))
+    _, degradation = watched(detector, log, [*range(500, 4001, 500)])[-1]
+    measured = np.mean([x.label != x.prediction.output for x in log.labels[-500:]])
+    assert measured - detector.charts.learned.errors.mean() > 0.1
+    assert degradation.verdict is not Verdict.OK or "show a loss" in degradation.sentence
+    assert "performance did not" not in degradation.sentence
+    assert "as well as on its reference" not in degradation.sentence
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(0.9, Verdict.OK), (1.1, Verdict.ALARM)])
+def test_a_loss_below_the_smallest_one_opens_no_alarm(times: float, verdict: Verdict) -> None:
+    charts = fitted(block_rows=2000, rows=20_000).charts
+    rate = charts.baselines["labels"].mean + times * charts.smallest_loss
+    errors = np.diff(np.floor(rate * np.arange(40_001)))
+    moments = [START + timedelta(minutes=i) for i in range(40_000)]
+    state = EvidenceState()
+    for first in range(0, 40_000, 2000):
+        part = slice(first, first + 2000)
+        state, degradation = update(charts, state, no_rows(), LabelRows(errors[part], moments[part]))
+    assert degradation.verdict is verdict
+    if verdict is Verdict.OK:
+        assert degradation.score == 0.99
+        assert degradation.sentence.startswith("No alarm: the model lost 1.8 points of accuracy (90 %")
+        assert degradation.sentence.endswith("which is less than the smallest loss that matters.")
+    else:
+        assert degradation.estimated_loss is not None
+        assert degradation.estimated_loss.value == pytest.approx(0.022, abs=0.0005)
