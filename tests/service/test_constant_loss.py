@@ -54,7 +54,6 @@ def test_a_constant_loss_stays_one_alarm_until_it_is_over(service: Running) -> N
     wrong = 1 - first["degradation"]["performance"]["reference"] + LOSS
     verdicts = [block(service, seed, wrong)["verdict"] for seed in range(BLOCKS)]
     opened = verdicts.index("alarm")
-    print(wrong, verdicts)
     assert set(verdicts[opened:]) == {"alarm"}
     (alarm,) = alarms(service)
     assert alarm["open"]

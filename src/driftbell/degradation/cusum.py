@@ -309,8 +309,9 @@ class CusumCharts:
         return _capped(new, [threshold for _, threshold in limits])
 
     def is_over(self, source: str, state: SourceState, share: float = 1.0) -> bool:
-        """Return whether a loss that was raised is over: the blocks since are clearly below the allowance.
+        """Return whether a loss that was raised is over: the blocks since are below the allowance.
 
+        The newest blocks show it if they are clearly below, or all up to `CLOSING_BLOCKS` of them together.
         Labels show it only if they are those of a block of predictions: rows of a batch may be sorted.
 
         Args:
@@ -319,7 +320,10 @@ class CusumCharts:
             share: of the predictions that get a label.
         """
         newest = state.blocks[-max(state.lasting, 1) :]
-        return self.is_below(source, newest, int(self.block_rows * share) if source == LABELS else 0)
+        side, distance = self._side(
+            source, newest, int(self.block_rows * share) if source == LABELS else 0, share
+        )
+        return side < 0 or (not side and distance < 0)
 
     def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
         """Return whether the newest blocks are clearly below the smallest allowance (95 %).
@@ -332,17 +336,28 @@ class CusumCharts:
             blocks: oldest first.
             min_rows: the smallest number of rows that may show it.
         """
+        return self._side(source, blocks, min_rows)[0] < 0
+
+    def _side(
+        self, source: str, blocks: Sequence[BlockSummary], min_rows: int, share: float = 1.0
+    ) -> tuple[int, float]:
+        """Return on which side of the allowance the newest blocks clearly are, and their distance.
+
+        The side is -1, 1 or 0. If it is 0, the distance is that of the mean of `CLOSING_BLOCKS` blocks, or
+        infinite if there are not so many.
+        """
         baseline, total, rows = self.baselines[source], 0.0, 0
         limit = self.limits(source, self.block_rows if source == ESTIMATE else self.label_rows)[0][0]
+        most = max(1, CLOSING_BLOCKS * share) * max([self.block_rows, *(b.rows for b in blocks[-1:])])
         for block in reversed(blocks):
             rows += block.rows
-            if rows > CLOSING_BLOCKS * max(self.block_rows, block.rows):
-                return False
             total += block.rows * block.loss
             distance = total / rows - limit
             if rows >= min_rows and abs(distance) > BELOW * baseline.sampling_error(rows):
-                return distance < 0
-        return False
+                return (-1 if distance < 0 else 1), distance
+            if rows >= most:
+                return 0, distance
+        return 0, math.inf
 
     def correct(
         self,

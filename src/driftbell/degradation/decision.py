@@ -64,12 +64,14 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
     source = lasting or source
     finding = _finding(charts, state, source)
-    over, covered = _is_over(charts, state), is_covered(state)
+    over, covered = _is_over(charts, state, state.labels.blocks), is_covered(state)
     later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
     if later and _are_older(state):
         source, (finding, score) = ESTIMATE, later
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
+    if source == ESTIMATE:  # labels of rows before the change say nothing about it
+        over = _is_over(charts, state, _labels_since(state, finding.change))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if source == ESTIMATE and _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
@@ -292,9 +294,8 @@ def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
     return _source(state, source).blocks
 
 
-def _is_over(charts: CusumCharts, state: EvidenceState) -> bool:
-    """Return whether the labels of the newest rows show no loss that matters."""
-    labels = state.labels.blocks
+def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
+    """Return whether the newest of some blocks of labels show no loss that matters, also of the newest rows."""
     if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
     return reach_newest(state) and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
