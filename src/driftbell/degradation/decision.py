@@ -295,7 +295,7 @@ def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
 
 
 def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
-    """Return whether the newest of some blocks of labels show no loss that matters, also of the newest rows."""
+    """Return whether the newest of some blocks of labels, which reach the newest rows, show no loss."""
     if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
     return reach_newest(state) and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)

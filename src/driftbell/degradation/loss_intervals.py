@@ -11,7 +11,7 @@ import numpy as np
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
-from driftbell.degradation.uncertain import is_outside
+from driftbell.degradation.uncertain import is_outside, newest_estimates
 from driftbell.records import BlockSummary, EvidenceState, Interval
 
 ONE_SIDED = 1.645
@@ -141,7 +141,7 @@ def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool
         state: the evidence.
         contradicted: whether labels contradict the estimate, so that they state the loss alone.
     """
-    newest = () if is_outside(state) else state.estimate.blocks[-1:]
+    newest = () if is_outside(charts, state) else newest_estimates(charts, state)
     estimated = loss_interval(charts, ESTIMATE, newest) if newest else None
     blocks = state.labels.blocks
     if not charts.learned.labelled or not blocks:

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from driftbell.degradation.cusum import ESTIMATE
+from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.records import BlockSummary, EvidenceState, Verdict
 
 
-def is_outside(state: EvidenceState) -> bool:
+def newest_estimates(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
+    """Return the newest block of predictions, with the one before if it is not complete."""
+    blocks = state.estimate.blocks
+    return blocks[-2:] if blocks and blocks[-1].rows < charts.block_rows else blocks[-1:]
+
+
+def is_outside(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the loss of many of the newest rows has no bound."""
-    return any(block.blind is not None and block.blind.loss is None for block in state.estimate.blocks[-1:])
+    return any(b.blind is not None and b.blind.loss is None for b in newest_estimates(charts, state))
 
 
-def with_blind_spots(state: EvidenceState, estimate: DegradationEstimate) -> DegradationEstimate:
+def with_blind_spots(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> DegradationEstimate:
     """Return an estimate that states no loss, and no lack of one, where it cannot tell.
 
     Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
@@ -31,7 +39,7 @@ def with_blind_spots(state: EvidenceState, estimate: DegradationEstimate) -> Deg
         affected = [b for b in blocks if since is None or b.last >= since.time]
         unbounded = _newest_blind([b for b in affected if b.blind and b.blind.loss is None])
         return replace(estimate, loss=None, closing=False, blind=unbounded) if unbounded else estimate
-    newest = _newest_blind(blocks[-1:])
+    newest = _newest_blind(newest_estimates(charts, state))
     if estimate.verdict is Verdict.OK and newest:
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted

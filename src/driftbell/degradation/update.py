@@ -16,7 +16,7 @@ from driftbell.degradation.label_coverage import LabelRows, with_labels, with_un
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
-from driftbell.degradation.uncertain import is_outside, with_blind_spots
+from driftbell.degradation.uncertain import is_outside, newest_estimates, with_blind_spots
 from driftbell.phrases import count_of
 from driftbell.records import (
     Columns,
@@ -87,7 +87,7 @@ def update(
         suspicion=state.suspicion,
         unknown_labels=state.unknown_labels,
     )
-    estimate = with_blind_spots(judged, decide(charts, judged))
+    estimate = with_blind_spots(charts, judged, decide(charts, judged))
     explanation = judged.explanation
     if block:
         explanation = explain_block(
@@ -168,7 +168,7 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         unknown: whether broken inputs make an estimate without labels meaningless.
     """
     scale = loss_scale(charts)
-    newest = () if is_outside(state) else state.estimate.blocks[-1:]
+    newest = () if is_outside(charts, state) else newest_estimates(charts, state)
     estimated = loss_interval(charts, ESTIMATE, newest) if newest and not unknown else None
     return Performance(
         scale.metric,

@@ -16,7 +16,7 @@ from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.detector import CusumDetector
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.update import update
-from driftbell.records import Degradation, EvidenceState, Verdict, Window
+from driftbell.records import BlockSummary, Degradation, EvidenceState, SourceState, Verdict, Window
 
 ROWS = 2600
 
@@ -81,6 +81,29 @@ def test_a_large_change_is_an_alarm_before_its_block_is_complete(detector: Cusum
     state, degradation = watched(detector, log, [500, 700])[-1]
     assert degradation.verdict is Verdict.ALARM
     assert (state.rows, state.estimate.sums) == (500, watched(detector, log, [500])[0][0].estimate.sums)
+
+
+def test_rows_that_wait_do_not_hide_what_the_block_before_cannot_tell(detector: CusumDetector) -> None:
+    log = Log()
+    log.predict(500, 1, change=lambda t: {k: np.where(np.arange(500) < 250, v[:1], v) for k, v in t.items()})
+    log.predict(500, 2)
+    blind, waiting, usual = (d for _, d in watched(detector, log, [500, 560, 1000]))
+    assert blind.verdict is waiting.verdict is Verdict.UNKNOWN
+    assert "50% of the 500 rows until" in waiting.sentence
+    assert usual.verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("distance", [-0.002, 0.002])
+def test_an_alarm_by_few_scattered_labels_closes_with_their_mean(
+    detector: CusumDetector, distance: float
+) -> None:
+    charts = detector.charts
+    loss = charts.limits("labels", charts.label_rows)[0][0] + distance
+    blocks = [BlockSummary(50, loss, START, START) for _ in range(10)]
+    closes = [
+        charts.is_over("labels", SourceState((), 0.5, tuple(blocks[:n]), True, n), 0.1) for n in (9, 10)
+    ]
+    assert closes == [False, distance < 0]
 
 
 def test_rows_that_wait_need_more_evidence(detector: CusumDetector) -> None:
