@@ -32,8 +32,8 @@ MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
 CLOSING_BLOCKS, BELOW = 5, 1.645
-"""An alarm closes when the newest rows are this number of standard errors below the allowance, or all those of
-so many blocks are below it: less would open and close it with each block of a constant loss."""
+"""An alarm closes when the newest rows are this number of standard errors below the allowance, or all those
+of so many blocks are below it: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
