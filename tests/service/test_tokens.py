@@ -31,8 +31,9 @@ def test_workers_accept_tokens_and_follow_the_rotation_of_keys(tmp_path: Path) -
             assert service.line("authentication")["rule"] == rule
             token = issuer.token(time.time(), scope="driftbell:predict")
             wait_until(lambda: statuses(service, token) == {200}, 60, "both workers")
+            other = issuer.token(time.time(), aud="other")
+            wait_until(lambda: statuses(service, other, 3) == {401}, 60, "the keys in both workers")
             assert statuses(service, issuer.token(time.time()), 3) == {403}
-            assert statuses(service, issuer.token(time.time(), aud="other"), 3) == {401}
             issuer.add_key("two")
             del issuer.keys["one"]
             new = issuer.token(time.time(), "two", scope="predict")
