@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.contract.stores import DURABLE, prepare
 
 from driftbell.drift.compare import compare
 from driftbell.drift.counted_reference import count_reference
@@ -66,12 +65,6 @@ def rows(count: int, days: float = 30, *, shift: float = 0.0, seed: int = 0) -> 
             Prediction(f"{seed}-{i}", NOW - past[i] * DAY, "m", MODEL.version, features, output, {}, 1.0)
         )
     return logged
-
-
-@pytest.fixture(params=DURABLE)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
-    prepare(request, tmp_path)
-    return lambda: DURABLE[request.param](tmp_path)
 
 
 @pytest.fixture

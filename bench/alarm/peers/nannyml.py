@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import nannyml
@@ -52,9 +53,9 @@ class Performance(Peer):
         self.calculator = self.created(options)
         self.calculator.fit(self.table(reference.rows))
 
+    @abstractmethod
     def created(self, options: dict[str, Any]) -> Any:
         """Return the calculator or estimator."""
-        raise NotImplementedError
 
     def table(self, rows: Table) -> Any:
         """Return rows as a DataFrame; two classes become 0 and 1."""

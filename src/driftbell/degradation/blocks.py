@@ -242,7 +242,7 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
         allowed = rows_per_alarm(charts, state, LABELS)
         sums, score = charts.correct(sums, LABELS, labels.blocks[-1].rows, errors, allowed)
     reached = score is not None and score >= 1
-    raised = reached or (labels.raised and errors > 0)  # what is taken back does not last
+    raised = reached or (labels.raised and errors > 0)  # corrected labels end it
     blocks = _corrected(charts, labels.blocks, errors)
     amended = SourceState(sums, score, blocks, raised, max(labels.lasting, 1) if raised else 0)
     return msgspec.structs.replace(state, labels=amended)

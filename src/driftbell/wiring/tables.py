@@ -180,7 +180,7 @@ def judge_counts(
     """Judge two tables by counts on bins.
 
     Args:
-        tables: what is counted on each side; None for a side that is read whole from its source.
+        tables: the counted table of each side; None for a side that is read whole from its source.
         sources: see `judge_large`.
         options: the user's options.
         settings: all settings.

@@ -5,23 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.contract.retention.archives import (
     NOW,
 )
-from tests.contract.stores import DURABLE, prepare
 
 from driftbell.monitor import retention
 from driftbell.records import Lease
 from driftbell.store.sql import SqlStore
-
-
-@pytest.fixture(params=DURABLE)
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
-    prepare(request, tmp_path)
-    return lambda: DURABLE[request.param](tmp_path)
 
 
 @pytest.fixture
