@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.broken_values import MIN_FROZEN, calendar_columns
+from driftbell.degradation.broken_values import MIN_FROZEN
 from driftbell.degradation.column_changes import ColumnTests
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
@@ -114,6 +114,9 @@ class BlindSpots:
         by_features: mean error on unchanged rows by the models of the label.
         error: the measured mean error on unchanged rows; None without labels.
         smallest_loss: the smallest loss that matters.
+
+    Attributes:
+        tests: of all features against the reference.
     """
 
     def __init__(
@@ -135,8 +138,8 @@ class BlindSpots:
         self._ranges = {} if learned.classes else _ranges(learned)
         # of n + 1 values alike, a new one is the smallest or largest with probability 2 / (n + 1)
         self._chance = len(self._ranges) * 2 / (len(learned.usual) + 1)
-        self._tests = ColumnTests(learned)
-        self._relations = Relations(learned, calendar_columns(learned), self._tests.overdispersion)
+        self.tests = ColumnTests(learned)
+        self._relations = Relations(learned, self.tests.calendar, self.tests.overdispersion)
 
     def find(self, block: BlockEstimate) -> PossibleLoss:
         """Return the losses that fit a block, and the blind spot with the largest one.
@@ -276,11 +279,11 @@ class BlindSpots:
             yield _Explanation(places, reason, block.diagnosis.errors, share)
         if any(fault.kind == "frozen" for fault in faults):
             return  # the other rows and features look like the reference, or follow from that
-        changes = self._tests(block.matrix)
+        changes = self.tests(block.matrix)
         singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 and not faults else ()
         broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
         for moved in filter(None, (changes.moved, *((j,) for j in singles))):
-            repaired = self._tests.without_move(block.matrix, moved)
+            repaired = self.tests.without_move(block.matrix, moved)
             errors = self._learned.error_by_features(repaired, block.answers)
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
@@ -288,7 +291,7 @@ class BlindSpots:
         if faults and not any(fault.kind == "outside" for fault in faults):
             return
         for j in sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]:
-            replaced = self._tests.without_values(block.matrix, changes, j)
+            replaced = self.tests.without_values(block.matrix, changes, j)
             errors = self._learned.error_by_features(replaced, block.answers)
             yield _Explanation((j,), "unrelated", errors, repaired=replaced)
 

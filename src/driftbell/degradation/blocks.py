@@ -30,7 +30,13 @@ NEWEST_BLOCKS = 20
 
 
 def add_estimate(
-    charts: CusumCharts, state: EvidenceState, block: Block, times: Sequence[datetime], *, early: bool = False
+    charts: CusumCharts,
+    state: EvidenceState,
+    block: Block,
+    times: Sequence[datetime],
+    *,
+    early: bool = False,
+    after_change: bool = False,
 ) -> EvidenceState:
     """Add a block to the charts of the estimate; the next block must confirm a loss by moved features.
 
@@ -40,6 +46,7 @@ def add_estimate(
         block: the estimate.
         times: of its rows (UTC).
         early: whether the block is incomplete.
+        after_change: see `BlockSummary`.
     """
     moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
     loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
@@ -47,7 +54,9 @@ def add_estimate(
         loss, unconfirmed = block.loss_without_moves, block.rows * (block.loss - block.loss_without_moves)
     elif moved:
         confirmed = state.unconfirmed
-    summary = BlockSummary(block.rows, loss, times[0], times[-1], block.blind, block.low, block.high)
+    summary = BlockSummary(
+        block.rows, loss, times[0], times[-1], block.blind, block.low, block.high, after_change
+    )
     data_quality = charts.data_quality_score(block)
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     return msgspec.structs.replace(
@@ -91,7 +100,8 @@ def _add_block(
     """Add a block to the charts of a source, with the errors of the previous block that it confirms.
 
     When all sums are zero again after evidence of a loss, that loss is over: the blocks before are forgotten,
-    since they are no part of a later one. An incomplete block does not lower the score.
+    since they are no part of a later one, except the first part of the same block. An incomplete block does
+    not lower the score.
     """
     before = state.labels if source == LABELS else state.estimate
     loss = block.loss + confirmed / block.rows
@@ -101,7 +111,8 @@ def _add_block(
     score = max(score, before.score or 0.0) if early else score
     raised = before.raised or score >= 1
     after = SourceState(before.sums if early else sums, score, blocks, raised, before.lasting + raised)
-    if before.raised and not early and not any(sums) and charts.is_over(source, after, labelled_share(state)):
+    may_forget = before.raised and not early and not block.after_change
+    if may_forget and not any(sums) and charts.is_over(source, after, labelled_share(state)):
         return SourceState(sums, score, (block,))
     return after
 
@@ -134,6 +145,7 @@ def _both(a: BlockSummary, b: BlockSummary) -> BlockSummary:
         b.blind or a.blind,
         mean(a.low, b.low),
         mean(a.high, b.high),
+        a.after_change,
     )
 
 

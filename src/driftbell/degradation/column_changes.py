@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,15 +68,19 @@ class ColumnTests:
 
     Args:
         learned: models fitted on the reference.
+
+    Attributes:
+        calendar: parts of the calendar and counters, by feature index: time moves them on, so they have not
+            moved by mistake.
     """
 
     def __init__(self, learned: ReferenceModels) -> None:
         usual = learned.usual
         fitted = np.arange(len(usual)) % 2 == 0
         self._importance = learned.importance
-        calendar = calendar_columns(learned)  # time moves them on, so they have not moved by mistake
+        self.calendar = calendar_columns(learned)
         self._numeric = [
-            j for j, numeric in enumerate(learned.encoder.numeric) if numeric and j not in calendar
+            j for j, numeric in enumerate(learned.encoder.numeric) if numeric and j not in self.calendar
         ]
         with np.errstate(all="ignore"):
             means = np.array([_mean(usual[:, j]) for j in range(usual.shape[1])])
@@ -119,6 +124,17 @@ class ColumnTests:
         moved = moved or self._moved_together(matrix)
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
         return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted)
+
+    def ranks(self, matrix: Matrix, places: Sequence[int]) -> Matrix:
+        """Return the ranks of the values of some features in the reference, from -0.5 to 0.5; 0 of a null."""
+        ranks = np.empty((len(matrix), len(places)))
+        for i, j in enumerate(places):
+            ranks[:, i] = self._own[j].ranks(matrix[:, j])
+        return ranks
+
+    def overdispersions(self, places: Sequence[int]) -> list[float]:
+        """Return how much autocorrelation increases the variance of the mean of each feature."""
+        return [self._own[j].overdispersion for j in places]
 
     def _moved_together(self, matrix: Matrix) -> list[int]:
         """Return features that have moved little each, but certainly all together.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
+from driftbell.degradation.block_split import BlockSplit
 from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
@@ -136,6 +137,7 @@ class CusumCharts:
             error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
         )
+        self._split = BlockSplit(learned, self.blind_spots.tests, MIN_ROWS)
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self._errors = measured
         self._limits: dict[tuple[str, int], ChartLimits] = {}
@@ -178,12 +180,12 @@ class CusumCharts:
 
         Args:
             source: `estimate` or `labels`.
-            rows: number of rows of a block.
+            rows: number of rows of a block; fewer than usual are a part of one.
             rows_per_alarm: see `rows_per_alarm`; None for the expected one.
             early: whether the block is incomplete.
         """
         usual = self.block_rows if source == ESTIMATE else self.label_rows
-        is_usual = early or usual / 1.5 < rows < usual * 1.5
+        is_usual = early or rows < usual * 1.5
         rows = usual if is_usual else int(2 ** round(math.log2(rows)))  # the order of magnitude
         if (source, rows) not in self._limits:
             baseline = self.baselines[source]
@@ -198,6 +200,10 @@ class CusumCharts:
         """Return the smallest loss that alarms within `steps` blocks of `rows` rows, by its estimate."""
         limits = self.limits(ESTIMATE, rows)
         return min(threshold / rows / steps + allowance for allowance, threshold in limits)
+
+    def change_within(self, columns: Columns, rows: int) -> int | None:
+        """Return the index of the first row of a block that differs from those before; None if none does."""
+        return self._split(self.learned.encoder(columns, rows))
 
     def examine(self, columns: Columns, answers: Answers) -> Block:
         """Estimate the loss of a block without labels.

@@ -11,15 +11,26 @@ from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.records import BlockSummary, EvidenceState, Verdict
 
 
+def newest_blocks(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
+    """Return all parts of the newest block of predictions, and of the one before if it is incomplete."""
+    blocks, rows = state.estimate.blocks, 0
+    first = len(blocks)
+    while first and (rows < charts.block_rows or blocks[first].after_change):
+        first -= 1
+        rows += blocks[first].rows
+    return blocks[first:]
+
+
 def newest_estimates(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
-    """Return the newest block of predictions, with the one before if it is not complete."""
-    blocks = state.estimate.blocks
-    return blocks[-2:] if blocks and blocks[-1].rows < charts.block_rows else blocks[-1:]
+    """Return the newest blocks of predictions since their last change."""
+    newest = newest_blocks(charts, state)
+    first = max((i for i, block in enumerate(newest) if block.after_change), default=0)
+    return newest[first:]
 
 
 def is_outside(charts: CusumCharts, state: EvidenceState) -> bool:
     """Return whether the loss of many of the newest rows has no bound."""
-    return any(b.blind is not None and b.blind.loss is None for b in newest_estimates(charts, state))
+    return any(b.blind is not None and b.blind.loss is None for b in newest_blocks(charts, state))
 
 
 def with_blind_spots(
@@ -39,7 +50,7 @@ def with_blind_spots(
         affected = [b for b in blocks if since is None or b.last >= since.time]
         unbounded = _newest_blind([b for b in affected if b.blind and b.blind.loss is None])
         return replace(estimate, loss=None, closing=False, blind=unbounded) if unbounded else estimate
-    newest = _newest_blind(newest_estimates(charts, state))
+    newest = _newest_blind(newest_blocks(charts, state))
     if estimate.verdict is Verdict.OK and newest:
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted

@@ -71,12 +71,8 @@ def update(
         labels: the new labels.
         complete: whether the predictions are a block.
     """
-    block: Block | None = None
-    judged = state
-    if len(rows.answers) >= MIN_ROWS:
-        block = charts.examine(rows.columns, rows.answers)
-        judged = add_estimate(charts, state, block, rows.times, early=not complete)
-        state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
+    judged, explained = _add_rows(charts, state, rows, complete=complete)
+    state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
     state, largest = add_labels(charts, with_labels(charts, state, labels), labels)
     state = with_unknown_labels(state, labels.unknown)
     waiting = judged_labels(charts, state, largest)
@@ -89,13 +85,14 @@ def update(
     )
     estimate = with_blind_spots(charts, judged, decide(charts, judged))
     explanation = judged.explanation
-    if block:
+    if explained:
+        part, block = explained
         explanation = explain_block(
             charts,
             block,
-            rows.columns,
-            rows.answers,
-            rows.ids,
+            part.columns,
+            part.answers,
+            part.ids,
             in_detail=estimate.explained,
             before=state.explanation.suspects,
         )
@@ -103,7 +100,50 @@ def update(
     state, judged = (
         msgspec.structs.replace(s, alarm=is_alarm, explanation=explanation) for s in (state, judged)
     )
-    return state, _degradation(charts, judged, estimate, waiting=0 if block else len(rows.answers))
+    return state, _degradation(charts, judged, estimate, waiting=0 if explained else len(rows.answers))
+
+
+def _add_rows(
+    charts: CusumCharts, state: EvidenceState, rows: Rows, *, complete: bool
+) -> tuple[EvidenceState, tuple[Rows, Block] | None]:
+    """Add the estimate of predictions to the charts, split where they change.
+
+    Returns:
+        The next state, and the part with the largest loss; None for too few rows.
+    """
+    if len(rows.answers) < MIN_ROWS:
+        return state, None
+    change = charts.change_within(rows.columns, len(rows.answers))
+    parts = [rows] if change is None else [rows.part(0, change), rows.part(change, len(rows.answers))]
+    examined, first = [], state
+    for i, part in enumerate(parts):
+        block = charts.examine(part.columns, part.answers)
+        state = add_estimate(charts, state, block, part.times, early=not complete, after_change=i > 0)
+        examined.append((part, block))
+        first = first if i else state
+    if change is not None:
+        state = _with_first_part(state, first, change / len(rows.answers))
+    return state, max(examined, key=lambda e: e[1].loss)
+
+
+def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -> EvidenceState:
+    """Return the state of a split block that also knows what its first part has shown.
+
+    Args:
+        state: after the whole block.
+        first: after its first part.
+        share: of the rows, in the first part: so many of its broken values are those of the block.
+    """
+    score = max(first.estimate.score or 0.0, state.estimate.score or 0.0)
+    state = msgspec.structs.replace(
+        state,
+        estimate=msgspec.structs.replace(state.estimate, score=score),
+        suspicion=state.suspicion or first.suspicion,
+    )
+    data_quality = share * (first.data_quality or 0.0)
+    if data_quality <= (state.data_quality or 0.0):
+        return state
+    return msgspec.structs.replace(state, data_quality=data_quality, broken_since=first.broken_since)
 
 
 def _degradation(

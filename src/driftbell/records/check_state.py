@@ -57,6 +57,7 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
         blind: rows with a loss that the estimate cannot tell; None if it explains the block.
         low: the smallest loss that fits the data, without noise; None for the loss itself.
         high: the largest one.
+        after_change: whether the rows differ from those before in the same block of predictions.
     """
 
     rows: int
@@ -66,6 +67,7 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     blind: BlindSpot | None = None
     low: float | None = None
     high: float | None = None
+    after_change: bool = False
 
 
 class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -98,7 +98,7 @@ def test_one_row_again_and_again_may_be_right(share: float) -> None:
     matrix[rows], truth[rows] = matrix[0], truth[0]
     degradation = seen(stream, matrix, truth)
     assert degradation.verdict is Verdict.UNKNOWN
-    assert f"{share:.0%} of the 500 rows until" in degradation.sentence
+    assert f"100% of the {share * ROWS:.0f} rows until" in degradation.sentence
     assert "are one row again and again" in degradation.sentence
 
 

@@ -89,7 +89,7 @@ def test_rows_that_wait_do_not_hide_what_the_block_before_cannot_tell(detector: 
     log.predict(500, 2)
     blind, waiting, usual = (d for _, d in watched(detector, log, [500, 560, 1000]))
     assert blind.verdict is waiting.verdict is Verdict.UNKNOWN
-    assert "50% of the 500 rows until" in waiting.sentence
+    assert "100% of the 250 rows until" in waiting.sentence
     assert usual.verdict is Verdict.OK
 
 

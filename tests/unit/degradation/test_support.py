@@ -58,7 +58,7 @@ def advance(
 ) -> tuple[EvidenceState, Degradation]:
     """Send a block of rows, some of them far outside the reference."""
     columns, truth = table(BLOCK, shift, 100 + block)
-    columns["x"][:far] = 40.0
+    columns["x"][np.linspace(0, BLOCK - 1, far, dtype=int)] = 40.0
     answers = MODEL.predict(matrix(columns))
     first = BLOCK * block + 1
     predictions = tuple(
