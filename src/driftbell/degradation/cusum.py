@@ -26,6 +26,9 @@ MIN_LOSS_SHARE = 0.75
 """The loss by broken values is at least this share of the smallest loss that matters. This loss is the
 estimate, minus its standard error."""
 
+INCOMPLETE_ERRORS = 2.0
+"""Standard errors, instead of one, of a part of a block: each look sees another one."""
+
 PACE_WEIGHT = 0.02
 """Weight of the newest block in the mean time of a row."""
 
@@ -273,6 +276,7 @@ class CusumCharts:
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
+        error *= INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(
