@@ -132,7 +132,7 @@ def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -
     Args:
         state: after the whole block.
         first: after its first part.
-        share: of the rows, in the first part: so many of its broken values are those of the block.
+        share: of the rows in the first part, which weights its broken values as those of the block.
     """
     score = max(first.estimate.score or 0.0, state.estimate.score or 0.0)
     state = msgspec.structs.replace(
