@@ -8,12 +8,12 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
+from driftbell.degradation.block import Block
 from driftbell.degradation.cusum import (
     ESTIMATE,
     LABELS,
     MAX_BLOCKS,
     MIN_LABELS,
-    Block,
     CusumCharts,
 )
 from driftbell.degradation.label_coverage import LabelRows, suspicion_after

@@ -20,7 +20,8 @@ from driftbell.phrases import format_value
 from driftbell.records import Suspect
 
 if TYPE_CHECKING:
-    from driftbell.degradation.cusum import Block, CusumCharts
+    from driftbell.degradation.block import Block
+    from driftbell.degradation.cusum import CusumCharts
 
 MAX_SUSPECTS = 5
 MIN_SHARE = 0.05

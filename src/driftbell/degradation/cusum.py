@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
+from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
 from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
+from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
-from driftbell.records import BlindSpot, BlockSummary, Columns, SourceState
+from driftbell.records import BlockSummary, Columns, SourceState
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
 
@@ -52,35 +54,6 @@ LABEL_ROWS = 100
 
 MAX_BLOCK_ROWS = 2000
 """Largest number of predictions of a block."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Estimated loss of one block of rows.
-
-    Attributes:
-        rows: number of rows.
-        loss: estimated increase of the error.
-        basis: source of the estimate: `confidence`, `fault` or `label shift`.
-        errors: expected error of the examined rows.
-        examined: their positions in the block.
-        diagnosis: data faults, if any.
-        loss_without_moves: the loss without the part that depends on features that seem to have moved.
-        blind: rows with a loss that the estimate cannot tell.
-        low: the smallest loss that fits the data, without noise; None for the loss itself.
-        high: the largest one.
-    """
-
-    rows: int
-    loss: float
-    basis: str
-    errors: Vector
-    examined: np.ndarray
-    diagnosis: Diagnosis | None = None
-    loss_without_moves: float = 0.0
-    blind: BlindSpot | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 class CusumCharts:
@@ -122,8 +95,8 @@ class CusumCharts:
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
-            learned.by_confidence,
-            learned.by_features,
+            learned.without_halves(learned.by_confidence),
+            learned.without_halves(learned.by_features),
             learned.errors,
         )
         unit = learned.loss.unit(learned.errors) or smallest_loss
@@ -133,12 +106,18 @@ class CusumCharts:
         }
         self.by_features = error_baseline(by_features, unit=unit)
         self._by_features = self.by_features.mean
+        self._loss_factor = 1.0
+        if learned.labelled:
+            self._loss_factor = loss_factor(
+                learned, by_features=self._by_features, error=self.baselines[LABELS].mean
+            )
         self.blind_spots = BlindSpots(
             learned,
             self._faults.row_mix,
             by_features=self._by_features,
             error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
+            loss_factor=self._loss_factor,
         )
         self._split = BlockSplit(learned, self.blind_spots.tests, MIN_ROWS)
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
@@ -262,10 +241,10 @@ class CusumCharts:
         A model is as often too sure of broken values as it is too unsure of them.
         """
         if diagnosis:
-            fault_loss = float(diagnosis.errors.mean()) - self._by_features
+            fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
-                loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
+                loss if unrepaired is None else max(loss, self.blind_spots.loss_by_features(unrepaired))
             )
             without_moves = min(loss_without_moves, fault_loss)
             return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
@@ -276,7 +255,7 @@ class CusumCharts:
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
-        error *= INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0
+        error *= self._loss_factor * (INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(

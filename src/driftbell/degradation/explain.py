@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from driftbell.degradation.blind_texts import blind_clause
+from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.cusum import ESTIMATE, LABELS, Block, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import measured_text, uncovered_text, unknown_labels_text
 from driftbell.degradation.loss_scale import LossScale

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.cusum import Block, CusumCharts
+from driftbell.degradation.block import Block
+from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.encoder import Encoder
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion

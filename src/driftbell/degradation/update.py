@@ -8,8 +8,9 @@ from datetime import datetime
 
 import msgspec
 
+from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
-from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, Block, CusumCharts
+from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.decision import decide
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels

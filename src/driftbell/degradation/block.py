@@ -1,0 +1,40 @@
+"""Estimated loss of one block of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.reference_models import Vector
+from driftbell.records import BlindSpot
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Estimated loss of one block of rows.
+
+    Attributes:
+        rows: number of rows.
+        loss: estimated increase of the error.
+        basis: source of the estimate: `confidence`, `fault` or `label shift`.
+        errors: expected error of the examined rows.
+        examined: their positions in the block.
+        diagnosis: data faults, if any.
+        loss_without_moves: the loss without the part that depends on features that seem to have moved.
+        blind: rows with a loss that the estimate cannot tell.
+        low: the smallest loss that fits the data, without noise; None for the loss itself.
+        high: the largest one.
+    """
+
+    rows: int
+    loss: float
+    basis: str
+    errors: Vector
+    examined: np.ndarray
+    diagnosis: Diagnosis | None = None
+    loss_without_moves: float = 0.0
+    blind: BlindSpot | None = None
+    low: float | None = None
+    high: float | None = None
