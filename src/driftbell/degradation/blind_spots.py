@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.broken_values import MIN_FROZEN, calendar_columns
-from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.broken_values import MIN_FROZEN, DataFault, calendar_columns
+from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
@@ -86,6 +86,8 @@ class _Explanation:
         errors: expected error of each row if they are.
         share: share of the rows with changed answers.
         repaired: the rows with other values of these features.
+        chance: p-value of the feature's residual given the others, if the repaired rows look like the
+            reference in all features; else 1.
     """
 
     places: tuple[int, ...]
@@ -93,6 +95,7 @@ class _Explanation:
     errors: Vector
     share: float = 1.0
     repaired: Matrix | None = None
+    chance: float = 1.0
 
 
 class BlindSpots:
@@ -105,8 +108,8 @@ class BlindSpots:
 
     The models of the label know less than the monitored model: on unchanged rows their expected error is too
     high by a bias. Where a wrong feature changes the answers, the monitored model loses this knowledge, and
-    the bias vanishes. So the loss of an explanation is between the expected error minus the biased one, and
-    minus the true one.
+    the bias vanishes. So the loss of an explanation is at most the expected error minus the true one of
+    unchanged rows; see `loss_factor` for the likely one.
 
     Args:
         learned: models fitted on the reference.
@@ -114,6 +117,7 @@ class BlindSpots:
         by_features: mean error on unchanged rows by the models of the label.
         error: the measured mean error on unchanged rows; None without labels.
         smallest_loss: the smallest loss that matters.
+        loss_factor: from a loss by the models of the label to that of the monitored model.
     """
 
     def __init__(
@@ -124,11 +128,12 @@ class BlindSpots:
         by_features: float,
         error: float | None,
         smallest_loss: float,
+        loss_factor: float = 1.0,
     ) -> None:
         self._row_mix = row_mix
         self._learned, self._by_features = learned, by_features
         self._bias = 0.0 if error is None else max(0.0, by_features - error)
-        self._smallest_loss = smallest_loss
+        self._smallest_loss, self._loss_factor = smallest_loss, loss_factor
         self._names = learned.encoder.names
         count = max(1, len(self._names))
         self._important = learned.importance >= min(MIN_IMPORTANCE, IMPORTANCE_SHARE / count)
@@ -167,9 +172,9 @@ class BlindSpots:
         blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
         certain = self._certain(block, explanations)
         if certain:
-            least = min(certain, key=self._loss_without_bias)
+            least = min(certain, key=self._likely_loss)
             losses = [self._loss_of(e) for e in certain]
-            return PossibleLoss(self._loss_without_bias(least), max(losses), blind, least.errors)
+            return PossibleLoss(self._likely_loss(least), max(losses), blind, least.errors)
         low, high = self._range(block, explanations, raw)
         return PossibleLoss(low, high, blind)
 
@@ -177,14 +182,17 @@ class BlindSpots:
         """Return the explanations that fit if moved values cannot be real; none if they can."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         changed = tuple(dict.fromkeys(j for e in explanations if e.repaired is not None for j in e.places))
-        if not changed or any(fault.kind != "outside" for fault in faults):
-            return []
-        chance = self._relations.chance(block.matrix, changed, changed)
-        if chance is None or chance > MAX_CHANCE:
-            return []
+        if all(e.chance > MAX_CHANCE for e in explanations):
+            if not changed or any(fault.kind != "outside" for fault in faults):
+                return []
+            chance = self._relations.chance(block.matrix, changed, changed)
+            if chance is None or chance > MAX_CHANCE:
+                return []
         certain, none = [], np.zeros(len(block.matrix), dtype=bool)
         for e in explanations:
-            if e.repaired is not None and self._repairs_relations(block.matrix, changed, e):
+            if e.repaired is None:
+                continue
+            if e.chance < 1 or self._repairs_relations(block.matrix, changed, e):
                 errors = self._row_mix.remove(e.errors, e.repaired, none, frozenset())
                 certain.append(replace(e, errors=errors))
         return certain
@@ -209,14 +217,19 @@ class BlindSpots:
         )
         return all(chance is None or chance >= MIN_FIT for chance in chances)
 
-    def _loss_without_bias(self, explanation: _Explanation) -> float:
-        return float(explanation.errors.mean()) - self._by_features
+    def loss_by_features(self, errors: Vector) -> float:
+        """Return the loss of rows with these expected errors by the models of the label."""
+        loss = float(errors.mean()) - self._by_features
+        return self._loss_factor * loss if loss > 0 else loss
+
+    def _likely_loss(self, explanation: _Explanation) -> float:
+        return self.loss_by_features(explanation.errors)
 
     def _range(
         self, block: BlockEstimate, explanations: Sequence[_Explanation], raw: Vector | None
     ) -> tuple[float, float]:
         """Return the smallest and the largest loss of all explanations."""
-        losses = [block.loss, *map(self._loss_without_bias, explanations)]
+        losses = [block.loss, *map(self._likely_loss, explanations)]
         largest = [self._loss_of(e) for e in explanations]
         faults = block.diagnosis.faults if block.diagnosis else ()
         if raw is not None and (
@@ -229,7 +242,8 @@ class BlindSpots:
         """Return the loss of an explanation, without the bias where its features change answers."""
         importance = max((self._learned.importance[j] for j in explanation.places), default=0.0)
         bias = self._bias * explanation.share if importance >= MIN_USED else 0.0
-        return float(explanation.errors.mean()) - self._by_features + share_of_bias * bias
+        loss = float(explanation.errors.mean()) - self._by_features + share_of_bias * bias
+        return max(loss, self._likely_loss(explanation))
 
     def outside(self, matrix: Matrix) -> BlindSpot | None:
         """Return the rows of a regression outside the range of the reference, of which no loss is known."""
@@ -285,12 +299,24 @@ class BlindSpots:
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
             yield _Explanation(moved, "moved", errors, repaired=repaired)
-        if faults and not any(fault.kind == "outside" for fault in faults):
+        yield from self._noise(block, changes, faults)
+
+    def _noise(
+        self, block: BlockEstimate, changes: ColumnChanges, faults: Sequence[DataFault]
+    ) -> Iterator[_Explanation]:
+        """Yield explanations by noise in a feature: the only cause of all changes, if it is known."""
+        repairs = {fault.place for fault in faults if fault.scale}
+        if any(not fault.scale and fault.kind != "outside" for fault in faults):
             return
-        for j in sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]:
-            replaced = self._tests.without_values(block.matrix, changes, j)
+        cause = self._tests.cause(block.matrix, changes) if changes.unrelated or changes.noisy else None
+        places = sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]
+        if repairs and cause not in repairs:
+            return
+        for j in places if cause is None else (cause,):
+            replaced = self._tests.without_noise(block.matrix, changes, j)
             errors = self._learned.error_by_features(replaced, block.answers)
-            yield _Explanation((j,), "unrelated", errors, repaired=replaced)
+            chance = 1.0 if cause is None else self._tests.chance_of_noise(block.matrix, changes, j)
+            yield _Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
 
     def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
         """Return the blind spot of an explanation that costs a relevant loss; else None."""

@@ -38,6 +38,13 @@ MIN_SHIFT = 2.5
 """Features have moved together if their ranks have by this number of standard errors, and all together."""
 
 MIN_RESIDUAL_GROWTH = 1.1
+
+MAX_CHANCE_OF_RELATION = 0.01
+"""Values with noise have lost their relation to the others: their correlation has at most this p-value."""
+
+MAX_CAUSES = 4
+"""Number of features that are tried as the only cause of all changes, the noisiest first."""
+
 MIN_REFERENCE = 40
 
 
@@ -48,12 +55,17 @@ class ColumnChanges:
     Attributes:
         moved: indices of numeric features with another distribution, the most important first.
         unrelated: indices of numeric features that the others predict worse than before.
+        noisy: indices of those with wider residuals, by a test of the width only.
         predicted: standard scores of all features, predicted from the others, shape (n, d).
     """
 
     moved: tuple[int, ...]
     unrelated: tuple[int, ...]
     predicted: Matrix
+    noisy: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.moved or self.unrelated or self.noisy)
 
 
 class ColumnTests:
@@ -87,6 +99,12 @@ class ColumnTests:
         self._related = (spreads > 0) & (
             residuals.var(axis=0) < (1 - MIN_RELATED) * np.maximum(calibration.var(axis=0), 1e-9)
         )
+        predicted = calibration @ self._weights
+        self._correlations = {
+            j: (_rank_correlation(calibration[:, j], predicted[:, j]), len(calibration))
+            for j in self._numeric
+            if self._related[j] and len(calibration) >= MIN_REFERENCE
+        }
         self._own = [_Distribution(usual[:, j]) for j in range(usual.shape[1])]
         self._residual = [_Distribution(residuals[:, j]) for j in range(usual.shape[1])]
         self.overdispersion = max((self._own[j].overdispersion for j in self._numeric), default=1.0)
@@ -98,6 +116,7 @@ class ColumnTests:
         self._joint = [j for j, values in ranks.items() if values.var() > MIN_RANK_VARIANCE][:MAX_JOINT]
         self._covariance = np.cov([ranks[j] for j in self._joint]) if len(self._joint) > 1 else np.eye(1)
         self._limit = math.sqrt(-math.log(CHANCE / tests / 2) / 2)
+        self._width_limit = float(scipy.stats.norm.isf(CHANCE / tests))
 
     def __call__(self, matrix: Matrix) -> ColumnChanges:
         """Compare a block of encoded rows."""
@@ -106,19 +125,22 @@ class ColumnTests:
         if len(matrix) < MIN_REFERENCE:
             return ColumnChanges((), (), predicted)
         residuals = scores - predicted
-        moved, unrelated = [], []
+        moved, unrelated, noisy = [], [], []
         for j in self._numeric:
             if self._own[j].distance(matrix[:, j]) > self._limit:
                 moved.append(j)
+            if not self._related[j]:
+                continue
             if (
-                self._related[j]
-                and self._residual[j].growth(residuals[:, j]) > MIN_RESIDUAL_GROWTH
+                self._residual[j].growth(residuals[:, j]) > MIN_RESIDUAL_GROWTH
                 and self._residual[j].distance(residuals[:, j]) > self._limit
             ):
                 unrelated.append(j)
+            if self._residual[j].wider(residuals[:, j]) > self._width_limit:
+                noisy.append(j)
         moved = moved or self._moved_together(matrix)
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
-        return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted)
+        return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted, tuple(noisy))
 
     def _moved_together(self, matrix: Matrix) -> list[int]:
         """Return features that have moved little each, but certainly all together.
@@ -152,13 +174,65 @@ class ColumnTests:
             moved[present, j] = self._own[j].values_of(matrix[present, j])
         return moved
 
-    def without_values(self, matrix: Matrix, changes: ColumnChanges, place: int) -> Matrix:
-        """Return the rows with a feature as the others predict it, with the spread of the reference."""
+    def without_noise(self, matrix: Matrix, changes: ColumnChanges, place: int) -> Matrix:
+        """Return the rows with a feature without the noise that has been added to it.
+
+        The residual of the feature given the others has the variance r² on the reference, and r² + s² with
+        noise of the variance s². With normal distributions, the value without the noise has the residual
+        w · (residual) with w = r² / (r² + s²), and the variance w s² around it. So it is drawn: values that
+        do not belong to their rows at all (w near 0) become those that the other features predict.
+
+        Source: regression calibration and imputation of R. J. Carroll, D. Ruppert, L. A. Stefanski, C. M.
+        Crainiceanu, "Measurement Error in Nonlinear Models" (2006), chapters 4 and 8.
+        """
         replaced = matrix.copy()
-        residuals = self._residual[place].spread_over(len(matrix))
-        predicted = changes.predicted[:, place] + residuals
+        usual = self._residual[place]
+        residuals = self._scores(matrix)[:, place] - changes.predicted[:, place]
+        kept = min(1.0, usual.variance / max(float(residuals.var()), 1e-12))
+        drawn = math.sqrt(1 - kept) * usual.spread_over(len(matrix))
+        predicted = changes.predicted[:, place] + kept * residuals + drawn
         replaced[:, place] = self._means[place] + self._spreads[place] * predicted
         return replaced
+
+    def cause(self, matrix: Matrix, changes: ColumnChanges) -> int | None:
+        """Return the only feature of which the noise explains all changes of a block; None if there is none.
+
+        Noise in a feature also hides how the features that depend on it follow it, so these seem unrelated
+        as well. Without the noise of the cause, nothing has changed.
+        """
+        residuals = self._scores(matrix) - changes.predicted
+        candidates = set(changes.unrelated) | set(changes.noisy)
+        by_width = sorted(candidates, key=lambda j: -self._residual[j].wider(residuals[:, j]))[:MAX_CAUSES]
+        causes = [
+            j
+            for j in by_width
+            if self._chance_of_relation(matrix, changes, j) < MAX_CHANCE_OF_RELATION
+            and not self(self.without_noise(matrix, changes, j))
+        ]
+        return causes[0] if len(causes) == 1 else None
+
+    def _chance_of_relation(self, matrix: Matrix, changes: ColumnChanges, place: int) -> float:
+        """Return the p-value of a rank correlation with the predicted values as on the reference, or closer.
+
+        Noise lowers it; another scale, which makes residuals wider too, does not. Source: R. A. Fisher's
+        transformation, of Spearman's correlation (E. C. Fieller et al., Biometrika 44, 1957).
+        """
+        if place not in self._correlations:
+            return 1.0
+        known = ~np.isnan(matrix[:, place])
+        rows, (usual, usual_rows) = np.count_nonzero(known), self._correlations[place]
+        if rows < MIN_REFERENCE:
+            return 1.0
+        now = _rank_correlation(matrix[known, place], changes.predicted[known, place])
+        unit = math.sqrt(1.06 * (1 / (rows - 3) + 1 / (usual_rows - 3)) * self._own[place].overdispersion)
+        return float(scipy.stats.norm.sf((math.atanh(usual) - math.atanh(now)) / unit))
+
+    def chance_of_noise(self, matrix: Matrix, changes: ColumnChanges, place: int) -> float:
+        """Return the p-value of the residual of a feature given all others, by both of its tests."""
+        residuals = self._scores(matrix)[:, place] - changes.predicted[:, place]
+        distance, wider = self._residual[place].distance(residuals), self._residual[place].wider(residuals)
+        chance = min(2 * math.exp(-2 * distance**2), float(scipy.stats.norm.sf(wider)))
+        return min(1.0, 2 * max(1, len(self._numeric)) * chance)
 
     def _scores(self, matrix: Matrix) -> Matrix:
         scores: Matrix = (matrix - self._means) / self._spreads
@@ -190,6 +264,9 @@ class _Distribution:
         self._below = below
         self.overdispersion = overdispersion(values)
         self._width = _width(self._values)
+        self.variance = float(self._values.var()) if len(self) else 0.0
+        self._sizes = _sizes(self._values)
+        self._size_dispersion = overdispersion(_sizes(values))
 
     def __len__(self) -> int:
         return len(self._values)
@@ -214,6 +291,23 @@ class _Distribution:
         """Return the width of the middle 80 % relative to the reference's."""
         return _width(np.sort(values)) / self._width if self._width > 0 else 1.0
 
+    def wider(self, values: Vector) -> float:
+        """Return the mean deviation from the median compared with the reference's, as a standard score.
+
+        0 unless it is larger by `MIN_RESIDUAL_GROWTH`. Source: M. B. Brown, A. B. Forsythe, "Robust tests for
+        the equality of variances", Journal of the American Statistical Association 69 (1974), with the
+        correction of N. J. Johnson (1978) for skewed deviations.
+        """
+        now, before = _sizes(values), self._sizes
+        if min(len(now), len(before)) < MIN_REFERENCE or not before.std() > 0:
+            return 0.0
+        if now.mean() < MIN_RESIDUAL_GROWTH * before.mean():
+            return 0.0
+        unit = math.sqrt((1 / len(now) + 1 / len(before)) * self._size_dispersion)
+        score = float(now.mean() - before.mean()) / (float(before.std()) * unit)
+        skew = float(np.mean((before - before.mean()) ** 3)) / float(before.std()) ** 3
+        return score - skew * math.sqrt(self._size_dispersion / len(now)) * (score**2 - 1) / 6
+
     def values_of(self, values: Vector) -> Vector:
         """Return the values of the reference with the same ranks; equal values stay equal."""
         if not len(self):
@@ -228,6 +322,19 @@ class _Distribution:
         order = np.random.default_rng(0).permutation(rows)
         quantiles = (np.arange(rows) + 0.5) / max(1, rows)
         return np.asarray(np.quantile(self._values, quantiles))[order] if len(self) else np.zeros(rows)
+
+
+def _rank_correlation(a: Vector, b: Vector) -> float:
+    """Return Spearman's rank correlation, never 1 or -1."""
+    ranks = scipy.stats.rankdata(a), scipy.stats.rankdata(b)
+    if min(ranks[0].std(), ranks[1].std()) <= 0:
+        return 0.0
+    return float(np.clip(np.corrcoef(*ranks)[0, 1], -0.999, 0.999))
+
+
+def _sizes(values: Vector) -> Vector:
+    """Return the distances of values from their median."""
+    return np.abs(values - np.median(values)) if len(values) else values
 
 
 def _mean(values: Vector) -> float:

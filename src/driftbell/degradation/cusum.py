@@ -12,6 +12,7 @@ from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeate
 from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
+from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
 from driftbell.records import BlindSpot, BlockSummary, Columns, SourceState
@@ -118,8 +119,8 @@ class CusumCharts:
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
         by_confidence, by_features, measured = baseline or (
-            learned.by_confidence,
-            learned.by_features,
+            learned.without_halves(learned.by_confidence),
+            learned.without_halves(learned.by_features),
             learned.errors,
         )
         unit = learned.loss.unit(learned.errors) or smallest_loss
@@ -129,12 +130,18 @@ class CusumCharts:
         }
         self.by_features = error_baseline(by_features, unit=unit)
         self._by_features = self.by_features.mean
+        self._loss_factor = 1.0
+        if learned.labelled:
+            self._loss_factor = loss_factor(
+                learned, by_features=self._by_features, error=self.baselines[LABELS].mean
+            )
         self.blind_spots = BlindSpots(
             learned,
             self._faults.row_mix,
             by_features=self._by_features,
             error=self.baselines[LABELS].mean if learned.labelled else None,
             smallest_loss=smallest_loss,
+            loss_factor=self._loss_factor,
         )
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self._errors = measured
@@ -253,10 +260,10 @@ class CusumCharts:
         A model is as often too sure of broken values as it is too unsure of them.
         """
         if diagnosis:
-            fault_loss = float(diagnosis.errors.mean()) - self._by_features
+            fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
-                loss if unrepaired is None else max(loss, float(unrepaired.mean()) - self._by_features)
+                loss if unrepaired is None else max(loss, self.blind_spots.loss_by_features(unrepaired))
             )
             without_moves = min(loss_without_moves, fault_loss)
             return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
@@ -267,6 +274,7 @@ class CusumCharts:
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
+        error *= self._loss_factor
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
             min(

@@ -90,13 +90,16 @@ class DataFaultDetector:
     def __init__(self, learned: ReferenceModels) -> None:
         self._learned = learned
         n = len(learned.usual)
+        is_reference = learned.usual is learned.matrix  # a baseline is split between both models in turn
+        without_halves = learned.without_halves if is_reference else np.asarray
         self._residuals = {
             j: np.sort(present(learned.usual[:, j] - expected)) for j, expected in learned.expected.items()
         }
         self._center = {j: float(np.median(r)) for j, r in self._residuals.items() if len(r)}
         self._spread = {j: spread(r) for j, r in self._residuals.items()}
         self._overdispersion = {
-            j: overdispersion(learned.usual[:, j] - expected) for j, expected in learned.expected.items()
+            j: overdispersion(without_halves(learned.usual[:, j] - expected))
+            for j, expected in learned.expected.items()
         }
         self._sorted = {j: np.sort(present(learned.usual[:, j])) for j in self._residuals}
         self._related = {
@@ -106,7 +109,7 @@ class DataFaultDetector:
         self._rows = n
         self.calendar = calendar_columns(learned)
         self._broken = BrokenValues(learned, self.calendar)
-        self.row_mix = RowMix(learned, overdispersion(learned.by_features))
+        self.row_mix = RowMix(learned, overdispersion(learned.without_halves(learned.by_features)))
 
     def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
         """Return the data faults of a block.

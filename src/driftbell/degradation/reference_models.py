@@ -18,6 +18,7 @@ from driftbell.degradation.answers import Vector as Vector
 from driftbell.degradation.class_losses import ClassLoss, RowLoss
 from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.degradation.row_losses import NumberLoss, fit_row_loss
+from driftbell.degradation.samples import without_group_means
 from driftbell.degradation.screening import screen
 from driftbell.records import Columns
 
@@ -144,6 +145,10 @@ class ReferenceModels:
             if len(out[half]):
                 out[half] = predict(f, half)
         return out
+
+    def without_halves(self, values: Vector) -> Vector:
+        """Return values of the reference's rows, estimated out of fold, with the same mean in each fold."""
+        return without_group_means(values, self.fold)
 
     def _out_of_fold(self, predict: Callable[[int, NDArray[np.intp]], Vector]) -> Vector:
         """Predict each row of the reference with the model that was not fitted on it."""

@@ -13,6 +13,29 @@ def present(values: Vector) -> Vector:
     return values[~np.isnan(values)]
 
 
+def without_group_means(values: Vector, groups: NDArray[np.intp]) -> Vector:
+    """Return values with the mean of all instead of the mean of their group; NaN stays.
+
+    Rows of a reference are predicted by models that were fitted on its other half, so that both halves differ
+    by the errors of their models. That is no autocorrelation, although a half consists of stretches of time:
+    new rows are split between all models.
+
+    Args:
+        values: shape (n,).
+        groups: the group of each row, shape (n,).
+
+    >>> without_group_means(np.array([1.0, 2.0, 5.0, 6.0]), np.array([0, 0, 1, 1]))
+    array([3., 4., 3., 4.])
+    """
+    centered = values.copy()
+    total = np.mean(present(values)) if len(present(values)) else 0.0
+    for group in np.unique(groups):
+        rows = groups == group
+        if len(known := present(values[rows])):
+            centered[rows] += total - known.mean()
+    return centered
+
+
 def spread(values: Vector) -> float:
     """Return the width of the middle 80 %, scaled to the standard deviation of a normal distribution."""
     if not len(values):

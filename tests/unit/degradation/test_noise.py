@@ -1,0 +1,88 @@
+"""Noise in a feature: its loss is estimated, since the relation to the other features shows its size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.degradation_tasks import Stream
+
+from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.records import Verdict
+
+NAMES = ("a", "b", "c", "d")
+
+
+def rows(count: int, seed: int, spread: float = 1.0) -> tuple[Matrix, np.ndarray]:
+    """Draw three features that depend on one size, an independent one, and labels."""
+    rng = np.random.default_rng(seed)
+    size = spread * rng.normal(size=count)
+    matrix = np.column_stack([*(size + 0.5 * rng.normal(size=count) for _ in "abc"), rng.normal(size=count)])
+    score = 3 * matrix[:, 0] + matrix[:, 3]
+    return matrix, (rng.random(count) < 1 / (1 + np.exp(-score))).astype(float)
+
+
+def noisy(matrix: Matrix, size: float) -> Matrix:
+    changed = matrix.copy()
+    changed[:, 0] += size * np.random.default_rng(7).normal(size=len(matrix))
+    return changed
+
+
+def named(matrix: Matrix) -> dict[str, np.ndarray]:
+    return dict(zip(NAMES, matrix.T, strict=True))
+
+
+def answered(matrix: Matrix) -> Answers:
+    one = 1 / (1 + np.exp(-(3 * matrix[:, 0] + matrix[:, 3])))
+    return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]))
+
+
+def charts() -> CusumCharts:
+    matrix, truth = rows(3000, 0)
+    learned = fit_reference_models(named(matrix), answered(matrix), truth, classes=2, seed=0)
+    return CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=1000)
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0])
+def test_the_loss_by_noise_is_estimated(size: float) -> None:
+    fitted, stream = charts(), Stream(charts())
+    many, labels = rows(50_000, 9)
+    wrong = (answered(noisy(many, size)).values != labels).mean()
+    loss = float(wrong - (answered(many).values != labels).mean())
+    estimates = []
+    for seed in range(20, 24):
+        matrix, truth = rows(500, seed)
+        changed = noisy(matrix, size)
+        estimates.append(fitted.examine(named(changed), answered(changed)).loss)
+        degradation = stream.see(named(changed), truth, answered(changed))
+    assert loss > 0.04
+    assert float(np.mean(estimates)) == pytest.approx(loss, rel=0.25)
+    assert degradation.verdict is Verdict.ALARM
+    assert degradation.suspects[0].column == "a"
+
+
+def test_a_real_change_of_all_related_features_is_no_noise() -> None:
+    fitted = charts()
+    matrix, _ = rows(500, 20, spread=1.6)
+    block = fitted.examine(named(matrix), answered(matrix))
+    assert block.basis == "confidence"
+    assert block.loss < 0
+
+
+def test_values_without_noise_are_drawn_from_their_distribution_given_the_others() -> None:
+    """With normal distributions, their difference from the true values has the variance 2 w s²."""
+    learned = charts().learned
+    tests = ColumnTests(learned)
+    matrix, _ = rows(5000, 21)
+    assert set(tests(noisy(matrix, 2.0)).unrelated) == {0, 1, 2}  # it also hides how the others follow it
+    changed = noisy(matrix, 1.0)
+    changes = tests(changed)
+    assert tests.cause(changed, changes) == 0
+    restored = tests.without_noise(changed, changes, 0)
+    residual = 0.25 + 1 / (1 / 1.0 + 2 / 0.25)  # variance of a given b and c, by their common size
+    kept = residual / (residual + 1.0)
+    difference = float((restored[:, 0] - matrix[:, 0]).var())
+    assert difference == pytest.approx(2 * kept * 1.0, rel=0.15)
+    assert float(restored[:, 0].var()) == pytest.approx(float(matrix[:, 0].var()), rel=0.1)
