@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import venv
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,17 @@ import polars as pl
 import pytest
 from tests import spark
 from tests.conftest import alive, descendants, wait_until
+from tests.spark_tables import hostile, plan_of, whole
 
 import driftbell
-from driftbell.drift.column_bins import column_bins
-from driftbell.drift.compare import prepare
-from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines import spark_counts
+from driftbell.engines.count_parts import count_table
 from driftbell.engines.large_files import open_large
+from driftbell.engines.spark_counts import count_files_on_executors
+from driftbell.engines.spark_files import stored_files
 from driftbell.engines.spark_tables import SparkTable, read_source
 from driftbell.errors import ConfigError, InputError
 from driftbell.tabular.column_options import ColumnOptions
-from driftbell.tabular.typed_column import read_columns
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,60 +47,6 @@ def session(cluster: Any) -> Any:
     session.stop()
 
 
-def hostile(rows: int, seed: int) -> pl.DataFrame:
-    """Return columns in which engines are known to differ."""
-    rng = np.random.default_rng(seed)
-    special = [0.0, -0.0, np.nan, np.inf, -np.inf, 0.1, float(np.float32(0.1)), 5e-324, 1.7e308, -1.0]
-    days = rng.integers(0, 3000, rows)
-    start = datetime(2024, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-    times = [start + timedelta(hours=int(day), microseconds=int(day)) for day in days]
-    place = rng.integers(0, len(special), rows)
-    null = rng.random(rows) < 0.1
-    words = ["1", "2.5", "n/k", "NA", "", " 7 ", "1e3", "-999", "null"]
-    columns = {
-        "double": pl.Series(np.where(rng.random(rows) < 0.5, rng.normal(size=rows), np.take(special, place))),
-        "float": pl.Series(rng.normal(size=rows).astype(np.float32)),
-        "special float": pl.Series(np.take([*special[:7], 1e-45, 3e38, -3e38], place).astype(np.float32)),
-        "decimal": pl.Series([Decimal(int(d)) / 100 for d in days], dtype=pl.Decimal(12, 2)),
-        "large decimal": pl.Series([Decimal(int(d)) / 7 for d in days], dtype=pl.Decimal(38, 18)),
-        "boolean": pl.Series(rng.random(rows) < 0.3),
-        "zoned": pl.Series(times, dtype=pl.Datetime("us", "UTC")),
-        "local time": pl.Series([t.replace(tzinfo=None) for t in times], dtype=pl.Datetime("ms")),
-        "date": pl.Series([date(1600, 1, 1) + timedelta(days=int(d) * 50) for d in days]),
-        "tiny": pl.Series(days % 100, dtype=pl.Int8),
-        "unsigned": pl.Series(days.astype(np.uint64) + np.uint64(2**63), dtype=pl.UInt64),
-        "large": pl.Series(days + 2**53, dtype=pl.Int64),
-        "number.in.text": pl.Series(np.take(words, rng.integers(0, len(words), rows) * (days % 20 == 0))),
-        "city": pl.Series(np.take(["Rome", "Oslo", "NA", "Zürich", "'`\"", "\u2028"], place % 6)),
-        "new city": pl.Series([f"city {d % 60 if seed == 0 else d}" for d in days]),
-        "date in text": pl.Series([f"{t:%d.%m.%Y}" if i % 50 else "soon" for i, t in enumerate(times)]),
-        "note": pl.Series([f"order {d} of {d * d} – {'ä' * int(d % 9)}" * 3 for d in days]),
-        "nulls": pl.Series([None] * rows, dtype=pl.Float64),
-        "list": pl.Series([[int(d)] for d in days]),
-        "bytes": pl.Series([b"\xff"] * rows),
-    }
-    frame = pl.DataFrame(columns)
-    return frame.with_columns(pl.when(pl.Series(null)).then(None).otherwise(pl.all()).name.keep())
-
-
-def plan_of(reference: pl.DataFrame, options: ColumnOptions) -> CountPlan:
-    typed = read_columns(reference, columns=options.kinds, nulls=options.nulls)
-    return CountPlan({c.name: column_bins(c) for c in prepare(typed).columns}, options)
-
-
-def whole(value: Any) -> Any:
-    """Return counts as plain values, with the mean of numbers instead of their sum."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if hasattr(value, "__dataclass_fields__"):
-        fields = {name: whole(getattr(value, name)) for name in value.__dataclass_fields__}
-        if "total" in fields:
-            del fields["total"], fields["rest"]
-            fields["mean"] = None if value.mean is None else float(f"{value.mean:.12g}")
-        return fields
-    return [whole(v) for v in value] if isinstance(value, tuple) else value
-
-
 @pytest.mark.parametrize(
     "options", [ColumnOptions(), ColumnOptions({"tiny": "categorical"}, nulls=["-999", "7"])]
 )
@@ -110,10 +55,38 @@ def test_counts_are_those_of_polars_to_the_last_bit(session: Any, tmp_path: Path
     for i in range(3):
         hostile(1500, i + 1).write_parquet(tmp_path / f"{i}.parquet")
     by_polars = count_table(open_large(str(tmp_path)).parts(list(plan.bins)), plan)
-    by_spark = read_source(session, str(tmp_path)).count(plan)
-    assert {name: counts.rows for name, counts in by_spark.items()} == dict.fromkeys(plan.bins, 4500)
-    for name, counts in by_polars.items():
-        assert whole(by_spark[name]) == whole(counts), name
+    files = read_source(session, str(tmp_path))
+    assert files.detected["files"] == 3
+    rows = [SparkTable(files.frame.repartition(2), "rows")] if options.nulls else []
+    for source in (files, *rows):
+        by_spark = source.count(plan)
+        assert {name: counts.rows for name, counts in by_spark.items()} == dict.fromkeys(plan.bins, 4500)
+        for name, counts in by_polars.items():
+            assert whole(by_spark[name]) == whole(counts), name
+
+
+def test_executors_read_the_columns_that_files_store_as_spark_reads_them(
+    session: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a b%20ü" / "year=2026"
+    folder.mkdir(parents=True)
+    stored = {"x": np.arange(900) % 50 / 10, "year": ["stored"] * 900, "some": [1] * 900, "s": ["a"] * 900}
+    first = pl.DataFrame(stored).with_columns(
+        pl.date(1500, 1, 1).alias("old"), pl.date(2000, 1, 1).alias("new"), pl.lit(1, pl.UInt8).alias("byte")
+    )
+    first.with_columns(pl.col("s").cast(pl.Categorical)).write_parquet(folder / "1.parquet")
+    first.drop("some").write_parquet(folder / "2.parquet", row_group_size=200)
+    frame = session.read.option("mergeSchema", "true").parquet(str(folder.parent))
+    plan = plan_of(first, ColumnOptions())
+    files = stored_files(frame)
+    assert files.paths == tuple(str(folder / f"{i}.parquet") for i in (1, 2))
+    by_files = count_files_on_executors(session, files, plan, 1800)
+    assert sorted(by_files) == ["new", "s", "x"]
+    by_rows = SparkTable(frame.repartition(2), "rows").count(plan)
+    every = SparkTable(frame, "files").count(plan)
+    assert {n: whole(c) for n, c in every.items()} == {n: whole(c) for n, c in by_rows.items()}
+    assert {n: whole(c) for n, c in by_files.items()} == {n: whole(by_rows[n]) for n in by_files}
+    assert count_files_on_executors(session, files, plan, 1801) == {}  # the files have changed
 
 
 def table(rows: int, seed: int, shift: float = 0.0) -> pl.DataFrame:
@@ -129,7 +102,7 @@ def table(rows: int, seed: int, shift: float = 0.0) -> pl.DataFrame:
 
 
 def without_engine(text: str) -> Any:
-    text = text.replace(" rows of the file differ", " rows differ")
+    text = text.replace(" rows of the file ", " rows ")
     document = json.loads(text, parse_float=lambda number: f"{float(number):.9g}")
     for facts in document.get("detected", {}).values():
         for name in ("engine", "format", "files"):
@@ -165,6 +138,30 @@ def test_a_check_of_data_frames_says_what_that_of_files_says(session: Any, tmp_p
     assert sampled.detected["current"]["engine"].startswith("Spark 4")
 
 
+def test_labels_and_data_frames_of_pandas_on_spark(session: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    paths = [str(tmp_path / "past.parquet"), str(tmp_path / "now.parquet")]
+    for path, rows, wrong in zip(paths, (900, 4000), (0.1, 0.3), strict=True):
+        label = rng.integers(0, 2, rows)
+        answer = np.where(rng.random(rows) < wrong, 1 - label, label)
+        columns = (
+            table(rows, rows)
+            .drop("City")
+            .with_columns(
+                pl.Series("label", label), pl.Series("answer", answer), pl.Series("1", 0.2 + 0.6 * answer)
+            )
+        )
+        columns.with_columns(pl.when(pl.col("a.b") > 1).then("label")).write_parquet(path)
+    roles: dict[str, Any] = {"prediction": "answer", "label": "label", "probabilities": {"1": "1"}}
+    by_files = driftbell.check(*paths, exact_rows=1000, **roles)
+    assert by_files.verdict.value == "alarm"
+    frames = [session.read.parquet(path) for path in paths]
+    pandas = [frame.repartition(2).pandas_api() for frame in frames]
+    for reference, current in (frames, pandas, (paths[0], pandas[1])):
+        result = driftbell.check(reference, current, exact_rows=1000, **roles)
+        assert without_engine(result.to_json()) == without_engine(by_files.to_json())
+
+
 def test_the_counts_of_many_tasks_are_merged(session: Any) -> None:
     frame = session.range(5000).selectExpr("id % 97 AS x", "cast(id % 3 AS string) AS s").repartition(12)
     plan = plan_of(
@@ -176,35 +173,52 @@ def test_the_counts_of_many_tasks_are_merged(session: Any) -> None:
     assert SparkTable(frame.limit(0), "nothing").count(plan)["x"].rows == 0
 
 
-def test_an_executor_that_is_killed_half_way_changes_no_count(session: Any, tmp_path: Path) -> None:
-    marker = str(tmp_path / "killed")
+def killing_once(marker: str) -> Any:
+    """Return a function of batches that kills its executor after the first one, once."""
 
-    def kill_executor_once(batches: Any) -> Any:
+    def batches_and_kill(batches: Any) -> Any:
         import os
         import signal
         from pathlib import Path
 
         for i, batch in enumerate(batches):
-            if i == 1:
+            yield batch
+            if i == 0:
                 try:
                     os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
                 except FileExistsError:
-                    pass
-                else:
-                    process = os.getpid()
-                    while Path(f"/proc/{process}/comm").read_text("utf-8").strip() != "java":
-                        stat = Path(f"/proc/{process}/stat").read_text("utf-8")
-                        process = int(stat.rpartition(")")[2].split()[1])
-                    os.kill(process, signal.SIGKILL)
-            yield batch
+                    continue
+                process = os.getpid()
+                while Path(f"/proc/{process}/comm").read_text("utf-8").strip() != "java":
+                    stat = Path(f"/proc/{process}/stat").read_text("utf-8")
+                    process = int(stat.rpartition(")")[2].split()[1])
+                os.kill(process, signal.SIGKILL)
 
+    return batches_and_kill
+
+
+def test_an_executor_that_is_killed_half_way_changes_no_count(
+    session: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
     frame = session.range(0, 40_000, 1, 2).selectExpr("id % 50 AS x")
     plan = plan_of(pl.DataFrame({"x": np.arange(100) % 50}), ColumnOptions())
     before = SparkTable(frame, "numbers").count(plan)
-    killed = SparkTable(frame.mapInArrow(kill_executor_once, "x long"), "numbers").count(plan)
-    assert Path(marker).exists()
-    assert whole(killed["x"]) == whole(before["x"])
-    assert killed["x"].rows == 40_000
+    kill = killing_once(str(tmp_path / "by rows"))
+    by_rows = SparkTable(frame.mapInArrow(kill, "x long"), "numbers").count(plan)
+    files, on_executor = tmp_path / "files", spark_counts._on_executor
+    pl.DataFrame({"x": np.arange(40_000) % 50}).write_parquet(files / "1.parquet", mkdir=True)
+
+    def killed(name: str, *arguments: Any) -> Any:
+        run, kill = on_executor(name, *arguments), killing_once(str(tmp_path / "by files"))
+        return (lambda batches: run(kill(batches))) if name == "count_runs" else run
+
+    monkeypatch.setattr(spark_counts, "_on_executor", killed)
+    frame = session.read.parquet(str(files))
+    by_files = count_files_on_executors(session, stored_files(frame), plan, 40_000)
+    assert (tmp_path / "by rows").exists()
+    assert (tmp_path / "by files").exists()
+    assert whole(by_rows["x"]) == whole(by_files["x"]) == whole(before["x"])
+    assert by_files["x"].rows == 40_000
 
 
 def test_an_executor_without_driftbell_is_named_and_can_be_sent_the_package(
@@ -266,6 +280,11 @@ def test_faults_of_tables_are_named(session: Any, tmp_path: Path) -> None:
         "numbers in the reference, text in current: 2000 of 2000 cells such as 'n/k'"
         in result.columns[1].reason
     )
+    torn = (now / "1.parquet").read_bytes()
+    (now / "2.parquet").write_bytes(torn[:4] + b"?" * 2000 + torn[2004:])
+    frame = session.read.parquet(str(now))
+    with pytest.raises(ConfigError, match=r"cannot read the current table: .*file:\S*/now/2\.parquet"):
+        driftbell.check(str(past), frame, exact_rows=1000)
     with pytest.raises(InputError, match="duplicate column name 'x'"):
         driftbell.check(session.sql("SELECT 1 AS x, 2 AS x"), {"x": [1]})
     profile = driftbell.profile({"id": [1, 2] * 20})
@@ -274,10 +293,25 @@ def test_faults_of_tables_are_named(session: Any, tmp_path: Path) -> None:
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = os.environ | {"PYTHONPATH": str(spark.SOURCES)} | environment
+    variables = os.environ | environment | {"PYTHONPATH": f"{spark.SOURCES}:{ROOT}"}
     variables.pop("SPARK_CONNECT_MODE_ENABLED", None)  # of this process
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=200, check=False)
+
+
+WITH_SCANS = """
+import sys
+from driftbell.cli import main
+from driftbell.wiring import spark_check
+from tests.spark_tables import scans
+def read_source(session, source, read=spark_check.read_source):
+    if source.endswith("now"):
+        print("scans:", *scans(session, source), file=sys.stderr)
+    return read(session, source)
+spark_check.read_source = read_source
+main()
+"""
+"""Program of the command that also prints which data frames of the current files are plain scans."""
 
 
 @pytest.mark.parametrize("kind", ["master", "remote"])
@@ -290,12 +324,15 @@ def test_the_command_on_a_cluster_says_what_polars_says(cluster: Any, tmp_path: 
         table(1500, year, 0.4).drop("City").write_parquet(folder / "1.parquet")
     options = {"master": ["--spark-master", cluster.master], "remote": []}[kind]
     variables = cluster.environment | ({"SPARK_REMOTE": cluster.remote} if kind == "remote" else {})
-    command = ["-m", "driftbell", "check", *paths, "--json", "--column", "city=categorical"]
-    by_polars = run(*command, DRIFTBELL_CHECK__EXACT_ROWS="1000")
-    by_spark = run(*command, "--engine", "spark", *options, **variables)
+    command = ["check", *paths, "--json", "--column", "city=categorical"]
+    by_polars = run("-m", "driftbell", *command, DRIFTBELL_CHECK__EXACT_ROWS="1000")
+    by_spark = run("-c", WITH_SCANS, *command, "--engine", "spark", *options, **variables)
     assert by_spark.returncode == by_polars.returncode == 1, by_spark.stderr
+    assert "scans: files\n" in by_spark.stderr
     assert without_engine(by_spark.stdout) == without_engine(by_polars.stdout)
-    assert json.loads(by_spark.stdout)["detected"]["current"]["engine"].startswith("Spark 4")
+    detected = json.loads(by_spark.stdout)["detected"]["current"]
+    assert detected.pop("engine").startswith("Spark 4")
+    assert (detected["format"], detected["files"]) == ("Parquet", 2)
 
 
 def test_the_example_runs(cluster: Any) -> None:

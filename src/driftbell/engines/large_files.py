@@ -97,16 +97,7 @@ class LargeFiles:
 
         added = folder_columns(Path(self.path), file)
         stored = [name for name in names if name not in added]
-        for first in range(0, len(stored), PART_COLUMNS):
-            with _readable(file):
-                table = _scan(file).select(stored[first : first + PART_COLUMNS])
-                batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
-            while True:
-                with _readable(file):
-                    frame = next(batches, None)
-                if frame is None:
-                    break
-                yield frame
+        yield from read_parts(file, stored)
         if constant := {name: value for name, value in added.items() if name in names}:
             rows = self.rows[self.files.index(file)]
             yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
@@ -176,6 +167,43 @@ def open_large(source: str) -> LargeFiles | None:
     schema, precisions = _common(path, files, schemas)
     schema |= dict.fromkeys(folder_columns(path, files[0]), pl.String)
     return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories))
+
+
+def read_parts(
+    file: Path, names: Sequence[str], run: tuple[int, int] | None = None, columns: int = PART_COLUMNS
+) -> Iterator[Any]:
+    """Yield columns of a file as Polars frames with some of the rows, and of the columns.
+
+    Args:
+        file: the file.
+        names: names of the columns, which are stored in it.
+        run: first row and number of the rows; None for all rows.
+        columns: largest number of columns of a frame.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    for first in range(0, len(names), columns):
+        with _readable(file):
+            table = _scan(file) if run is None else _scan(file).slice(*run)
+            table = table.select(names[first : first + columns])
+            batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
+        while True:
+            with _readable(file):
+                frame = next(batches, None)
+            if frame is None:
+                break
+            yield frame
+
+
+def stored_types(file: Path) -> dict[str, Any]:
+    """Return the Polars type of each column of a file.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    with _readable(file):
+        return dict(_scan(file).collect_schema())
 
 
 def _scan(file: Path) -> Any:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from driftbell import __version__
 from driftbell.drift.column_counts import ColumnCounts, decode_counts
 from driftbell.engines.count_parts import CountPlan
+from driftbell.engines.spark_files import StoredFiles
 
 SCHEMA = "position int, counts binary"
-"""Schema of counts: the position of the column in the plan, and its counts as JSON."""
+"""Schema of counts: the position of the column in the plan, and its counts as JSON.
+
+They are null for a column that the task did not read.
+"""
+
+RUN_SCHEMA = "file string, first long, rows long"
+"""Schema of runs of rows of files: first row and number of rows, null if the file cannot be opened."""
+
+TASK_CELLS, TASK_FILES, MAX_TASKS = 25_000_000, 100, 10_000
+"""Cells that a task counts, files that a task opens to list their rows, and the largest number of tasks."""
 
 Batches = Iterator[Any]
 
@@ -26,13 +37,52 @@ def count_on_executors(frame: Any, plan: CountPlan) -> dict[str, ColumnCounts]:
         plan: the plan.
     """
     names = list(plan.bins)
-    count = _on_executor("count_batches", plan, names)
-    merge = _on_executor("merge_batches", names)
-    parts = frame.mapInArrow(count, SCHEMA)
-    merged = parts.repartition("position").mapInArrow(merge, SCHEMA)
-    counts = plan.empty()
+    parts = frame.mapInArrow(_on_executor("count_batches", plan, names), SCHEMA)
+    counts = _merged(parts, plan)
+    return {name: counts[name] or plan.bins[name].empty() for name in names}
+
+
+def count_files_on_executors(
+    session: Any, files: StoredFiles, plan: CountPlan, rows: int
+) -> dict[str, ColumnCounts]:
+    """Count columns of Parquet files that the executors read themselves, so no row passes through Java.
+
+    Some tasks list the row groups of all files, others count some of these each.
+
+    Args:
+        session: a session of Spark.
+        files: the files.
+        plan: the plan.
+        rows: number of rows of all files.
+
+    Returns:
+        Counts of the columns of the plan that are stored in every file as they are. All others are missing:
+        all columns, if an executor cannot read a file.
+    """
+    bins = {name: on for name, on in plan.bins.items() if name in files.types}
+    if not bins or not rows:
+        return {}
+    some, width = replace(plan, bins=bins), len(bins)
+    tasks = min(-(-rows * width // TASK_CELLS), MAX_TASKS)
+    opened = -(-len(files.paths) // TASK_FILES)
+    runs = session.range(0, opened, 1, opened).mapInArrow(
+        _on_executor("list_runs", files.paths, opened, width), RUN_SCHEMA
+    )
+    types = {name: files.types[name] for name in bins}
+    parts = runs.repartition(tasks).mapInArrow(_on_executor("count_runs", some, types), SCHEMA)
+    counts = _merged(parts, some)
+    return {name: part for name, part in counts.items() if part is not None and part.rows == rows}
+
+
+def _merged(parts: Any, plan: CountPlan) -> dict[str, ColumnCounts | None]:
+    """Return the sums of the counts of all tasks; None for a column without counts."""
+    names = list(plan.bins)
+    merged = parts.repartition("position").mapInArrow(_on_executor("merge_batches", names), SCHEMA)
+    counts: dict[str, ColumnCounts | None] = dict.fromkeys(names)
     for row in merged.collect():
-        counts[names[row["position"]]] += decode_counts(bytes(row["counts"]))[""]
+        if row["counts"] is not None:
+            name = names[row["position"]]
+            counts[name] = plan.bins[name].empty() + decode_counts(bytes(row["counts"]))[""]
     return counts
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from driftbell import __version__
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.engines.count_parts import CountPlan
 from driftbell.engines.large_files import number_precision, open_large
-from driftbell.engines.spark_counts import count_on_executors
+from driftbell.engines.spark_counts import count_files_on_executors, count_on_executors
+from driftbell.engines.spark_files import StoredFiles, stored_files
 from driftbell.engines.spark_kernel import polars_frame
 from driftbell.errors import ConfigError
 from driftbell.tabular.cells import read_series
@@ -47,7 +48,8 @@ IS_PATH = re.compile(r"(?i).*[/\\*?\[{].*|.*\.parquet")
 def is_spark(table: Any) -> bool:
     """Return whether an object is a data frame of Spark, of Spark Connect, or of pandas on Spark."""
     module, _, rest = type(table).__module__.partition(".")
-    return module == "pyspark" and (hasattr(table, "mapInArrow") or rest.startswith("pandas"))
+    is_pandas = rest.startswith("pandas") and hasattr(type(table), "to_spark")
+    return module == "pyspark" and (hasattr(table, "mapInArrow") or is_pandas)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +83,18 @@ class SparkTable:
 
     @property
     def detected(self) -> dict[str, Any]:
-        """Facts about the source."""
-        return {"engine": f"Spark {self.frame.sparkSession.version}"}
+        """Facts about the source; the format and the number of files if the executors read them."""
+        facts: dict[str, Any] = {"engine": f"Spark {self.frame.sparkSession.version}"}
+        if self._files is None:
+            return facts
+        count = len(self._files.paths)
+        return facts | {"format": "Parquet"} | ({"files": count} if count > 1 else {})
+
+    @cached_property
+    def _files(self) -> StoredFiles | None:
+        """Parquet files that the executors read themselves; None if Spark reads the rows."""
+        with readable(self.name):
+            return stored_files(self.frame)
 
     def precision(self, name: str) -> np.dtype[Any] | None:
         """Return the dtype of the numbers of a column; None for other types."""
@@ -120,11 +132,21 @@ class SparkTable:
         return self.sample(self.total)
 
     def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
-        """Count all rows on the executors."""
+        """Count all rows on the executors, which read columns of Parquet files themselves where they can."""
         if not plan.bins:
             return {}
         with readable(self.name):
-            return count_on_executors(self._typed(list(plan.bins)), plan)
+            counts = self._count_files(plan)
+            bins = {name: on for name, on in plan.bins.items() if name not in counts}
+            if bins:
+                counts |= count_on_executors(self._typed(list(bins)), replace(plan, bins=bins))
+        return {name: counts[name] for name in plan.bins}
+
+    def _count_files(self, plan: CountPlan) -> dict[str, ColumnCounts]:
+        """Return the counts of the columns that the executors can read from files."""
+        if self._files is None:
+            return {}
+        return count_files_on_executors(self.frame.sparkSession, self._files, plan, self.total)
 
     def _typed(self, names: list[str]) -> Any:
         """Return columns in types that Arrow has; they are called by their positions.
@@ -162,7 +184,7 @@ def spark_table(frame: Any, name: str) -> SparkTable:
         ConfigError: it is of Spark 3, or a stream.
     """
     if type(frame).__module__.startswith("pyspark.pandas"):
-        frame = frame.to_spark()
+        frame = frame.spark.frame()  # without the index, as `to_spark` returns it with a warning
     if not hasattr(frame, "toArrow"):
         raise ConfigError(f"cannot read {name}: it is of Spark {frame.sparkSession.version}: use Spark 4")
     with readable(name):
