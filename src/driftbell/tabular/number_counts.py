@@ -1,4 +1,4 @@
-"""Mergeable counts of numbers between fixed edges, by a kernel that sorts blocks in the processor's cache."""
+"""Mergeable counts of numbers between fixed edges, by a kernel on blocks in the processor's cache."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.number_bins import INTERVALS
+from driftbell.tabular.point_grid import MIN_NUMBERS, PointGrid, point_grid
 from driftbell.tabular.precision import is_single, rounded
 
 BLOCK = 32_768
-"""Numbers that are sorted at a time; they fit into the second-level cache."""
+"""Numbers that are counted at a time; they fit into the second-level cache."""
 
 NO_EDGES: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
@@ -227,22 +228,28 @@ def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> Number
     rows = below = above = 0
     rest, low, high = 0.0, math.inf, -math.inf
     total: float | None = 0.0
+    grid: PointGrid | None = None
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in _sorted_blocks(parts, on.dtype):
-            first = block.searchsorted(points)
-            less += first
-            upto += _upto(block, first, points)
-            rows += len(block)
-            if block[0] == -np.inf or block[-1] == np.inf:
-                start, end = int(block.searchsorted(-np.inf, "right")), int(block.searchsorted(np.inf))
-                below, above = below + start, above + len(block) - end
-                finite = block[start:end]
+        for block in _blocks(parts, on.dtype):
+            if not rows and len(block) >= MIN_NUMBERS:
+                grid = point_grid(points)
+            if grid is None:
+                first, last = _counts_at(np.sort(block), points)
+                less, upto = less + first, upto + last
             else:
-                finite = block
-            if len(finite):
-                low, high = min(low, float(finite[0])), max(high, float(finite[-1]))
-                total, error = _add(total, float(np.add.reduce(finite, dtype=np.float64)))
-                rest += error
+                grid.add(block)
+            rows += len(block)
+            finite, ends = block, (float(block.min()), float(block.max()))
+            if math.inf in ends or -math.inf in ends:
+                below += int(np.count_nonzero(block == -np.inf))
+                above += int(np.count_nonzero(block == np.inf))
+                finite = block[np.isfinite(block)]
+                ends = (float(finite.min()), float(finite.max())) if len(finite) else (math.inf, -math.inf)
+            low, high = min(low, ends[0]), max(high, ends[1])
+            total, error = _add(total, float(np.add.reduce(finite, dtype=np.float64)))
+            rest += error
+    if grid is not None:
+        less, upto = grid.counts_at(points)
     return NumberCounts(
         _bins(less, upto, rows, on),
         (int(less[-2]), rows - int(upto[-1])),
@@ -254,30 +261,29 @@ def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> Number
     )
 
 
-def _sorted_blocks(parts: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
-    """Yield sorted numbers without NaN, some at a time, in the precision in which they are compared."""
+def _blocks(parts: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
+    """Yield numbers without NaN, some at a time, in the precision in which they are compared."""
     compared = _compared(dtype)
     for values in parts:
         for start in range(0, len(values), BLOCK):
             block = values[start : start + BLOCK]
             if dtype is not None and dtype.itemsize < compared.itemsize:
                 block = block.astype(dtype)
-            block = block.astype(compared)  # a copy
-            block.sort()
-            if block[-1] != block[-1]:  # NaN is last
-                block = block[: int(block.searchsorted(np.nan))]
+            block = block.astype(compared, copy=False)
+            null = np.isnan(block)
+            if null.any():
+                block = block[~null]
             if len(block):
                 yield block
 
 
-def _upto(block: NDArray[Any], less: Counts, points: NDArray[Any]) -> Counts:
-    """Return the numbers of a block up to each point, of which `less` are smaller."""
+def _counts_at(block: NDArray[Any], points: NDArray[Any]) -> tuple[Counts, Counts]:
+    """Return how many sorted numbers are smaller than each point, and how many are up to it."""
+    less = block.searchsorted(points)
     ties = np.flatnonzero(block.take(less, mode="clip") == points)
-    if not len(ties):
-        return less
     upto = less.copy()
     upto[ties] = block.searchsorted(points[ties], "right")
-    return upto
+    return less, upto
 
 
 def _bins(less: Counts, upto: Counts, rows: int, on: NumberEdges) -> Counts:
