@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
-from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
@@ -250,11 +250,23 @@ class CusumCharts:
             return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
         return Block(rows, loss, "confidence", errors, sample, diagnosis, loss)
 
+    def extra_margin(self, block: Block) -> float:
+        """Return what the allowance of a block by its features has in addition.
+
+        Its baseline is the expected error of the reference by features, which is less certain than that by
+        confidence: the margin of the charts is that of the latter.
+        """
+        if block.basis != "fault":
+            return 0.0
+        more = self._loss_factor * self.by_features.own_error - self.baselines[ESTIMATE].own_error
+        return MARGIN * max(0.0, more)
+
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
+        error = math.hypot(error, self.by_features.own_error)
         error *= self._loss_factor * (INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
