@@ -220,6 +220,15 @@ class BlindSpots:
         )
         return all(chance is None or chance >= MIN_FIT for chance in chances)
 
+    def is_unused(self, diagnosis: Diagnosis) -> bool:
+        """Return whether all faults are frozen values of features on which the answers do not depend.
+
+        A frozen feature changes about as many answers as a shuffled one, which is its importance.
+        """
+        faults = diagnosis.faults
+        importance = sum(self._learned.importance[place] for place in {fault.place for fault in faults})
+        return importance < MIN_USED and all(fault.kind == "frozen" for fault in faults)
+
     def loss_by_features(self, errors: Vector) -> float:
         """Return the loss of rows with these expected errors by the models of the label."""
         loss = float(errors.mean()) - self._by_features
@@ -285,7 +294,7 @@ class BlindSpots:
     def _explanations(self, block: BlockEstimate) -> Iterator[_Explanation]:
         """Yield explanations of the block by features that may be wrong."""
         faults = block.diagnosis.faults if block.diagnosis else ()
-        if block.diagnosis:
+        if block.diagnosis and not self.is_unused(block.diagnosis):
             places = tuple(dict.fromkeys(fault.place for fault in faults))
             reason = "moved" if block.diagnosis.repairs else "broken"
             used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]

@@ -240,7 +240,7 @@ class CusumCharts:
 
         A model is as often too sure of broken values as it is too unsure of them.
         """
-        if diagnosis:
+        if diagnosis and not self.blind_spots.is_unused(diagnosis):
             fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
