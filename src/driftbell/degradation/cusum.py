@@ -266,7 +266,6 @@ class CusumCharts:
         if block.diagnosis is None or not block.loss > 0:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
-        error = math.hypot(error, self.by_features.own_error)
         error *= self._loss_factor * (INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0)
         level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
         scores = [
