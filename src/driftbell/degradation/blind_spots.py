@@ -229,6 +229,9 @@ class BlindSpots:
         importance = sum(self._learned.importance[place] for place in {fault.place for fault in faults})
         return importance < MIN_USED and all(fault.kind == "frozen" for fault in faults)
 
+    def _are_unused(self, block: BlockEstimate) -> bool:
+        return block.diagnosis is not None and self.is_unused(block.diagnosis)
+
     def loss_by_features(self, errors: Vector) -> float:
         """Return the loss of rows with these expected errors by the models of the label."""
         loss = float(errors.mean()) - self._by_features
@@ -245,7 +248,10 @@ class BlindSpots:
         largest = [self._loss_of(e) for e in explanations]
         faults = block.diagnosis.faults if block.diagnosis else ()
         if raw is not None and (
-            not faults or any(fault.known for fault in faults) or self._may_be_real(block, explanations)
+            not faults
+            or any(fault.known for fault in faults)
+            or self._are_unused(block)
+            or self._may_be_real(block, explanations)
         ):
             losses += [float(raw.mean()) - self._by_features, block.by_confidence]
         return min(losses), max([*losses, *largest])
@@ -294,7 +300,7 @@ class BlindSpots:
     def _explanations(self, block: BlockEstimate) -> Iterator[_Explanation]:
         """Yield explanations of the block by features that may be wrong."""
         faults = block.diagnosis.faults if block.diagnosis else ()
-        if block.diagnosis and not self.is_unused(block.diagnosis):
+        if block.diagnosis:
             places = tuple(dict.fromkeys(fault.place for fault in faults))
             reason = "moved" if block.diagnosis.repairs else "broken"
             used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]
@@ -332,6 +338,8 @@ class BlindSpots:
 
     def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
         """Return the blind spot of an explanation that costs a relevant loss; else None."""
+        if explanation.reason == "broken" and self._are_unused(block):
+            return None
         increase = explanation.errors - raw
         noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
         loss = max(block.by_confidence + float(increase.mean()), self._loss_of(explanation))

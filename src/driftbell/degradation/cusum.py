@@ -240,8 +240,10 @@ class CusumCharts:
 
         A model is as often too sure of broken values as it is too unsure of them.
         """
-        if diagnosis and not self.blind_spots.is_unused(diagnosis):
+        if diagnosis:
             fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
+            if self.blind_spots.is_unused(diagnosis):
+                fault_loss = min(fault_loss, loss)
             unrepaired = diagnosis.unrepaired
             loss_without_moves = (
                 loss if unrepaired is None else max(loss, self.blind_spots.loss_by_features(unrepaired))
