@@ -126,6 +126,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=20, help="windows before and after the change")
     parser.add_argument("--window-rows", type=int, nargs="+", default=[500], help="in turns, seed by seed")
     parser.add_argument("--reference-rows", type=int, nargs="+", default=[5000], help="in turns, as well")
+    parser.add_argument("--within", type=float, default=0.0, help="share of its window before a change")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-driftbell", action="store_true", help="only the peers")
@@ -196,7 +197,7 @@ def one(job: Job) -> list[Row]:
     try:
         sizes = {"reference_rows": job.reference_rows, "window_rows": job.window_rows}
         sizes |= {"before": options.windows, "after": options.windows}
-        run = scenario(job.name, frame, job.seed, job.model, **sizes)
+        run = scenario(job.name, frame, job.seed, job.model, within=options.within, **sizes)
     except NotApplicableError:
         return []
     return [described(run, outcome) for outcome in outcomes(run, options)]

@@ -47,7 +47,8 @@ class Run:
         features: names of the feature columns.
         probabilities: from class to column; none for a regression.
         window_rows: rows a window.
-        change: index of the first window after the change; None where there is none.
+        change: index of the window with the first changed row; None where there is none.
+        unchanged_rows: of that window, before the change.
         harmful: whether the change costs more than it may; None between harmless and harmful.
         loss: points of accuracy (0.03 is three) or relative rise of the mean absolute error, measured.
         columns: the columns that the change touched.
@@ -66,6 +67,7 @@ class Run:
     probabilities: dict[str, str]
     window_rows: int
     change: int | None = None
+    unchanged_rows: int = 0
     harmful: bool | None = None
     loss: float = 0.0
     columns: tuple[str, ...] = ()
@@ -88,7 +90,8 @@ class Run:
         """Return the rows of the stream that have a label in every mode: those of an older fault."""
         if self.name != OLD_THEN_NEW or self.change is None:
             return slice(0, 0)
-        return slice(max(0, self.change - OLD_WINDOWS) * self.window_rows, self.change * self.window_rows)
+        stop = self.change * self.window_rows + self.unchanged_rows
+        return slice(max(0, stop - OLD_WINDOWS * self.window_rows), stop)
 
     @property
     def error_unit(self) -> float:
@@ -114,6 +117,7 @@ def scenario(
     window_rows: int = 500,
     before: int = 20,
     after: int = 20,
+    within: float = 0.0,
 ) -> Run:
     """Build one run.
 
@@ -126,6 +130,7 @@ def scenario(
         window_rows: rows a window.
         before: windows before the change.
         after: windows after it.
+        within: share of the window with the change that is before it.
 
     Raises:
         NotApplicableError: the data set has no column that the change could touch.
@@ -142,7 +147,7 @@ def scenario(
         raise NotApplicableError("too few rows: the hard ones of a season would repeat, and be a loss")
     if name == "season":
         return _season(pool, seed, model, rng, reference_rows, rows, window_rows)
-    start = before * window_rows if name in CHANGES else rows
+    start = int((before + within) * window_rows) if name in CHANGES else rows
     head = _drawn(rest, start, rng)
     first = _table(pool.table, pool.answer, pool.label)
     if name == "none":
@@ -161,7 +166,8 @@ def scenario(
         faulty = _table(fault.table, loss_of(pool, fault)[0], fault.label)
         parts = (_rows(first, head[: old.start]), _rows(faulty, head[old]), _rows(second, tail))
         stream = _joined(_joined(parts[0], parts[1]), parts[2])
-    truth = {"change": before, "harmful": _harmful(loss, pool.frame), "loss": loss, "columns": change.columns}
+    truth: dict[str, Any] = {"change": before, "unchanged_rows": start - before * window_rows}
+    truth |= {"harmful": _harmful(loss, pool.frame), "loss": loss, "columns": change.columns}
     return _run(name, pool, seed, model, window_rows, _rows(first, reference), stream, **truth)
 
 

@@ -265,7 +265,7 @@ class Checker:
         evidence, error = carried.state.evidence, ""
         degradation: Degradation | None = DETECTOR_FAILED
         with ErrorCapture(StoreError) as captured:  # the drift verdict and the evidence must still be saved
-            evidence, degradation = self._degradation(evidence, active.detector)
+            evidence, degradation = self._degradation(evidence, active.detector, window.last)
         if captured.error:
             check_id = self._identity(carried, window, occasion)
             logger.error("drift check failed", check_id=check_id, exc_info=captured.error)
@@ -338,12 +338,13 @@ class Checker:
         return self._baselines[baseline]
 
     def _degradation(
-        self, evidence: EvidenceState, detector: DegradationDetector | None
+        self, evidence: EvidenceState, detector: DegradationDetector | None, last: int
     ) -> tuple[EvidenceState, Degradation | None]:
+        """Count the predictions up to the last one of the window: later ones are those of the next check."""
         if detector is None:
             return evidence, None
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
-        evidence, degradation = detector.advance(evidence, self._after(evidence.seq), labels)
+        evidence, degradation = detector.advance(evidence, self._after(evidence.seq, last=last), labels)
         return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(

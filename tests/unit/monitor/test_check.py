@@ -311,6 +311,31 @@ def test_the_time_of_a_check_precedes_the_reading_of_its_window(
     assert order == ["clock", "window"]
 
 
+def test_predictions_that_arrive_during_a_check_are_those_of_the_next_one(
+    checker: Checker, lease: Lease, log: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[int, int]] = []
+    read_window = log.predictions.window
+
+    class Detector:
+        def advance(
+            self, state: EvidenceState, window: Window, labels: object
+        ) -> tuple[EvidenceState, Degradation]:
+            counted.append((window.first, window.last))
+            return msgspec.structs.replace(state, seq=window.last), degradations.OK
+
+    def window(rows: int, *, model: str, version: str) -> Window:
+        result = read_window(rows, model=model, version=version)
+        log.predictions.append(predictions(30, start=result.last, shift=20))
+        return result
+
+    log.predictions.append(predictions(60))
+    monkeypatch.setattr(log.predictions, "window", window)
+    watching: Any = replace(checker, detector=Detector())  # type: ignore[arg-type]
+    assert [watching(CheckKind.AUTOMATIC, name, lease).rows for name in ("first", "second")] == [60, 90]
+    assert counted == [(1, 60), (61, 90)]
+
+
 def test_the_log_line_contains_drift_and_the_drifted_columns(checker: Checker, lease: Lease) -> None:
     checker.store.predictions.append(predictions(50, shift=20))
     with structlog.testing.capture_logs() as lines:
