@@ -35,6 +35,21 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     sync_folder(path.parent)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that a user has named: atomically, unless it is a device or a pipe.
+
+    A symbolic link stays one, and its target is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    is_device = path.absolute().parts[1:2] == ("dev",)  # such as /dev/stdout, also if that is a file
+    if is_device or (path.exists() and not path.is_file()):
+        path.write_bytes(content)
+    else:
+        write_atomically(path.resolve(), content)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder to the disk, so that names created or renamed in it survive a power loss.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftbell.atomic_write import write_output
 from driftbell.cli.root import cli, common, settings
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
@@ -120,7 +121,7 @@ def write_label_sheet(
     with _opened_store(config_file, data_dir) as store:
         text = label_sheet(store, _find_alarm(store, alarm_id))
     try:
-        target.write_text(text, "utf-8", newline="")
+        write_output(target, text.encode())
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     rows = max(0, text.count("\n") - 1)

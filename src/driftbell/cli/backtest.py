@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
+from driftbell.atomic_write import write_output
 from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import (
@@ -338,7 +339,7 @@ def _write_page(target: str, checks: Backtest, names: tuple[str, str]) -> None:
     from driftbell.publish.backtest_report import backtest_report
 
     try:
-        Path(target).write_text(backtest_report(checks, names), "utf-8")
+        write_output(Path(target), backtest_report(checks, names).encode())
     except OSError as error:
         raise ConfigError(f"--html: cannot write {target}: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbell.atomic_write import write_output
 from driftbell.cli.engine_options import engine_options, is_on_spark
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.moments import parse_moment
@@ -370,7 +371,7 @@ def _write_documents(
 
 def _write(option: str, target: str, content: bytes) -> None:
     try:
-        Path(target).write_bytes(content)
+        write_output(Path(target), content)
     except OSError as error:
         raise ConfigError(f"{option}: cannot write {target}: {error.strerror}") from error
 

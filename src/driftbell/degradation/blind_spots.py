@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.broken_values import MIN_FROZEN, DataFault
+from driftbell.degradation.block_predictions import RowErrors
+from driftbell.degradation.broken_values import DataFault
 from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
-from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.data_faults import Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
-from driftbell.degradation.relations import MIN_FIT, Relations
+from driftbell.degradation.relations import MIN_FIT, BlockRelations, Relations
 from driftbell.degradation.row_mix import RowMix
 from driftbell.phrases import join_names
 from driftbell.records import BlindSpot, ColumnCondition
@@ -164,8 +165,9 @@ class BlindSpots:
             return replace(
                 only, blind=BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
             )
-        explanations = list(self._explanations(block))
-        raw = self._learned.error_by_features(block.matrix, block.answers) if explanations else None
+        estimated = self._learned.row_errors(block.matrix, block.answers)
+        explanations = list(self._explanations(block, estimated))
+        raw = self._by_features_of(block, estimated) if explanations else None
         spots = [*self._novel(block), *(self._spot(block, e, raw) for e in explanations if raw is not None)]
         relevant = [
             spot
@@ -173,52 +175,64 @@ class BlindSpots:
             if spot is not None and (spot.loss or 0.0) > max(self._smallest_loss, block.loss)
         ]
         blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
-        certain = self._certain(block, explanations)
+        relations = BlockRelations(self._relations, block.matrix)
+        certain = self._certain(block, explanations, relations)
         if certain:
             least = min(certain, key=self._likely_loss)
             losses = [self._loss_of(e) for e in certain]
             return PossibleLoss(self._likely_loss(least), max(losses), blind, least.errors)
-        low, high = self._range(block, explanations, raw)
+        low, high = self._range(block, explanations, raw, relations)
         return PossibleLoss(low, high, blind)
 
-    def _certain(self, block: BlockEstimate, explanations: Sequence[_Explanation]) -> list[_Explanation]:
+    def _by_features_of(self, block: BlockEstimate, estimated: RowErrors) -> Vector:
+        """Return the expected error of each row by a model of the label, if no value is wrong."""
+        known = block.diagnosis.by_features if block.diagnosis else None
+        return estimated.errors() if known is None else known
+
+    def _certain(
+        self, block: BlockEstimate, explanations: Sequence[_Explanation], relations: BlockRelations
+    ) -> list[_Explanation]:
         """Return the explanations that fit if moved values cannot be real; none if they can."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         changed = tuple(dict.fromkeys(j for e in explanations if e.repaired is not None for j in e.places))
         if all(e.chance > MAX_CHANCE for e in explanations):
             if not changed or any(fault.kind != "outside" for fault in faults):
                 return []
-            chance = self._relations.chance(block.matrix, changed, changed)
+            chance = relations.chance(changed, changed)
             if chance is None or chance > MAX_CHANCE:
                 return []
         certain, none = [], np.zeros(len(block.matrix), dtype=bool)
         for e in explanations:
             if e.repaired is None:
                 continue
-            if e.chance < 1 or self._repairs_relations(block.matrix, changed, e):
+            if e.chance < 1 or self._repairs_relations(relations, changed, e):
                 errors = self._row_mix.remove(e.errors, e.repaired, none, frozenset())
                 certain.append(replace(e, errors=errors))
         return certain
 
-    def _may_be_real(self, block: BlockEstimate, explanations: Sequence[_Explanation]) -> bool:
+    def _may_be_real(
+        self, block: BlockEstimate, explanations: Sequence[_Explanation], relations: BlockRelations
+    ) -> bool:
         """Return whether features that seem to have moved still have their relation to the others."""
         if block.diagnosis is None or block.diagnosis.broken:
             return False
         repaired = block.diagnosis.repairs
         changed = tuple(dict.fromkeys([*repaired, *(j for e in explanations for j in e.places)]))
-        chance = self._relations.chance(block.matrix, changed, repaired)
+        chance = relations.chance(changed, repaired)
         return chance is not None and chance >= MIN_FIT
 
-    def _repairs_relations(self, matrix: Matrix, changed: tuple[int, ...], explanation: _Explanation) -> bool:
+    def _repairs_relations(
+        self, relations: BlockRelations, changed: tuple[int, ...], explanation: _Explanation
+    ) -> bool:
         """Return whether all relations are as before if only the features of an explanation are wrong."""
         if explanation.repaired is None:
             return False
         rest = tuple(j for j in changed if j not in explanation.places)
-        chances = (
-            self._relations.chance(matrix, changed, rest),
-            self._relations.chance(explanation.repaired, changed, explanation.places, put_back=True),
-        )
-        return all(chance is None or chance >= MIN_FIT for chance in chances)
+        chance = relations.chance(changed, rest)
+        if chance is not None and chance < MIN_FIT:
+            return False
+        chance = relations.chance_put_back(changed, explanation.places, explanation.repaired)
+        return chance is None or chance >= MIN_FIT
 
     def is_unused(self, diagnosis: Diagnosis) -> bool:
         """Return whether all faults are frozen values of features on which the answers do not depend.
@@ -241,7 +255,11 @@ class BlindSpots:
         return self.loss_by_features(explanation.errors)
 
     def _range(
-        self, block: BlockEstimate, explanations: Sequence[_Explanation], raw: Vector | None
+        self,
+        block: BlockEstimate,
+        explanations: Sequence[_Explanation],
+        raw: Vector | None,
+        relations: BlockRelations,
     ) -> tuple[float, float]:
         """Return the smallest and the largest loss of all explanations."""
         losses = [block.loss, *map(self._likely_loss, explanations)]
@@ -251,7 +269,7 @@ class BlindSpots:
             not faults
             or any(fault.known for fault in faults)
             or self._are_unused(block)
-            or self._may_be_real(block, explanations)
+            or self._may_be_real(block, explanations, relations)
         ):
             losses += [float(raw.mean()) - self._by_features, block.by_confidence]
         return min(losses), max([*losses, *largest])
@@ -297,7 +315,7 @@ class BlindSpots:
         largest = self._learned.loss.largest(block.answers.take(rows), self._learned.truth)
         return float(rows.mean()) * (float(largest.mean()) - self._by_features)
 
-    def _explanations(self, block: BlockEstimate) -> Iterator[_Explanation]:
+    def _explanations(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[_Explanation]:
         """Yield explanations of the block by features that may be wrong."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         if block.diagnosis:
@@ -313,14 +331,18 @@ class BlindSpots:
         broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
         for moved in filter(None, (changes.moved, *((j,) for j in singles))):
             repaired = self.tests.without_move(block.matrix, moved)
-            errors = self._learned.error_by_features(repaired, block.answers)
+            errors = estimated.with_columns(repaired, moved).errors()
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
             yield _Explanation(moved, "moved", errors, repaired=repaired)
-        yield from self._noise(block, changes, faults)
+        yield from self._noise(block, changes, faults, estimated)
 
     def _noise(
-        self, block: BlockEstimate, changes: ColumnChanges, faults: Sequence[DataFault]
+        self,
+        block: BlockEstimate,
+        changes: ColumnChanges,
+        faults: Sequence[DataFault],
+        estimated: RowErrors,
     ) -> Iterator[_Explanation]:
         """Yield explanations by noise in a feature: the only cause of all changes, if it is known."""
         repairs = {fault.place for fault in faults if fault.scale}
@@ -332,7 +354,7 @@ class BlindSpots:
             return
         for j in places if cause is None else (cause,):
             replaced = self.tests.without_noise(block.matrix, changes, j)
-            errors = self._learned.error_by_features(replaced, block.answers)
+            errors = estimated.with_columns(replaced, (j,)).errors()
             chance = 1.0 if cause is None else self.tests.chance_of_noise(block.matrix, changes, j)
             yield _Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
 
@@ -355,27 +377,6 @@ class BlindSpots:
             loss,
             () if explanation.reason == "broken" else conditions,
         )
-
-
-def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:
-    """Return the rows of a block that are one row again and again, if its frozen values are those; else None.
-
-    Such a row, as of a client that sends one request many times, may be right as well as broken, and its
-    errors are those of one row.
-
-    Args:
-        matrix: encoded features of the rows of the block.
-        diagnosis: its data faults, if any.
-    """
-    frozen = [fault.rows for fault in diagnosis.broken if fault.kind == "frozen"] if diagnosis else []
-    if len(frozen) < 2:
-        return None
-    repeated: NDArray[np.bool_] = np.logical_and.reduce(frozen)
-    rows = matrix[repeated]
-    if len(rows) < MIN_FROZEN * len(matrix):
-        return None
-    is_one = ((rows == rows[0]) | (np.isnan(rows) & np.isnan(rows[0]))).all()
-    return repeated if is_one else None
 
 
 def _ranges(learned: ReferenceModels) -> dict[int, tuple[float, float]]:

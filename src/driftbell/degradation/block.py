@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import BlindSpot
 
@@ -21,6 +22,8 @@ class Block:
         basis: source of the estimate: `confidence`, `fault` or `label shift`.
         errors: expected error of the examined rows.
         examined: their positions in the block.
+        matrix: their encoded features.
+        by_confidence: their expected error by the model's confidence.
         diagnosis: data faults, if any.
         loss_without_moves: the loss without the part that depends on features that seem to have moved.
         blind: rows with a loss that the estimate cannot tell.
@@ -33,6 +36,8 @@ class Block:
     basis: str
     errors: Vector
     examined: np.ndarray
+    matrix: Matrix
+    by_confidence: Vector
     diagnosis: Diagnosis | None = None
     loss_without_moves: float = 0.0
     blind: BlindSpot | None = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from driftbell.degradation.category_changes import count_categories, describe_new
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import ReferenceModels, Vector
-from driftbell.degradation.samples import present
+from driftbell.degradation.samples import SampleRanks
 from driftbell.degradation.stuck_values import Expected, is_stuck
 from driftbell.phrases import format_value
 from driftbell.records import Columns
@@ -88,9 +88,9 @@ class BrokenValues:
         names = learned.encoder.names
         self._numeric = np.array(learned.encoder.numeric, dtype=bool)
         self._level = LEVEL * FEATURES / max(FEATURES, len(names))
-        values = [present(learned.usual[:, j]) for j in range(len(names))]
-        self._lows = np.array([v.min() if len(v) else np.nan for v in values])
-        self._highs = np.array([v.max() if len(v) else np.nan for v in values])
+        values = [learned.ranks(j).values for j in range(len(names))]
+        self._lows = np.array([v[0] if len(v) else np.nan for v in values])
+        self._highs = np.array([v[-1] if len(v) else np.nan for v in values])
 
     def __call__(self, columns: Columns, matrix: Matrix) -> list[DataFault]:
         """Return the faults of a block.
@@ -146,11 +146,11 @@ class BrokenValues:
 
     def _outliers(self, matrix: Matrix, j: int) -> list[DataFault]:
         before, now = self._learned.usual[:, j], matrix[:, j]
-        usual = present(before)
+        usual = self._learned.ranks(j)
         values, counts = np.unique(now[~np.isnan(now)], return_counts=True)
         if not len(usual) or not len(values):
             return []
-        low, high = float(usual.min()), float(usual.max())
+        low, high = float(usual.values[0]), float(usual.values[-1])
         margin = RANGE_MARGIN * (high - low)
         out = (now < low - margin) | (now > high + margin)
         outside = ((now < low) | (now > high)).mean()
@@ -161,7 +161,7 @@ class BrokenValues:
         ]
         if self._learned.encoder.names[j] in self._learned.bucketed:  # many values are logged as one number
             return faults
-        value = _more_frequent(np.sort(usual), values, counts, len(now))
+        value = _more_frequent(usual, values, counts, len(now))
         frozen = now == value
         words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
         usual_rows = int((before == value).sum())
@@ -174,7 +174,7 @@ class BrokenValues:
         """Return a feature as the others predict it, if a model of it has been fitted."""
         if j not in self._learned.expected:
             return None
-        return Expected(self._learned.expected[j], self._learned.expect(j, matrix))
+        return Expected(self._learned.expected[j], self._learned.expect(matrix)[j])
 
     def _excess_faults(
         self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
@@ -184,15 +184,15 @@ class BrokenValues:
         excess = count / n - before / self._rows
         if excess < min_excess:
             return []
-        rate = scipy.stats.beta.ppf(0.99, before + 1, max(self._rows - before, 1))
-        chance = float(scipy.stats.binom.sf(count - 1, n, rate))
+        rate = scipy.special.betaincinv(before + 1, max(self._rows - before, 1), 0.99)
+        chance = float(scipy.special.betainc(count, n - count + 1, rate))  # of so many rows, or more
         return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < self._level else []
 
 
-def _more_frequent(usual: Vector, values: Vector, counts: NDArray[np.intp], rows: int) -> float:
+def _more_frequent(usual: SampleRanks, values: Vector, counts: NDArray[np.intp], rows: int) -> float:
     """Return the value of a block with the largest additional share of the rows."""
-    before = np.searchsorted(usual, values, side="right") - np.searchsorted(usual, values, side="left")
-    return float(values[np.argmax(counts / rows - before / len(usual))])
+    below, upto = usual.counts_of_sorted(values)
+    return float(values[np.argmax(counts / rows - (upto - below) / len(usual))])
 
 
 def calendar_columns(learned: ReferenceModels) -> dict[int, str]:

@@ -15,7 +15,7 @@ from driftbell.degradation.category_changes import count_categories, describe_sh
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import describe_unit
 from driftbell.degradation.reference_models import ReferenceModels, Vector
-from driftbell.degradation.samples import ks_distance
+from driftbell.degradation.samples import SampleRanks, ks_distance, quantile, sorted_present
 from driftbell.phrases import format_value
 from driftbell.records import Suspect
 
@@ -65,9 +65,7 @@ class _Cause:
     rows: NDArray[np.bool_] | None = None
 
 
-def find_suspects(
-    charts: CusumCharts, block: Block, matrix: Matrix, before: Sequence[Suspect] = ()
-) -> list[Suspect]:
+def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] = ()) -> list[Suspect]:
     """Return the columns that probably cause the loss of a block, most likely first.
 
     A column is a suspect by its data fault, or because its distribution moved. Its evidence is its importance
@@ -78,10 +76,9 @@ def find_suspects(
     Args:
         charts: fitted on the reference.
         block: the newest rows.
-        matrix: their encoded features.
         before: suspects of the check before.
     """
-    learned = charts.learned
+    learned, matrix = charts.learned, block.matrix
     faults = block.diagnosis.faults if block.diagnosis else ()
     causes = [*_faulty(learned, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
     suspects = _as_suspects(learned, _grouped(learned, causes))
@@ -99,16 +96,16 @@ def _faulty(learned: ReferenceModels, matrix: Matrix, faults: Sequence[DataFault
     causes = []
     for place in dict.fromkeys(fault.place for fault in faults):
         own = [fault for fault in faults if fault.place == place]
-        before, now = learned.usual[:, place], matrix[:, place]
+        before, now = learned.ranks(place).values, matrix[:, place]
         share = max(1.0 if fault.scale else fault.excess for fault in own)
         words, kind = [fault.words for fault in own], own[0].kind
         unit = _unit_words(before, now, own)
         if unit:  # it explains values out of range and moved values alike
             words = [unit, *(f.words for f in own if not f.scale and f.kind not in (OUTSIDE, FROZEN))]
         elif kind == OUTSIDE and not any(fault.scale for fault in own):
-            distance, _ = _distance(before, now)
+            distance, _ = _distance(learned.ranks(place), now)
             if distance > 2 * share:
-                share, words = distance, [_quantile_words(before, now), *words]
+                share, words = distance, [_quantile_words(learned.ranks(place), now), *words]
         if unit or kind == OUTSIDE or any(fault.scale for fault in own):
             kind = MOVED
         rows: NDArray[np.bool_] = np.logical_or.reduce([fault.rows for fault in own])
@@ -142,18 +139,24 @@ def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Caus
     for j in range(len(names)):
         if j in without or j in charts.calendar:
             continue
-        distance, unit = _distance(learned.usual[:, j], matrix[:, j])
+        distance, unit = _distance(learned.ranks(j), matrix[:, j])
         if distance > limit * unit:
             weight = float(learned.importance[j]) * distance
             causes.append(_Cause(j, weight, MOVED, _describe(learned, matrix, j)))
     return causes
 
 
-def _distance(before: Vector, now: Vector) -> tuple[float, float]:
+def _distance(usual: SampleRanks, now: Vector) -> tuple[float, float]:
     """Return the Kolmogorov–Smirnov distance, with nulls as smallest value, and its 5 % point."""
-    a = np.sort(np.nan_to_num(before, nan=-np.inf))
-    b = np.sort(np.nan_to_num(now, nan=-np.inf))
-    return ks_distance(a, b), float(KS_5_PERCENT * np.sqrt(1 / len(a) + 1 / len(b)))
+    newest = np.sort(now)
+    nulls = int(np.count_nonzero(np.isnan(newest)))
+    if usual.nulls or nulls:
+        before = np.concatenate([np.full(usual.nulls, -np.inf), usual.values])
+        newest = np.concatenate([np.full(nulls, -np.inf), newest[: len(newest) - nulls]])
+        distance = ks_distance(before, newest)
+    else:
+        distance = usual.distance(newest)
+    return distance, float(KS_5_PERCENT * np.sqrt(1 / (len(usual) + usual.nulls) + 1 / len(now)))
 
 
 def _describe(learned: ReferenceModels, matrix: Matrix, j: int) -> str:
@@ -163,19 +166,17 @@ def _describe(learned: ReferenceModels, matrix: Matrix, j: int) -> str:
         return describe_shares(*(count_categories(values, categories) for values in (before, now)))
     if np.isnan(before).all() or np.isnan(now).all():
         return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
-    unit = describe_unit(before, now)
+    unit = describe_unit(learned.ranks(j).values, now)
     if unit:
         return unit
-    return _quantile_words(before, now)
+    return _quantile_words(learned.ranks(j), now)
 
 
-def _quantile_words(before: Vector, now: Vector) -> str:
+def _quantile_words(before: SampleRanks, now: Vector) -> str:
     """Return how the median changed, or the quantile that moved past twice as many rows of the reference."""
-    known = np.sort(before[~np.isnan(before)])
-    old, new = (np.nanquantile(values, QUANTILES) for values in (before, now))
-    ranks_old, ranks_new = (
-        np.searchsorted(known, q, "left") + np.searchsorted(known, q, "right") for q in (old, new)
-    )
+    newest = sorted_present(now)
+    old, new = (np.array([quantile(v, q) for q in QUANTILES]) for v in (before.values, newest))
+    ranks_old, ranks_new = (sum(before.counts(quantiles)) for quantiles in (old, new))
     moves = np.abs(ranks_new - ranks_old)
     most = int(np.argmax(moves))
     i = 0 if 2 * moves[0] >= moves[most] else most

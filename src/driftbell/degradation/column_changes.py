@@ -13,6 +13,7 @@ from driftbell.degradation.broken_values import calendar_columns
 from driftbell.degradation.data_faults import overdispersion
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import ReferenceModels, Vector
+from driftbell.degradation.samples import SampleRanks, sorted_present
 
 CHANCE = 1e-4
 """Chance that any feature of unchanged rows seems changed, for each of both tests."""
@@ -110,8 +111,9 @@ class ColumnTests:
             for j in self._numeric
             if self._related[j] and len(calibration) >= MIN_REFERENCE
         }
-        self._own = [_Distribution(usual[:, j]) for j in range(usual.shape[1])]
-        self._residual = [_Distribution(residuals[:, j]) for j in range(usual.shape[1])]
+        features = range(usual.shape[1])
+        self._own = [_Distribution(usual[:, j], learned.ranks(j)) for j in features]
+        self._residual = [_Distribution(residuals[:, j], SampleRanks(residuals[:, j])) for j in features]
         self.overdispersion = max((self._own[j].overdispersion for j in self._numeric), default=1.0)
         tests = max(1, len(self._numeric))
         by_importance = sorted(self._numeric, key=lambda j: -learned.importance[j])
@@ -129,19 +131,20 @@ class ColumnTests:
         predicted = scores @ self._weights
         if len(matrix) < MIN_REFERENCE:
             return ColumnChanges((), (), predicted)
-        residuals = scores - predicted
+        residuals = (scores - predicted).T
+        ordered = np.sort(residuals)
         moved, unrelated, noisy = [], [], []
         for j in self._numeric:
-            if self._own[j].distance(matrix[:, j]) > self._limit:
+            if self._own[j].distance(sorted_present(matrix[:, j])) > self._limit:
                 moved.append(j)
             if not self._related[j]:
                 continue
             if (
-                self._residual[j].growth(residuals[:, j]) > MIN_RESIDUAL_GROWTH
-                and self._residual[j].distance(residuals[:, j]) > self._limit
+                self._residual[j].growth(ordered[j]) > MIN_RESIDUAL_GROWTH
+                and self._residual[j].distance(ordered[j]) > self._limit
             ):
                 unrelated.append(j)
-            if self._residual[j].wider(residuals[:, j]) > self._width_limit:
+            if self._residual[j].wider(residuals[j]) > self._width_limit:
                 noisy.append(j)
         moved = moved or self._moved_together(matrix)
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
@@ -176,7 +179,8 @@ class ColumnTests:
         shifts = ranks.mean(axis=0)
         squared = float(shifts @ np.linalg.solve(covariance, shifts)) / unit
         total = n + reference
-        chance = scipy.stats.f.sf(squared * (total - d - 1) / (d * (total - 2)), d, total - d - 1)
+        statistic = squared * (total - d - 1) / (d * (total - 2))
+        chance = scipy.special.fdtrc(d, total - d - 1, max(0.0, statistic))
         if chance > CHANCE:
             return []
         sizes = np.abs(shifts) / np.sqrt(np.diag(covariance) * unit)
@@ -241,13 +245,14 @@ class ColumnTests:
             return 1.0
         now = _rank_correlation(matrix[known, place], changes.predicted[known, place])
         unit = math.sqrt(1.06 * (1 / (rows - 3) + 1 / (usual_rows - 3)) * self._own[place].overdispersion)
-        return float(scipy.stats.norm.sf((math.atanh(usual) - math.atanh(now)) / unit))
+        return float(scipy.special.ndtr((math.atanh(now) - math.atanh(usual)) / unit))
 
     def chance_of_noise(self, matrix: Matrix, changes: ColumnChanges, place: int) -> float:
         """Return the p-value of the residual of a feature given all others, by both of its tests."""
         residuals = self._scores(matrix)[:, place] - changes.predicted[:, place]
-        distance, wider = self._residual[place].distance(residuals), self._residual[place].wider(residuals)
-        chance = min(2 * math.exp(-2 * distance**2), float(scipy.stats.norm.sf(wider)))
+        usual = self._residual[place]
+        distance, wider = usual.distance(np.sort(residuals)), usual.wider(residuals)
+        chance = min(2 * math.exp(-2 * distance**2), float(scipy.special.ndtr(-wider)))
         return min(1.0, 2 * max(1, len(self._numeric)) * chance)
 
     def _scores(self, matrix: Matrix) -> Matrix:
@@ -270,42 +275,48 @@ class _Distribution:
 
     Args:
         values: of the reference, NaN for null.
+        known: the same.
     """
 
-    def __init__(self, values: Vector) -> None:
-        self._values = np.sort(values[~np.isnan(values)])
-        self._edges = np.unique(np.quantile(self._values, np.linspace(0, 1, EDGES + 1))) if len(self) else ()
-        self._shares = np.searchsorted(self._values, self._edges, side="right") / max(1, len(self))
-        below = np.searchsorted(self._values, self._edges, side="left") / max(1, len(self))
-        self._below = below
+    def __init__(self, values: Vector, known: SampleRanks) -> None:
+        self._known, self._values = known, known.values
+        self._edges = (
+            np.unique(np.quantile(self._values, np.linspace(0, 1, EDGES + 1))) if len(self) else np.empty(0)
+        )
+        below, upto = known.counts_of_sorted(self._edges)
+        self._below, self._shares = below / max(1, len(self)), upto / max(1, len(self))
         self.overdispersion = overdispersion(values)
         self._width = _width(self._values)
         self.variance = float(self._values.var()) if len(self) else 0.0
-        self._sizes = _sizes(self._values)
+        sizes = _sizes(self._values)
+        self._size, self._size_spread = (float(sizes.mean()), float(sizes.std())) if len(self) else (0.0, 0.0)
+        self._size_cubes = float(np.mean((sizes - self._size) ** 3)) if len(self) else 0.0
         self._size_dispersion = overdispersion(_sizes(values))
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def distance(self, values: Vector) -> float:
-        """Return the Kolmogorov–Smirnov distance in units of its standard error; 0 for few values."""
-        now = np.sort(values[~np.isnan(values)])
+    def distance(self, now: Vector) -> float:
+        """Return the Kolmogorov–Smirnov distance of sorted values, without null.
+
+        It is in units of its standard error; 0 for few values.
+        """
         if min(len(now), len(self)) < MIN_REFERENCE:
             return 0.0
-        at = np.searchsorted(now, self._edges, side="right") / len(now)
-        under = np.searchsorted(now, self._edges, side="left") / len(now)
+        at = now.searchsorted(self._edges, side="right") / len(now)
+        under = now.searchsorted(self._edges) / len(now)
         largest = max(np.abs(at - self._shares).max(), np.abs(under - self._below).max())
         return float(largest / math.sqrt((1 / len(now) + 1 / len(self)) * self.overdispersion))
 
     def ranks(self, values: Vector) -> Vector:
         """Return the rank of each value in the reference, from -0.5 to 0.5; 0 of a null."""
-        low, high = (np.searchsorted(self._values, values, side=side) for side in ("left", "right"))
+        low, high = self._known.counts(values)
         ranks = (low + high) / 2 / max(1, len(self)) - 0.5
         return np.where(np.isnan(values), 0.0, ranks)
 
-    def growth(self, values: Vector) -> float:
-        """Return the width of the middle 80 % relative to the reference's."""
-        return _width(np.sort(values)) / self._width if self._width > 0 else 1.0
+    def growth(self, ordered: Vector) -> float:
+        """Return the width of the middle 80 % of sorted values relative to the reference's."""
+        return _width(ordered) / self._width if self._width > 0 else 1.0
 
     def wider(self, values: Vector) -> float:
         """Return the mean deviation from the median compared with the reference's, as a standard score.
@@ -314,24 +325,25 @@ class _Distribution:
         the equality of variances", Journal of the American Statistical Association 69 (1974), with the
         correction of N. J. Johnson (1978) for skewed deviations.
         """
-        now, before = _sizes(values), self._sizes
-        if min(len(now), len(before)) < MIN_REFERENCE or not before.std() > 0:
+        now = _sizes(values)
+        if min(len(now), len(self)) < MIN_REFERENCE or not self._size_spread > 0:
             return 0.0
-        if now.mean() < MIN_RESIDUAL_GROWTH * before.mean():
+        mean = float(now.mean())
+        if mean < MIN_RESIDUAL_GROWTH * self._size:
             return 0.0
-        unit = math.sqrt((1 / len(now) + 1 / len(before)) * self._size_dispersion)
-        score = float(now.mean() - before.mean()) / (float(before.std()) * unit)
-        skew = float(np.mean((before - before.mean()) ** 3)) / float(before.std()) ** 3
+        unit = math.sqrt((1 / len(now) + 1 / len(self)) * self._size_dispersion)
+        score = (mean - self._size) / (self._size_spread * unit)
+        skew = self._size_cubes / self._size_spread**3
         return score - skew * math.sqrt(self._size_dispersion / len(now)) * (score**2 - 1) / 6
 
     def values_of(self, values: Vector) -> Vector:
         """Return the values of the reference with the same ranks; equal values stay equal."""
         if not len(self):
             return values
-        ordered = np.sort(values)
-        low, high = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+        low, high = SampleRanks(values).counts(values)
         ranks = (low + high - 1) / 2 / max(1, len(values) - 1)
-        return np.asarray(np.quantile(self._values, np.clip(ranks, 0.0, 1.0), method="nearest"))
+        nearest = np.rint(np.clip(ranks, 0.0, 1.0) * (len(self) - 1)).astype(np.intp)
+        return self._values[nearest]
 
     def spread_over(self, rows: int) -> Vector:
         """Return values of the reference, evenly over its quantiles and over the rows."""

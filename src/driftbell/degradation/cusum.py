@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
+from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
 from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
-from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
+from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
@@ -205,14 +205,16 @@ class CusumCharts:
                 matrix, errors = matrix[sample], errors[sample]
             diagnosis = self._faults.diagnose(columns, matrix, answers)
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
+            block = Block(n, loss, "confidence", errors, sample, matrix, errors, loss_without_moves=loss)
             if shift_loss is not None:  # label shift explains all features at once, a fault only one
-                return Block(n, shift_loss, "label shift", errors, sample, loss_without_moves=shift_loss)
+                return replace(block, loss=shift_loss, basis="label shift", loss_without_moves=shift_loss)
             repeated = repeated_rows(matrix, diagnosis)
             if repeated is None:
-                block = self._estimate(n, loss, errors, sample, diagnosis)
+                block = self._with_diagnosis(block, diagnosis)
             else:  # the errors of one row are no evidence
                 usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
-                block = self._estimate(n, float(usual.mean()) - self.baselines[ESTIMATE].mean, usual, sample)
+                own_loss = float(usual.mean()) - self.baselines[ESTIMATE].mean
+                block = replace(block, loss=own_loss, errors=usual, loss_without_moves=own_loss)
             possible = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
         if possible.errors is not None:  # moved values are wrong, so the confidence means nothing
             block = replace(
@@ -228,29 +230,27 @@ class CusumCharts:
             )
         return replace(block, blind=possible.blind, low=possible.low, high=possible.high)
 
-    def _estimate(
-        self,
-        rows: int,
-        loss: float,
-        errors: Vector,
-        sample: np.ndarray,
-        diagnosis: Diagnosis | None = None,
-    ) -> Block:
+    def _with_diagnosis(self, block: Block, diagnosis: Diagnosis | None) -> Block:
         """Return a block with the estimate by its data faults, or by confidence if it has none.
 
         A model is as often too sure of broken values as it is too unsure of them.
         """
-        if diagnosis:
-            fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
-            if self.blind_spots.is_unused(diagnosis):
-                fault_loss = min(fault_loss, loss)
-            unrepaired = diagnosis.unrepaired
-            loss_without_moves = (
-                loss if unrepaired is None else max(loss, self.blind_spots.loss_by_features(unrepaired))
-            )
-            without_moves = min(loss_without_moves, fault_loss)
-            return Block(rows, fault_loss, "fault", diagnosis.errors, sample, diagnosis, without_moves)
-        return Block(rows, loss, "confidence", errors, sample, diagnosis, loss)
+        if diagnosis is None:
+            return block
+        fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
+        if self.blind_spots.is_unused(diagnosis):
+            fault_loss = min(fault_loss, block.loss)
+        without_moves, unrepaired = block.loss, diagnosis.unrepaired
+        if unrepaired is not None:
+            without_moves = max(without_moves, self.blind_spots.loss_by_features(unrepaired))
+        return replace(
+            block,
+            loss=fault_loss,
+            basis="fault",
+            errors=diagnosis.errors,
+            diagnosis=diagnosis,
+            loss_without_moves=min(without_moves, fault_loss),
+        )
 
     def extra_margin(self, block: Block) -> float:
         """Return what the allowance of a block by its features has in addition.

@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
-from driftbell.degradation.broken_values import BrokenValues, DataFault, calendar_columns
+from driftbell.degradation.block_predictions import Expectation
+from driftbell.degradation.broken_values import MIN_FROZEN, BrokenValues, DataFault, calendar_columns
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.degradation.row_mix import RowMix
-from driftbell.degradation.samples import ks_distance, present, spread
+from driftbell.degradation.samples import (
+    SampleRanks,
+    median_of_sorted,
+    present,
+    sorted_present,
+    spread_of_sorted,
+)
 from driftbell.records import Columns
 
 MIN_MOVE = 5.0
@@ -45,12 +53,15 @@ class Diagnosis:
         errors: expected error of each row, shape (n,).
         unrepaired: the same without repairs of moved features; None if no value is broken.
         broken: faults by null, new, out-of-range or frozen values, those of moved features included.
+        by_features: expected error of each row by a model of the label, if no value is wrong; None if that
+            was not needed.
     """
 
     faults: tuple[DataFault, ...]
     errors: Vector
     unrepaired: Vector | None = None
     broken: tuple[DataFault, ...] = ()
+    by_features: Vector | None = None
 
     @property
     def standard_error(self) -> float:
@@ -65,11 +76,16 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _Repaired:
-    """A block after some repairs, with residuals and distances of its features by index."""
+    """A block after some repairs, by feature: residuals, the same sorted without null, and distances."""
 
-    matrix: Matrix
+    expectation: Expectation
     residuals: dict[int, Vector]
+    ordered: dict[int, Vector]
     distances: dict[int, float]
+
+    @property
+    def matrix(self) -> Matrix:
+        return self.expectation.matrix
 
     @property
     def total(self) -> float:
@@ -92,19 +108,19 @@ class DataFaultDetector:
         n = len(learned.usual)
         is_reference = learned.usual is learned.matrix  # a baseline is split between both models in turn
         without_halves = learned.without_halves if is_reference else np.asarray
-        self._residuals = {
-            j: np.sort(present(learned.usual[:, j] - expected)) for j, expected in learned.expected.items()
-        }
-        self._center = {j: float(np.median(r)) for j, r in self._residuals.items() if len(r)}
-        self._spread = {j: spread(r) for j, r in self._residuals.items()}
-        self._overdispersion = {
-            j: overdispersion(without_halves(learned.usual[:, j] - expected))
-            for j, expected in learned.expected.items()
-        }
-        self._sorted = {j: np.sort(present(learned.usual[:, j])) for j in self._residuals}
+        residuals = {j: learned.usual[:, j] - expected for j, expected in learned.expected.items()}
+        self._residuals = {j: SampleRanks(r) for j, r in residuals.items()}
+        ordered = {j: ranks.values for j, ranks in self._residuals.items() if len(ranks)}
+        self._center = {j: median_of_sorted(r) for j, r in ordered.items()}
+        self._spread = {j: spread_of_sorted(r) for j, r in ordered.items()}
+        self._overdispersion = {j: overdispersion(without_halves(r)) for j, r in residuals.items()}
+        self._own = {j: learned.ranks(j) for j in residuals}
+        known = {j: ranks.values for j, ranks in self._own.items() if len(ranks)}
+        self._own_center = {j: median_of_sorted(values) for j, values in known.items()}
+        self._own_spread = {j: spread_of_sorted(values) for j, values in known.items()}
         self._related = {
-            j: self._spread[j] ** 2 < (1 - MIN_RELATED) * spread(present(learned.usual[:, j])) ** 2
-            for j in self._residuals
+            j: self._spread.get(j, 0.0) ** 2 < (1 - MIN_RELATED) * self._own_spread.get(j, 0.0) ** 2
+            for j in residuals
         }
         self._rows = n
         self.calendar = calendar_columns(learned)
@@ -129,32 +145,34 @@ class DataFaultDetector:
         faults = (*repairs, *broken)
         if not faults:
             return None
-        errors = self._errors(matrix, answers, repairs, broken)
-        unrepaired: Vector | None = errors
-        if repairs:
-            unrepaired = self._errors(matrix, answers, [], broken) if broken else None
-        return Diagnosis(faults, errors, unrepaired, tuple(candidates))
+        errors, by_features = self._errors(matrix, answers, repairs, broken)
+        if not repairs:
+            return Diagnosis(faults, errors, errors, tuple(candidates), by_features)
+        if not broken:
+            return Diagnosis(faults, errors, None, tuple(candidates))
+        unrepaired, by_features = self._errors(matrix, answers, [], broken)
+        return Diagnosis(faults, errors, unrepaired, tuple(candidates), by_features)
 
     def _errors(
         self, matrix: Matrix, answers: Answers, repairs: list[DataFault], broken: list[DataFault]
-    ) -> Vector:
-        repaired = matrix.copy()
+    ) -> tuple[Vector, Vector]:
+        """Return the expected error of each row, and the one if no value was broken."""
+        repaired = matrix.copy() if repairs else matrix
         for fault in repairs:
             repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
-        errors = self._learned.error_by_features(repaired, answers)
+        by_features = errors = self._learned.error_by_features(repaired, answers)
         unknown = [f for f in broken if not f.known]
         rows, without = np.zeros(len(errors), dtype=bool), frozenset(f.place for f in unknown)
         if unknown:
             rows = np.logical_or.reduce([f.rows for f in unknown])
             errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
-        return self.row_mix.remove(errors, repaired, rows, without)
+        return self.row_mix.remove(errors, repaired, rows, without), by_features
 
     def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""
-        if not any(self._moved(matrix, j) for j in self._residuals):
+        if not any(self._has_moved(matrix[:, j], j, self._own_distance(matrix[:, j], j)) for j in self._own):
             return []
-        residuals = self._residuals_of(matrix)
-        current = _Repaired(matrix, residuals, self._distances(residuals))
+        current = self._with_residuals(self._learned.expectation(matrix))
         initial = current.total
         repairs: list[DataFault] = []
         while len(repairs) < MAX_REPAIRS:
@@ -170,50 +188,75 @@ class DataFaultDetector:
     def _best_repair(self, current: _Repaired, done: set[int]) -> tuple[DataFault, _Repaired] | None:
         """Return the repair with the smallest remaining distances, and the block after it."""
         best: tuple[DataFault, _Repaired] | None = None
-        for j in self._candidate_features(current.residuals):
-            if j in done or j in self.calendar or not self._related[j] or not self._moved(current.matrix, j):
+        order = list(self._own)
+        for j in self._candidate_features(current.ordered):
+            if j in done or j in self.calendar or not self._related[j]:
                 continue
             values, residuals = current.matrix[:, j], current.residuals[j]
+            own_distance = self._own_distance(values, j)
+            if not self._has_moved(values, j, own_distance):
+                continue
             for fault in self._candidates(current.matrix, j, residuals):
-                matrix = current.matrix.copy()
-                matrix[:, j] = (values - fault.offset) / fault.scale
-                if self._distance(j, present(matrix[:, j] - (values - residuals))) > MAX_DISTANCE:
+                repaired = (values - fault.offset) / fault.scale
+                if self._distance(j, sorted_present(repaired - (values - residuals))) > MAX_DISTANCE:
                     continue
-                if self._own_distance(matrix, j) > MAX_OWN_DISTANCE * self._own_distance(current.matrix, j):
+                if self._own_distance(repaired, j) > MAX_OWN_DISTANCE * own_distance:
                     continue  # others have moved as well, in the opposite direction
-                after_residuals = self._residuals_of(matrix)
-                after = _Repaired(matrix, after_residuals, self._distances(after_residuals))
-                if any(d > max(MAX_DISTANCE, 1.1 * current.distances[k]) for k, d in after.distances.items()):
+                expectation = current.expectation.replaced(j, repaired)
+                if self._fits_worse(expectation, current, order):
                     continue  # the other features fit the unrepaired values better
+                after = self._with_residuals(expectation)
                 if best is None or after.total < best[1].total:
                     best = fault, after
         return best
 
-    def _moved(self, matrix: Matrix, j: int) -> bool:
+    def _has_moved(self, values: Vector, j: int, own_distance: float) -> bool:
         """Return whether a feature's own distribution has changed; only then is a repair tried."""
-        before, now = self._sorted[j], np.sort(present(matrix[:, j]))
-        if len(now) < MIN_ROWS or not len(before):
+        rows, known = int(np.count_nonzero(~np.isnan(values))), len(self._own[j])
+        if rows < MIN_ROWS or not known:
             return False
-        return ks_distance(before, now) > float(1.36 * np.sqrt(1 / len(now) + 1 / len(before)))
+        return own_distance > float(1.36 * np.sqrt(1 / rows + 1 / known))
 
-    def _own_distance(self, matrix: Matrix, j: int) -> float:
-        """Return the Kolmogorov–Smirnov distance of a feature's own distribution from the reference."""
-        return ks_distance(self._sorted[j], np.sort(present(matrix[:, j])))
+    def _own_distance(self, values: Vector, j: int) -> float:
+        """Return the Kolmogorov–Smirnov distance of a feature's own distribution from the reference.
 
-    def _residuals_of(self, matrix: Matrix) -> dict[int, Vector]:
-        """Return each feature minus its prediction from the others, NaN for null."""
-        return {j: matrix[:, j] - self._learned.expect(j, matrix) for j in self._residuals}
+        It is 0 if either has no values.
+        """
+        now = sorted_present(values)
+        return self._own[j].distance(now) if len(now) and len(self._own[j]) else 0.0
 
-    def _candidate_features(self, residuals_of: dict[int, Vector]) -> list[int]:
+    def _with_residuals(self, expectation: Expectation) -> _Repaired:
+        """Return rows with each feature minus its prediction from the others, NaN for null."""
+        residuals = {j: expectation.matrix[:, j] - expectation.of(j) for j in self._own}
+        ordered = {j: sorted_present(values) for j, values in residuals.items()}
+        distances = {j: self._distance(j, values) for j, values in ordered.items()}
+        return _Repaired(expectation, residuals, ordered, distances)
+
+    def _fits_worse(self, expectation: Expectation, before: _Repaired, order: list[int]) -> bool:
+        """Return whether a feature fits the others worse than before a repair.
+
+        Args:
+            expectation: the repaired rows.
+            before: the rows before.
+            order: features in the order of the tests; one that fits worse becomes the first.
+        """
+        for j in order:
+            residuals = sorted_present(expectation.matrix[:, j] - expectation.of(j))
+            if self._distance(j, residuals) > max(MAX_DISTANCE, 1.1 * before.distances[j]):
+                order.remove(j)
+                order.insert(0, j)
+                return True
+        return False
+
+    def _candidate_features(self, ordered: dict[int, Vector]) -> list[int]:
         """Return the features with residuals of another median or width than in the reference."""
         features = []
-        for j, residuals in residuals_of.items():
-            now = present(residuals)
-            if len(now) < MIN_ROWS or not self._spread[j] > 0:
+        for j, now in ordered.items():
+            if len(now) < MIN_ROWS or not self._spread.get(j, 0.0) > 0:
                 continue
             unit = np.sqrt((1 / len(now) + 1 / self._rows) * self._overdispersion[j])
-            shift = (np.median(now) - self._center[j]) / (1.25 * self._spread[j] * unit)
-            width = np.log(max(spread(now), 1e-12) / self._spread[j]) / (1.6 * unit)
+            shift = (median_of_sorted(now) - self._center[j]) / (1.25 * self._spread[j] * unit)
+            width = np.log(max(spread_of_sorted(now), 1e-12) / self._spread[j]) / (1.6 * unit)
             if max(abs(shift), abs(width)) > MIN_MOVE:
                 features.append(j)
         return features
@@ -221,38 +264,35 @@ class DataFaultDetector:
     def _candidates(self, matrix: Matrix, j: int, residuals: Vector) -> list[DataFault]:
         """Return moves that restore a feature to the values that the others predict."""
         now, expected = matrix[:, j], matrix[:, j] - residuals
-        is_known = ~np.isnan(now)
-        before = present(self._learned.usual[:, j])
-        middle, center = float(np.median(now[is_known])), self._center[j]
-        shift = float(np.median((now - expected)[is_known]) - center)
+        known, predicted = sorted_present(now), sorted_present(expected)
+        middle, center = median_of_sorted(known), self._center[j]
+        width, middle_before = spread_of_sorted(known), self._own_center[j]
+        shift = median_of_sorted(sorted_present(now - expected)) - center
         moves = [(1.0, shift)]
         for usual, at in (  # from its own distribution, and as predicted from the others
-            (spread(before), float(np.median(before))),
+            (self._own_spread[j], middle_before),
             (
-                float(np.hypot(spread(present(expected)), self._spread[j])),
-                float(np.nanmedian(expected)) + center,
+                float(np.hypot(spread_of_sorted(predicted), self._spread[j])),
+                median_of_sorted(predicted) + center,
             ),
         ):
-            if usual > 0 and (scale := spread(now[is_known]) / usual) > 0:
+            if usual > 0 and (scale := width / usual) > 0:
                 moves.append((scale, middle - scale * at))
             if at and middle / at > 0:
                 moves.append((middle / at, 0.0))
-        all_rows, middle_before = np.ones(len(now), dtype=bool), float(np.median(before))
+        all_rows = np.ones(len(now), dtype=bool)
         return [
             DataFault(j, all_rows, describe_move(scale, offset, middle_before), scale, offset)
             for scale, offset in moves
         ]
 
-    def _distances(self, residuals_of: dict[int, Vector]) -> dict[int, float]:
-        return {j: self._distance(j, present(residuals)) for j, residuals in residuals_of.items()}
-
     def _distance(self, j: int, now: Vector) -> float:
-        """Return the Kolmogorov–Smirnov distance of a feature's residuals, in units of its 5 % point."""
+        """Return the Kolmogorov–Smirnov distance of sorted residuals, in units of its 5 % point."""
         before = self._residuals[j]
         if not len(now) or not len(before):
             return 0.0
         point = float(1.36 * np.sqrt((1 / len(now) + 1 / len(before)) * self._overdispersion[j]))
-        return ks_distance(before, np.sort(now)) / point
+        return before.distance(now) / point
 
 
 def overdispersion(values: Vector, blocks: int = 20) -> float:
@@ -276,3 +316,24 @@ def overdispersion(values: Vector, blocks: int = 20) -> float:
     ratio = float(means.var(ddof=1) * size / values.var())
     # ignore ratios that occur by chance in 19 of 20 references
     return ratio if ratio > float(scipy.stats.chi2.ppf(0.95, blocks - 1) / (blocks - 1)) else 1.0
+
+
+def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:
+    """Return the rows of a block that are one row again and again, if its frozen values are those; else None.
+
+    Such a row, as of a client that sends one request many times, may be right as well as broken, and its
+    errors are those of one row.
+
+    Args:
+        matrix: encoded features of the rows of the block.
+        diagnosis: its data faults, if any.
+    """
+    frozen = [fault.rows for fault in diagnosis.broken if fault.kind == "frozen"] if diagnosis else []
+    if len(frozen) < 2:
+        return None
+    repeated: NDArray[np.bool_] = np.logical_and.reduce(frozen)
+    rows = matrix[repeated]
+    if len(rows) < MIN_FROZEN * len(matrix):
+        return None
+    is_one = ((rows == rows[0]) | (np.isnan(rows) & np.isnan(rows[0]))).all()
+    return repeated if is_one else None

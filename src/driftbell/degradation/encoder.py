@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from types import NoneType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.records import Columns, Kind
+from driftbell.records import Column, Columns, Kind
 from driftbell.tabular.columns import kind_of
 from driftbell.tabular.precision import SinglePrecision
 from driftbell.tabular.profile import layout, numbers, texts
 
 Matrix = NDArray[np.float64]
+
+TEXTS = frozenset({str, NoneType})
 
 MAX_ABSOLUTE = 1e30
 """Larger numbers, infinity included, are clipped to it, since trees compute in single precision."""
@@ -64,12 +67,23 @@ class Encoder:
             if name not in columns:
                 continue
             if name in self._codes:
-                codes = self._codes[name]
-                out[:, place] = [np.nan if t is None else codes.get(t, np.nan) for t in texts(columns[name])]
+                out[:, place] = self._encode(name, columns[name])
             else:
                 values = self._singles[name].align(numbers(columns[name]))
                 out[:, place] = np.clip(values, -MAX_ABSOLUTE, MAX_ABSOLUTE)
         return out
+
+    def _encode(self, name: str, column: Column) -> list[float]:
+        """Return the code of each cell of a categorical feature, NaN for null and unknown ones."""
+        cells, codes = column.tolist(), self._codes[name]
+        if not set(map(type, cells)) <= TEXTS:  # 1, 1.0 and True are equal, and have different texts
+            return [np.nan if t is None else codes.get(t, np.nan) for t in texts(column)]
+        distinct = np.array([*set(cells), None], dtype=object)
+        known = {
+            cell: np.nan if text is None else codes.get(text, np.nan)
+            for cell, text in zip(distinct.tolist(), texts(distinct), strict=True)
+        }
+        return [known[cell] for cell in cells]
 
     def categories(self, place: int) -> tuple[str, ...]:
         """Return the categories of a feature in the reference, by their code; none of a numeric one."""

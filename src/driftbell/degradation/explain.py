@@ -18,7 +18,7 @@ from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import measured_text, uncovered_text, unknown_labels_text
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
-from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.phrases import format_value
 from driftbell.records import (
     BlockExplanation,
@@ -250,20 +250,15 @@ def explain_block(
     why = _why(block, learned)
     if not in_detail:
         return BlockExplanation(why)
-    sample = block.examined
-    columns = {k: v[sample] for k, v in columns.items()} if len(sample) < len(answers) else columns
-    matrix = learned.encoder(columns, len(sample))
-    with one_thread():
-        by_confidence = learned.error_by_confidence(matrix, answers.take(sample))
     if block.basis == "fault":  # labels are most informative where the two estimates disagree
-        order = np.argsort(-np.abs(block.errors - by_confidence), kind="stable")
+        order = np.argsort(-np.abs(block.errors - block.by_confidence), kind="stable")
     else:
         order = np.argsort(-np.asarray(block.errors), kind="stable")
-    rows = [int(sample[i]) for i in order[:MAX_TO_LABEL]]
+    rows = [int(block.examined[i]) for i in order[:MAX_TO_LABEL]]
     return BlockExplanation(
         why,
-        tuple(find_suspects(charts, block, matrix, before)),
-        worst_segment(matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
+        tuple(find_suspects(charts, block, before)),
+        worst_segment(block.matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
         tuple(ids[i] for i in rows if i < len(ids)),
     )
 
@@ -295,10 +290,8 @@ def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric:
     if not usable or len(errors) < 2 * MIN_SEGMENT_ROWS:
         return ""
     table = np.nan_to_num(matrix[:, usable], nan=NULL).astype(np.float32)
-    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=MIN_SEGMENT_ROWS, random_state=0).fit(
-        table, errors
-    )
-    leaves = tree.apply(table)
+    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=MIN_SEGMENT_ROWS, random_state=0)
+    leaves = tree.fit(table, errors, check_input=False).apply(table, check_input=False)
     means = {leaf: float(errors[leaves == leaf].mean()) for leaf in np.unique(leaves)}
     worst = max(means, key=lambda leaf: means[leaf])
     if len(means) < 2 or means[worst] < 1.2 * float(errors.mean()):

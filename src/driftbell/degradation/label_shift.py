@@ -89,15 +89,16 @@ class LabelShift:
         gain = _log_likelihood(counts, shares @ self._likelihoods) - _log_likelihood(
             counts, self._priors @ self._likelihoods
         )
-        if scipy.stats.chi2.sf(2 * discount * gain, len(self._frequent) - 1) > MAX_CHANCE:
+        if scipy.special.chdtrc(len(self._frequent) - 1, 2 * discount * max(0.0, gain)) > MAX_CHANCE:
             return None
-        tests = [_goodness_of_fit(counts, shares @ self._likelihoods, n)]
+        tests = 1 + len(self._features)
+        if _goodness_of_fit(counts, shares @ self._likelihoods, n) * tests < MIN_FIT:
+            return None
         for j, likelihoods in self._features.items():
             places = np.searchsorted(self._edges[j], np.nan_to_num(matrix[:, j], nan=-np.inf), side="left")
             observed = np.bincount(places, minlength=likelihoods.shape[1]).astype(np.float64)
-            tests.append(_goodness_of_fit(observed, shares @ likelihoods, n))
-        if min(tests) * len(tests) < MIN_FIT:
-            return None
+            if _goodness_of_fit(observed, shares @ likelihoods, n) * tests < MIN_FIT:
+                return None
         return float((shares - self._priors) @ self._error)
 
     def _counts(self, answers: Answers) -> Vector:
@@ -142,4 +143,4 @@ def _goodness_of_fit(counts: Vector, shares: Vector, reference: int) -> float:
     if np.count_nonzero(used) < 2:
         return 1.0
     statistic = float((((counts - expected) ** 2 / expected)[used]).sum() / (1 + total / reference))
-    return float(scipy.stats.chi2.sf(statistic, np.count_nonzero(used) - 1))
+    return float(scipy.special.chdtrc(np.count_nonzero(used) - 1, statistic))

@@ -68,6 +68,10 @@ _UNITS = (
 MAX_SHARE, MAX_PERCENT = 1.0, 100.0
 
 
+ROUNDED = 2
+"""Number of values that rounding may put out of order, where a growing function changes sorted ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A change of the unit: what values it makes of those of the reference, and its words."""
@@ -105,9 +109,15 @@ def describe_unit(before: Vector, now: Vector) -> str:
     if _distance(usual, newest) <= MIN_DISTANCE:
         return ""
     best, nearest = "", MAX_DISTANCE
+    points = newest[[len(newest) // 10, len(newest) // 2, -len(newest) // 10]]
+    shares = newest.searchsorted(points, side="right") / len(newest)
+    limit = MAX_DISTANCE * _five_percent(usual, newest) + ROUNDED / len(usual)
     for unit in _candidates(usual):
         with np.errstate(all="ignore"):
-            distance = _distance(np.sort(unit.change(usual)), newest)
+            changed = unit.change(usual)
+        if (np.abs(changed.searchsorted(points, side="right") / len(changed) - shares) > limit).any():
+            continue  # the distance is at least as large
+        distance = _distance(np.sort(changed), newest)
         if distance <= nearest and _is_unique(usual, newest, unit):
             best, nearest = unit.words, distance
     return best or _describe_factor(usual, newest)
@@ -115,7 +125,8 @@ def describe_unit(before: Vector, now: Vector) -> str:
 
 def _quantiles(values: Vector) -> Vector:
     """Return the sorted values that are not null, at most `MAX_ROWS` of them."""
-    ordered = np.sort(present(values))
+    is_sorted = bool((values[1:] >= values[:-1]).all())  # and without null
+    ordered = values if is_sorted and len(values) > 1 else np.sort(present(values))
     if len(ordered) <= MAX_ROWS:
         return ordered
     return ordered[np.linspace(0, len(ordered) - 1, MAX_ROWS).astype(np.intp)]
@@ -181,7 +192,11 @@ def _describe_factor(usual: Vector, newest: Vector) -> str:
 
 def _distance(a: Vector, b: Vector) -> float:
     """Return the Kolmogorov–Smirnov distance of sorted samples in units of its 5 % point."""
-    return ks_distance(a, b) / (FIVE_PERCENT * math.sqrt(1 / len(a) + 1 / len(b)))
+    return ks_distance(a, b) / _five_percent(a, b)
+
+
+def _five_percent(a: Vector, b: Vector) -> float:
+    return FIVE_PERCENT * math.sqrt(1 / len(a) + 1 / len(b))
 
 
 def _summand_words(factor: float, summand: float) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,29 +14,28 @@ from numpy.typing import NDArray
 from driftbell.alarms.metric import AlarmMetric
 from driftbell.degradation.answers import Answers as Answers
 from driftbell.degradation.answers import Vector as Vector
+from driftbell.degradation.block_predictions import FOLDS as FOLDS
+from driftbell.degradation.block_predictions import Expectation, LabelModel, RowErrors
+from driftbell.degradation.boosted_trees import BoostedTrees
 from driftbell.degradation.class_losses import ClassLoss, RowLoss
 from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.degradation.row_losses import NumberLoss, fit_row_loss
-from driftbell.degradation.samples import without_group_means
+from driftbell.degradation.samples import SampleRanks, without_group_means
 from driftbell.degradation.screening import screen
+from driftbell.degradation.small_models import importance_of, isotonic, label_model, new_trees
+from driftbell.degradation.small_models import one_thread as one_thread
 from driftbell.records import Columns
 
 MAX_TOP = 6
 MIN_IMPORTANCE = 0.01
-FOLDS = 2
 STRETCHES = 10
 """Number of stretches of time of the reference, assigned to the folds in turn."""
 
 QUANTILES = 21
 """Number of quantiles that represent the distribution of the residuals (regression)."""
 
-MAX_BOOSTED_CLASSES = 30
-"""With more classes, randomized trees estimate the label: boosting has too few rows for the trees of each."""
-
-SHUFFLED_ROWS, WIDE_SHUFFLED_ROWS = 2000, 500
-"""Rows for the permutation importance, and with more than `MAX_SHUFFLED` features times classes."""
-
-MAX_SHUFFLED = 2000
+CHECKED_ROWS = 50
+"""Rows of the reference on which the evaluation of fitted trees is checked against scikit-learn."""
 
 MAX_SUBSETS = 32
 """Sets of ignored features of which the models of the label are remembered."""
@@ -92,14 +90,21 @@ class ReferenceModels:
     unseen: dict[int, int] = field(default_factory=dict)
     expected: dict[int, Vector] = field(default_factory=dict)
     bucketed: frozenset[str] = frozenset()
-    _confidence: list[Any] = field(default_factory=list)
-    _truths: dict[frozenset[int], tuple[list[Any], Vector]] = field(default_factory=dict)
-    _others: dict[int, list[Any]] = field(default_factory=dict)
+    _confidence: list[Callable[[Any], Vector]] = field(default_factory=list)
+    _truths: dict[frozenset[int], tuple[list[LabelModel], Vector]] = field(default_factory=dict)
+    _others: list[BoostedTrees] = field(default_factory=list)
+    _ranks: dict[int, SampleRanks] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[int, ...]:
         """Indices of all features that the model's answers depend on."""
         return tuple(int(j) for j in np.flatnonzero(self.importance >= MIN_IMPORTANCE))
+
+    def ranks(self, place: int) -> SampleRanks:
+        """Return the ranks of values among those of a feature in the usual rows, sorted at first use."""
+        if place not in self._ranks:
+            self._ranks[place] = SampleRanks(self.usual[:, place])
+        return self._ranks[place]
 
     def error_by_confidence(self, matrix: Matrix, answers: Answers) -> Vector:
         """Estimate the error of each row from the model's confidence; without one, from all features."""
@@ -117,24 +122,50 @@ class ReferenceModels:
             without: indices of features to ignore.
         """
         models, spread = self._truth_models(without)
-        features = np.delete(matrix, sorted(without), axis=1)
         return self.by_halves(
-            lambda f, rows: self._error(models[f], spread, features[rows], answers.take(rows)), len(answers)
+            lambda f, rows: self._error(
+                spread, models[f], models[f].predict(matrix[rows]), answers.take(rows)
+            ),
+            len(answers),
         )
 
-    def expect(self, place: int, matrix: Matrix) -> Vector:
-        """Predict one numeric feature from the others."""
-        others = np.delete(matrix, place, axis=1)
-        return self.by_halves(lambda f, rows: self._others[place][f].predict(others[rows]), len(matrix))
+    def row_errors(self, matrix: Matrix, answers: Answers) -> RowErrors:
+        """Return the same for rows of which single features can be replaced."""
+        models, spread = self._truth_models(frozenset())
+        halves = [model.trees.rows(matrix[f::FOLDS]) for f, model in enumerate(models)]
+        return RowErrors(answers, models, halves, partial(self._error, spread))
+
+    def expect(self, matrix: Matrix) -> dict[int, Vector]:
+        """Predict each numeric top feature from the others; the features of `expected`, by index."""
+        out = np.empty((len(self.expected), len(matrix)))
+        for f, trees in enumerate(self._others):
+            out[:, f::FOLDS] = trees.predict(matrix[f::FOLDS])
+        return dict(zip(self.expected, out, strict=True))
+
+    def expectation(self, matrix: Matrix) -> Expectation:
+        """Return the same for a block of which single features can be replaced."""
+        halves = [trees.rows(matrix[f::FOLDS]) for f, trees in enumerate(self._others)]
+        return Expectation(matrix, tuple(self.expected), halves)
+
+    def trees(self, models: list[Any], without: list[frozenset[int]]) -> BoostedTrees:
+        """Return fitted trees for matrices of all features.
+
+        Args:
+            models: fitted on the features of the reference, each without some of them.
+            without: the indices of these.
+        """
+        places = np.arange(self.matrix.shape[1])
+        columns = [np.delete(places, sorted(omitted)) for omitted in without]
+        return BoostedTrees(models, columns, _sample(self.matrix))
 
     def with_usual(self, columns: Columns, answers: Answers) -> ReferenceModels:
         """Return the same models with the rows of an accepted baseline as the usual ones."""
         accepted = copy.copy(self)
         matrix = self.encoder(columns, len(answers))
         unseen = {j: self.encoder.unseen(columns, j) for j in range(len(self.encoder.names))}
-        accepted.usual, accepted.usual_answers = matrix, answers
+        accepted.usual, accepted.usual_answers, accepted._ranks = matrix, answers, {}
         accepted.unseen = {j: int(rows[0].sum()) for j, rows in unseen.items() if rows is not None}
-        accepted.expected = {j: self.expect(j, matrix) for j in self.expected}
+        accepted.expected = self.expect(matrix)
         return accepted
 
     def by_halves(self, predict: Callable[[int, slice], Vector], rows: int) -> Vector:
@@ -155,10 +186,11 @@ class ReferenceModels:
         out = np.empty(len(self.truth))
         for f in range(FOLDS):
             rows = np.flatnonzero(self.fold == f)
-            out[rows] = predict(f, rows)
+            if len(rows):
+                out[rows] = predict(f, rows)
         return out
 
-    def _truth_models(self, without: frozenset[int]) -> tuple[list[Any], Vector]:
+    def _truth_models(self, without: frozenset[int]) -> tuple[list[LabelModel], Vector]:
         """Return models of the label without some features, fitted at first use.
 
         With them, the quantiles of their residuals on the reference, out of fold; of a classifier a zero.
@@ -166,15 +198,16 @@ class ReferenceModels:
         if without not in self._truths:
             features = np.delete(self.matrix, sorted(without), axis=1)
             with one_thread():
-                models = [
-                    _truth_model(
-                        features[self.fold != f], self.truth[self.fold != f], self.classes, self.seed
-                    )
-                    for f in range(FOLDS)
-                ]
+                models = []
+                for rows in (self.fold != f for f in range(FOLDS)):
+                    fitted = label_model(features[rows], self.truth[rows], self.classes, self.seed)
+                    classes = fitted.classes_.astype(np.intp) if self.classes else None
+                    models.append(LabelModel(self.trees([fitted], [without]), classes))
                 spread = np.zeros(1)
                 if not self.classes:
-                    predicted = self._out_of_fold(lambda f, rows: models[f].predict(features[rows]))
+                    predicted = self._out_of_fold(
+                        lambda f, rows: models[f].trees.predict(self.matrix[rows])[0]
+                    )
                     spread = np.quantile(self.truth - predicted, (np.arange(QUANTILES) + 0.5) / QUANTILES)
             others = [subset for subset in self._truths if subset]
             for oldest in others[: max(0, len(others) - MAX_SUBSETS + 1)]:
@@ -182,15 +215,14 @@ class ReferenceModels:
             self._truths[without] = models, spread
         return self._truths[without]
 
-    def _error(self, model: Any, spread: Vector, matrix: Matrix, answers: Answers) -> Vector:
-        if not len(matrix):
-            return np.empty(0)
+    def _error(self, spread: Vector, model: LabelModel, predicted: Matrix, answers: Answers) -> Vector:
+        """Return the expected error of rows from the predicted labels."""
         if isinstance(self.loss, ClassLoss):
-            shares = np.zeros((len(matrix), self.classes + 1))
-            shares[:, model.classes_.astype(np.intp)] = model.predict_proba(matrix)
+            shares = np.zeros((len(answers), self.classes + 1))
+            shares[:, model.classes] = predicted
             return self.loss.expected(answers, shares)
         assert isinstance(self.loss, NumberLoss)
-        difference = model.predict(matrix) - answers.values
+        difference = predicted - answers.values
         return np.asarray(self.loss.of_residuals(difference[:, None] + spread[None, :]).mean(axis=1))
 
     def _confidence_input(self, matrix: Matrix, answers: Answers) -> Any:
@@ -232,7 +264,7 @@ def fit_reference_models(
     loss = fit_row_loss(metric, answers, target, classes, names)
     errors = loss.of_rows(target, answers)
     with one_thread():
-        importance = _importance(matrix, answers, classes, seed)
+        importance = importance_of(matrix, answers.values, classes, seed)
         order = [int(j) for j in np.argsort(-importance, kind="stable")]
         top = tuple(j for j in order[:MAX_TOP] if importance[j] >= MIN_IMPORTANCE)
         learned = ReferenceModels(
@@ -259,7 +291,9 @@ def fit_reference_models(
 def _fit_truth(learned: ReferenceModels) -> None:
     models, spread = learned._truth_models(frozenset())
     learned.by_features = learned._out_of_fold(
-        lambda f, rows: learned._error(models[f], spread, learned.matrix[rows], learned.answers.take(rows))
+        lambda f, rows: learned._error(
+            spread, models[f], models[f].predict(learned.matrix[rows]), learned.answers.take(rows)
+        )
     )
 
 
@@ -271,15 +305,17 @@ def _fit_confidence(learned: ReferenceModels) -> None:
         if has_confidence and not learned.labelled:
             learned._confidence.append(lambda expected: expected)
         elif has_confidence:
-            learned._confidence.append(_isotonic(inputs[other], learned.errors[other]))
+            learned._confidence.append(isotonic(inputs[other], learned.errors[other]))
         else:
-            learned._confidence.append(
-                new_trees(learned.seed, iterations=30).fit(inputs[other], learned.errors[other]).predict
-            )
+            fitted = new_trees(learned.seed, iterations=30).fit(inputs[other], learned.errors[other])
+            trees = BoostedTrees([fitted], [np.arange(inputs.shape[1])], _sample(inputs))
+            learned._confidence.append(partial(_first, trees))
     learned.by_confidence = learned._out_of_fold(lambda f, rows: learned._confidence[f](inputs[rows]))
 
 
 def _fit_features(learned: ReferenceModels) -> None:
+    places: list[int] = []
+    models: list[list[Any]] = [[] for _ in range(FOLDS)]
     for place in learned.top:
         if not learned.encoder.numeric[place]:
             continue
@@ -290,109 +326,28 @@ def _fit_features(learned: ReferenceModels) -> None:
             or not others.shape[1]
         ):
             continue
-        fits = [present & (learned.fold != f) for f in range(FOLDS)]
-        learned._others[place] = [
-            new_trees(learned.seed, rate=0.15, rows=len(rows)).fit(others[rows], learned.matrix[rows, place])
-            for rows in fits
-        ]
-        models = learned._others[place]
-        learned.expected[place] = learned._out_of_fold(
-            lambda f, rows, models=models, others=others: models[f].predict(others[rows])  # type: ignore[misc]
-        )
+        places.append(place)
+        for f in range(FOLDS):
+            rows = present & (learned.fold != f)
+            trees = new_trees(learned.seed, rate=0.15, rows=len(rows))
+            models[f].append(trees.fit(others[rows], learned.matrix[rows, place]))
+    if not places:
+        return
+    without = [frozenset({place}) for place in places]
+    learned._others += [learned.trees(fitted, without) for fitted in models]
+    expected = np.empty((len(places), len(learned.matrix)))
+    for f, of_fold in enumerate(learned._others):
+        rows = np.flatnonzero(learned.fold == f)
+        expected[:, rows] = of_fold.predict(learned.matrix[rows])
+    learned.expected |= dict(zip(places, expected, strict=True))
 
 
-def _truth_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-
-    if not classes:
-        if not matrix.shape[1]:
-            return DummyRegressor().fit(np.zeros((len(truth), 1)), truth)
-        return new_trees(seed, iterations=60, leaves=12, rows=len(truth)).fit(matrix, truth)
-    count = len(np.unique(truth))
-    if count < 2 or not matrix.shape[1]:
-        return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
-    if count > MAX_BOOSTED_CLASSES:
-        return ExtraTreesClassifier(50, min_samples_leaf=2, random_state=seed).fit(matrix, truth)
-    return HistGradientBoostingClassifier(
-        max_iter=60 if count == 2 else max(15, 120 // count),
-        learning_rate=0.12 if count <= 3 else 0.3,
-        max_leaf_nodes=12,
-        min_samples_leaf=_leaf(len(truth)),
-        early_stopping=False,
-        random_state=seed,
-    ).fit(matrix, truth)
+def _first(trees: BoostedTrees, inputs: Matrix) -> Vector:
+    """Return the predictions of the only model."""
+    predicted: Vector = trees.predict(inputs)[0]
+    return predicted
 
 
-def new_trees(
-    seed: int, *, iterations: int = 40, leaves: int = 8, rate: float = 0.12, rows: int = 1000
-) -> Any:
-    """Return a regressor of few small trees for a reference of `rows` rows."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return HistGradientBoostingRegressor(
-        max_iter=iterations,
-        learning_rate=rate,
-        max_leaf_nodes=leaves,
-        min_samples_leaf=_leaf(rows),
-        early_stopping=False,
-        random_state=seed,
-    )
-
-
-def _leaf(rows: int) -> int:
-    return max(5, min(20, rows // 25))
-
-
-def _isotonic(expected: Vector, errors: Vector) -> Callable[[Vector], Vector]:
-    from sklearn.isotonic import IsotonicRegression
-
-    fitted = IsotonicRegression(out_of_bounds="clip").fit(expected, errors)
-    return lambda values: np.asarray(fitted.predict(values))
-
-
-def _importance(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Vector:
-    """Return each feature's share of the permutation importance for a surrogate of the model."""
-    n, d = matrix.shape
-    if not d:
-        return np.zeros(0)
-    rng = np.random.default_rng(seed)
-    predict = _surrogate(matrix, answers, classes, seed)
-    is_wide = d * min(classes, MAX_BOOSTED_CLASSES) > MAX_SHUFFLED
-    sample = rng.permutation(n)[: WIDE_SHUFFLED_ROWS if is_wide else SHUFFLED_ROWS]
-    unchanged = predict(matrix[sample])
-    change = np.zeros(d)
-    for j in range(d):
-        shuffled = matrix[sample].copy()
-        shuffled[:, j] = rng.permutation(shuffled[:, j])
-        change[j] = np.abs(predict(shuffled) - unchanged).mean()
-    return change / change.sum() if change.sum() > 0 else change
-
-
-def _surrogate(matrix: Matrix, answers: Answers, classes: int, seed: int) -> Callable[[Matrix], Matrix]:
-    if classes:
-        model = _truth_model(matrix, _frequent(answers.values), classes, seed)
-        return lambda rows: np.asarray(model.predict_proba(rows))
-    model = new_trees(seed, iterations=60, leaves=15).fit(matrix, answers.values)
-    return lambda rows: np.asarray(model.predict(rows))
-
-
-def _frequent(values: Vector) -> Vector:
-    """Return class ids with all but the most frequent ones as one class, -1."""
-    ids, counts = np.unique(values, return_counts=True)
-    kept = ids[np.argsort(-counts, kind="stable")[: MAX_BOOSTED_CLASSES - 1]]
-    return values if len(ids) <= MAX_BOOSTED_CLASSES else np.where(np.isin(values, kept), values, -1.0)
-
-
-@cache
-def _threads() -> Any:
-    import sklearn.ensemble  # noqa: F401 - only a library that is loaded can be limited
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def one_thread() -> AbstractContextManager[Any]:
-    """Limit numeric libraries to one thread: blocks are small, and the server needs the processors."""
-    limit: AbstractContextManager[Any] = _threads().limit(limits=1)
-    return limit
+def _sample(matrix: Matrix) -> Matrix:
+    """Return some rows, evenly spaced."""
+    return matrix[np.linspace(0, len(matrix) - 1, min(CHECKED_ROWS, len(matrix))).astype(np.intp)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,15 +69,15 @@ class Relations:
         self, learned: ReferenceModels, ignored: Collection[int], overdispersion: float = 1.0
     ) -> None:
         usual = learned.usual
-        self._sorted = [np.sort(usual[~np.isnan(usual[:, j]), j]) for j in range(usual.shape[1])]
+        features = range(usual.shape[1])
+        self._ranks = [learned.ranks(j) for j in features]
         self._overdispersion = overdispersion
         self._means: Vector = np.zeros(usual.shape[1])
-        self._means = self._normal_scores(usual).mean(axis=0)  # ties move them away from zero
-        self._scores = self._normal_scores(usual)
-        self._others = [
-            j for j in range(usual.shape[1]) if j not in ignored and float(self._scores[:, j].std()) > 0.1
-        ]
-        self._covariance = np.cov(self._scores, rowvar=False).reshape(usual.shape[1], usual.shape[1])
+        self._means = self.scores(usual).mean(axis=1)  # ties move them away from zero
+        self._scores = self.scores(usual)
+        self._variances = self._scores.var(axis=1)
+        self._others = [j for j in features if j not in ignored and float(self._scores[j].std()) > 0.1]
+        self._covariance = _covariance(self._scores)
         self._fits: dict[tuple[tuple[int, ...], tuple[int, ...]], _Fit | None] = {}
 
     def chance(
@@ -95,31 +95,41 @@ class Relations:
             1 if the related features do not look like the reference either; None if there are none, or with
             too few rows.
         """
-        if min(len(matrix), len(self._scores)) < MIN_ROWS or not real:
-            return None
-        fit = self._fit(real, changed)
+        return self.chance_of_scores(self.scores(matrix), changed, real, put_back=put_back)
+
+    def chance_of_scores(
+        self, scores: Matrix, changed: tuple[int, ...], real: tuple[int, ...], *, put_back: bool = False
+    ) -> float | None:
+        """Return the same as `chance`.
+
+        Args:
+            scores: of the block; see `scores`.
+            changed: see `chance`.
+            real: see `chance`.
+            put_back: see `chance`.
+        """
+        n, total = scores.shape[1], self._scores.shape[1]
+        fit = self._fit(real, changed) if min(n, total) >= MIN_ROWS and real else None
         if fit is None:
             return None
-        scores = self._normal_scores(matrix)
-        n, total = len(matrix), len(self._scores)
-        related = scores[:, fit.related]
+        related = scores[fit.related]
         own = self._covariance[np.ix_(fit.related, fit.related)]
         unit = (1 / n + 1 / total) * self._overdispersion
-        if _chance(related.mean(axis=0), own * unit) < MIN_FIT:
+        if _chance(related.mean(axis=1), own * unit) < MIN_FIT:
             return 1.0
-        terms, tolerance = _terms(scores[:, list(real)]), 0.0 if put_back else TOLERANCE
-        expected = terms @ fit.weights
+        terms, tolerance = _terms(scores[list(real)]), 0.0 if put_back else TOLERANCE
+        expected = fit.weights.T @ terms
         residuals = related - expected
-        center = terms.mean(axis=0)
+        center = terms.mean(axis=1)
         unit = (1 / n + float(center @ fit.inverse @ center)) * self._overdispersion
         chances = []
         if not put_back:
-            shift = _beyond(residuals.mean(axis=0), tolerance * expected.mean(axis=0))
+            shift = _beyond(residuals.mean(axis=1), tolerance * expected.mean(axis=1))
             chances.append(_chance(shift, fit.covariance * unit))
         for k, covariance in enumerate(fit.slopes):
-            weights = terms[:, 1 + k] - terms[:, 1 + k].mean()
+            weights = terms[1 + k] - center[1 + k]
             width = float((weights**2).mean())
-            slope = _beyond(residuals.T @ weights / n, tolerance * (expected.T @ weights / n))
+            slope = _beyond(residuals @ weights / n, tolerance * (expected @ weights / n))
             unit = width * (1 / n + width / total) * self._overdispersion
             chances.append(_chance(slope, covariance * unit))
         return min(1.0, min(chances) * len(chances))
@@ -137,41 +147,94 @@ class Relations:
         others = np.array([j for j in self._others if j not in changed], dtype=np.intp)
         if not len(others):
             return None
-        terms = _terms(self._scores[:, list(real)])
-        inverted = np.linalg.inv(terms.T @ terms + RIDGE * len(terms) * np.eye(terms.shape[1]))
+        terms = _terms(self._scores[list(real)])
+        rows = terms.shape[1]
+        inverted = np.linalg.inv(terms @ terms.T + RIDGE * rows * np.eye(len(terms)))
         inverse = np.asarray(inverted, dtype=np.float64)
-        targets = self._scores[:, others]
-        weights = inverse @ (terms.T @ targets)
-        residuals = targets - terms @ weights
-        explained = 1 - residuals.var(axis=0) / targets.var(axis=0)
+        targets = self._scores[others]
+        weights = inverse @ (terms @ targets.T)
+        residuals = targets - weights.T @ terms
+        explained = 1 - residuals.var(axis=1) / self._variances[others]
         best = [k for k in np.argsort(-explained)[:MAX_RELATED] if explained[k] > MIN_RELATED]
         if not best:
             return None
-        residuals = residuals[:, best]
+        residuals = residuals[best]
         slopes = []
         for k in range(len(real)):
-            centered = terms[:, 1 + k] - terms[:, 1 + k].mean()
-            slopes.append(_covariance(residuals * centered[:, None]) / max(float((centered**2).mean()), 1e-9))
+            centered = terms[1 + k] - terms[1 + k].mean()
+            slopes.append(_covariance(residuals * centered) / max(float((centered**2).mean()), 1e-9))
         return _Fit(others[best], weights[:, best], inverse, _covariance(residuals), tuple(slopes))
 
-    def _normal_scores(self, matrix: Matrix) -> Matrix:
-        """Return the centered normal score of each value by its rank in the reference."""
-        scores = np.zeros(matrix.shape)
-        for j, values in enumerate(self._sorted):
-            low, high = (np.searchsorted(values, matrix[:, j], side=side) for side in ("left", "right"))
-            ranks = ((low + high) / 2 + 0.5) / (len(values) + 1)
-            scores[:, j] = np.where(np.isnan(matrix[:, j]), 0.0, scipy.special.ndtri(ranks))
-        centered: Matrix = np.clip(scores, -MAX_SCORE, MAX_SCORE) - self._means
-        return centered
+    def scores(self, matrix: Matrix) -> Matrix:
+        """Return the centered normal score of each value by its rank in the reference, shape (d, n)."""
+        return self._scores_of(matrix, np.arange(len(self._ranks)))
+
+    def scores_with(self, scores: Matrix, matrix: Matrix, places: Sequence[int]) -> Matrix:
+        """Return the scores of rows of which only some features differ from those with known scores.
+
+        Args:
+            scores: the known ones.
+            matrix: the rows.
+            places: indices of the features.
+        """
+        scores = scores.copy()
+        scores[list(places)] = self._scores_of(matrix, np.array(places, dtype=np.intp))
+        return scores
+
+    def _scores_of(self, matrix: Matrix, places: NDArray[np.intp]) -> Matrix:
+        ranks = np.empty((len(places), len(matrix)))
+        for i, j in enumerate(places.tolist()):
+            low, high = self._ranks[j].counts(matrix[:, j])
+            ranks[i] = ((low + high) / 2 + 0.5) / (len(self._ranks[j]) + 1)
+        scores = np.clip(scipy.special.ndtri(ranks), -MAX_SCORE, MAX_SCORE)
+        scores[np.isnan(matrix[:, places].T)] = 0.0
+        return np.asarray(scores - self._means[places][:, None])
+
+
+class BlockRelations:
+    """Tests of the relations of one block, of which the scores are computed once, at first use.
+
+    Args:
+        relations: of the reference.
+        matrix: features of the block, shape (n, d).
+    """
+
+    def __init__(self, relations: Relations, matrix: Matrix) -> None:
+        self._relations, self._matrix = relations, matrix
+        self._scores: Matrix | None = None
+
+    def chance(self, changed: tuple[int, ...], real: tuple[int, ...]) -> float | None:
+        """Return the p-value of features that may be real; see `Relations.chance`."""
+        return self._relations.chance_of_scores(self._known_scores(), changed, real) if real else None
+
+    def chance_put_back(
+        self, changed: tuple[int, ...], places: tuple[int, ...], repaired: Matrix
+    ) -> float | None:
+        """Return the p-value of features with values that are put back; see `Relations.chance`.
+
+        Args:
+            changed: indices of all changed features.
+            places: those of them that are put back.
+            repaired: the rows with these values, and all others as they are.
+        """
+        scores = self._relations.scores_with(self._known_scores(), repaired, places)
+        return self._relations.chance_of_scores(scores, changed, places, put_back=True)
+
+    def _known_scores(self) -> Matrix:
+        if self._scores is None:
+            self._scores = self._relations.scores(self._matrix)
+        return self._scores
 
 
 def _covariance(values: Matrix) -> Matrix:
-    return np.cov(values, rowvar=False).reshape(values.shape[1], values.shape[1])
+    """Return the covariances of variables, each a row."""
+    centered = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centered @ centered.T / (values.shape[1] - 1))
 
 
 def _terms(scores: Matrix) -> Matrix:
-    """Return a constant, the scores, their sizes and their squares."""
-    return np.column_stack([np.ones(len(scores)), scores, np.abs(scores), scores**2])
+    """Return a constant, the scores, their sizes and their squares, each as rows."""
+    return np.concatenate([np.ones((1, scores.shape[1])), scores, np.abs(scores), scores**2])
 
 
 def _beyond(difference: Vector, tolerated: Vector) -> Vector:
@@ -183,4 +246,4 @@ def _chance(difference: Vector, covariance: Matrix) -> float:
     """Return the p-value of a chi-squared test of means."""
     ridge = 1e-9 + RIDGE * np.diag(covariance)
     statistic = float(difference @ np.linalg.solve(covariance + np.diag(ridge), difference))
-    return float(scipy.stats.chi2.sf(statistic, len(difference)))
+    return float(scipy.special.chdtrc(len(difference), max(0.0, statistic)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.degradation.boosted_trees import BoostedTrees
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.reference_models import FOLDS, ReferenceModels, Vector, new_trees, one_thread
+from driftbell.degradation.reference_models import FOLDS, ReferenceModels, Vector
+from driftbell.degradation.small_models import new_trees, one_thread
 
 MIN_SHIFT = 2.0
 """Blocks of unchanged rows have a usual error within this number of standard errors of its mean."""
@@ -35,7 +36,7 @@ class RowMix:
 
     def __init__(self, learned: ReferenceModels, overdispersion: float) -> None:
         self._learned, self._overdispersion = learned, overdispersion
-        self._models: dict[frozenset[int], tuple[list[Any], float, float]] = {}
+        self._models: dict[frozenset[int], tuple[list[BoostedTrees], float, float]] = {}
 
     def remove(
         self, errors: Vector, matrix: Matrix, broken: NDArray[np.bool_], without: frozenset[int]
@@ -69,9 +70,9 @@ class RowMix:
                 del self._models[next(iter(self._models))]
             self._models[without] = self._fit(without)
         models, mean, deviation = self._models[without]
-        return self._predict(models, matrix, without), mean, deviation
+        return self._predict(models, matrix), mean, deviation
 
-    def _fit(self, without: frozenset[int]) -> tuple[list[Any], float, float]:
+    def _fit(self, without: frozenset[int]) -> tuple[list[BoostedTrees], float, float]:
         learned = self._learned
         features = np.delete(learned.matrix, sorted(without), axis=1)
         if not features.shape[1]:
@@ -80,14 +81,13 @@ class RowMix:
             models = []
             for f in range(FOLDS):
                 rows = learned.fold != f
-                models.append(
-                    new_trees(learned.seed, rows=len(rows)).fit(features[rows], learned.by_features[rows])
-                )
-            usual = self._predict(models, learned.usual, without)
+                trees = new_trees(learned.seed, rows=len(rows))
+                fitted = trees.fit(features[rows], learned.by_features[rows])
+                models.append(learned.trees([fitted], [without]))
+            usual = self._predict(models, learned.usual)
         return models, float(usual.mean()), float(usual.std())
 
-    def _predict(self, models: list[Any], matrix: Matrix, without: frozenset[int]) -> Vector:
+    def _predict(self, models: list[BoostedTrees], matrix: Matrix) -> Vector:
         if not models:
             return np.full(len(matrix), float(self._learned.by_features.mean()))
-        features = np.delete(matrix, sorted(without), axis=1)
-        return self._learned.by_halves(lambda f, rows: models[f].predict(features[rows]), len(matrix))
+        return self._learned.by_halves(lambda f, rows: models[f].predict(matrix[rows])[0], len(matrix))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.atomic_write import write_output
 from driftbell.errors import InputError, ModelError, PredictError
 from driftbell.hidden_values import values_are_hidden
 from driftbell.models.answers import require_rows
@@ -226,7 +227,7 @@ def write_golden(path: Path, model: Model, rows: Sequence[GoldenRow]) -> None:
         ],
     }
     try:
-        path.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+        write_output(path, f"{json.dumps(body, indent=1)}\n".encode())
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror}") from error
 

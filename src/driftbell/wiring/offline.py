@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from driftbell.atomic_write import write_output
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError
 from driftbell.publish.html_report import HtmlReport
@@ -51,7 +52,7 @@ def write_report(settings: Settings, target: Path) -> Judgement:
     finally:
         store.close()
     try:
-        target.write_bytes(page)
+        write_output(target, page)
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     return result.check.judgement

@@ -76,7 +76,7 @@ def test_a_feature_is_predicted_from_the_others() -> None:
     learned = evidence().learned
     columns, _ = table(1000, 6)
     a = place(learned, "a")
-    expected = learned.expect(a, learned.encoder(columns, 1000))
+    expected = learned.expect(learned.encoder(columns, 1000))[a]
     assert np.corrcoef(expected, columns["a"])[0, 1] > 0.8
 
 
