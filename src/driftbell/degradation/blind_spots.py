@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.block_predictions import RowErrors
-from driftbell.degradation.broken_values import MIN_FROZEN, DataFault
+from driftbell.degradation.broken_values import DataFault
 from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
-from driftbell.degradation.data_faults import Diagnosis
+from driftbell.degradation.data_faults import Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.degradation.relations import MIN_FIT, BlockRelations, Relations
@@ -234,6 +234,18 @@ class BlindSpots:
         chance = relations.chance_put_back(changed, explanation.places, explanation.repaired)
         return chance is None or chance >= MIN_FIT
 
+    def is_unused(self, diagnosis: Diagnosis) -> bool:
+        """Return whether all faults are frozen values of features on which the answers do not depend.
+
+        A frozen feature changes about as many answers as a shuffled one, which is its importance.
+        """
+        faults = diagnosis.faults
+        importance = sum(self._learned.importance[place] for place in {fault.place for fault in faults})
+        return importance < MIN_USED and all(fault.kind == "frozen" for fault in faults)
+
+    def _are_unused(self, block: BlockEstimate) -> bool:
+        return block.diagnosis is not None and self.is_unused(block.diagnosis)
+
     def loss_by_features(self, errors: Vector) -> float:
         """Return the loss of rows with these expected errors by the models of the label."""
         loss = float(errors.mean()) - self._by_features
@@ -256,6 +268,7 @@ class BlindSpots:
         if raw is not None and (
             not faults
             or any(fault.known for fault in faults)
+            or self._are_unused(block)
             or self._may_be_real(block, explanations, relations)
         ):
             losses += [float(raw.mean()) - self._by_features, block.by_confidence]
@@ -347,6 +360,8 @@ class BlindSpots:
 
     def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
         """Return the blind spot of an explanation that costs a relevant loss; else None."""
+        if explanation.reason == "broken" and self._are_unused(block):
+            return None
         increase = explanation.errors - raw
         noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
         loss = max(block.by_confidence + float(increase.mean()), self._loss_of(explanation))
@@ -362,27 +377,6 @@ class BlindSpots:
             loss,
             () if explanation.reason == "broken" else conditions,
         )
-
-
-def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:
-    """Return the rows of a block that are one row again and again, if its frozen values are those; else None.
-
-    Such a row, as of a client that sends one request many times, may be right as well as broken, and its
-    errors are those of one row.
-
-    Args:
-        matrix: encoded features of the rows of the block.
-        diagnosis: its data faults, if any.
-    """
-    frozen = [fault.rows for fault in diagnosis.broken if fault.kind == "frozen"] if diagnosis else []
-    if len(frozen) < 2:
-        return None
-    repeated: NDArray[np.bool_] = np.logical_and.reduce(frozen)
-    rows = matrix[repeated]
-    if len(rows) < MIN_FROZEN * len(matrix):
-        return None
-    is_one = ((rows == rows[0]) | (np.isnan(rows) & np.isnan(rows[0]))).all()
-    return repeated if is_one else None
 
 
 def _ranges(learned: ReferenceModels) -> dict[int, tuple[float, float]]:

@@ -62,7 +62,9 @@ def add_estimate(
     return msgspec.structs.replace(
         state,
         rows=state.rows + block.rows,
-        estimate=_add_block(charts, ESTIMATE, state, summary, confirmed, early=early),
+        estimate=_add_block(
+            charts, ESTIMATE, state, summary, confirmed, charts.extra_margin(block), early=early
+        ),
         data_quality=data_quality,
         broken_since=broken_since,
         moved=tuple(moved),
@@ -94,17 +96,20 @@ def _add_block(
     state: EvidenceState,
     block: BlockSummary,
     confirmed: float = 0.0,
+    margin: float = 0.0,
     *,
     early: bool = False,
 ) -> SourceState:
     """Add a block to the charts of a source, with the errors of the previous block that it confirms.
+
+    The margin is added to the allowance.
 
     When all sums are zero again after evidence of a loss, that loss is over: the blocks before are forgotten,
     since they are no part of a later one, except the first part of the same block. An incomplete block does
     not lower the score.
     """
     before = state.labels if source == LABELS else state.estimate
-    loss = block.loss + confirmed / block.rows
+    loss = block.loss + confirmed / block.rows - margin
     allowed = rows_per_alarm(charts, state, source)
     sums, score = charts.add(before.sums, source, block.rows, loss, allowed, early=early)
     blocks = _merged((*_amend(before.blocks, confirmed), block))

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate, repeated_rows
+from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
-from driftbell.degradation.chart_limits import ALLOWANCES, ChartBudget, ChartLimits, Limit
-from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis
+from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
@@ -238,6 +238,8 @@ class CusumCharts:
         if diagnosis is None:
             return block
         fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
+        if self.blind_spots.is_unused(diagnosis):
+            fault_loss = min(fault_loss, block.loss)
         without_moves, unrepaired = block.loss, diagnosis.unrepaired
         if unrepaired is not None:
             without_moves = max(without_moves, self.blind_spots.loss_by_features(unrepaired))
@@ -249,6 +251,17 @@ class CusumCharts:
             diagnosis=diagnosis,
             loss_without_moves=min(without_moves, fault_loss),
         )
+
+    def extra_margin(self, block: Block) -> float:
+        """Return what the allowance of a block by its features has in addition.
+
+        Its baseline is the expected error of the reference by features, which is less certain than that by
+        confidence: the margin of the charts is that of the latter.
+        """
+        if block.basis != "fault":
+            return 0.0
+        more = self._loss_factor * self.by_features.own_error - self.baselines[ESTIMATE].own_error
+        return MARGIN * max(0.0, more)
 
     def data_quality_score(self, block: Block) -> float:
         """Return the score of broken values: significant, frequent, costly, and in an important feature."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from driftbell.degradation.block_predictions import Expectation
-from driftbell.degradation.broken_values import BrokenValues, DataFault, calendar_columns
+from driftbell.degradation.broken_values import MIN_FROZEN, BrokenValues, DataFault, calendar_columns
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import describe_move
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
@@ -315,3 +316,24 @@ def overdispersion(values: Vector, blocks: int = 20) -> float:
     ratio = float(means.var(ddof=1) * size / values.var())
     # ignore ratios that occur by chance in 19 of 20 references
     return ratio if ratio > float(scipy.stats.chi2.ppf(0.95, blocks - 1) / (blocks - 1)) else 1.0
+
+
+def repeated_rows(matrix: Matrix, diagnosis: Diagnosis | None) -> NDArray[np.bool_] | None:
+    """Return the rows of a block that are one row again and again, if its frozen values are those; else None.
+
+    Such a row, as of a client that sends one request many times, may be right as well as broken, and its
+    errors are those of one row.
+
+    Args:
+        matrix: encoded features of the rows of the block.
+        diagnosis: its data faults, if any.
+    """
+    frozen = [fault.rows for fault in diagnosis.broken if fault.kind == "frozen"] if diagnosis else []
+    if len(frozen) < 2:
+        return None
+    repeated: NDArray[np.bool_] = np.logical_and.reduce(frozen)
+    rows = matrix[repeated]
+    if len(rows) < MIN_FROZEN * len(matrix):
+        return None
+    is_one = ((rows == rows[0]) | (np.isnan(rows) & np.isnan(rows[0]))).all()
+    return repeated if is_one else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.unit.degradation.test_possible_losses import answered, charts, product
 
-from driftbell.degradation.cusum import LABELS
+from driftbell.degradation.cusum import ESTIMATE, LABELS
 from driftbell.degradation.label_model_bias import MAX_FACTOR, loss_factor
 
 
@@ -32,3 +32,16 @@ def test_the_factor_has_bounds() -> None:
     learned = charts(1000).learned
     assert loss_factor(learned, by_features=0.1, error=0.2) == 1.0
     assert loss_factor(learned, by_features=0.49, error=0.2) == MAX_FACTOR
+
+
+def test_a_block_by_features_has_the_margin_of_its_own_baseline() -> None:
+    fitted = charts(1500)
+    columns, _ = product(500, 3)
+    usual = fitted.examine(columns, answered(columns))
+    frozen = columns | {"a": np.full(500, columns["a"][0])}
+    faulty = fitted.examine(frozen, answered(frozen))
+    assert (usual.basis, faulty.basis) == ("confidence", "fault")
+    assert fitted.extra_margin(usual) == 0
+    own = fitted.by_features.own_error - fitted.baselines[ESTIMATE].own_error
+    assert own > 0
+    assert fitted.extra_margin(faulty) >= 1.645 * own

@@ -86,3 +86,19 @@ def test_values_without_noise_are_drawn_from_their_distribution_given_the_others
     difference = float((restored[:, 0] - matrix[:, 0]).var())
     assert difference == pytest.approx(2 * kept * 1.0, rel=0.15)
     assert float(restored[:, 0].var()) == pytest.approx(float(matrix[:, 0].var()), rel=0.1)
+
+
+def test_a_frozen_feature_that_the_answers_do_not_depend_on_costs_nothing() -> None:
+    fitted = charts()
+    matrix, _ = rows(500, 20)
+    frozen = matrix.copy()
+    frozen[:, 1] = matrix[0, 1]
+    assert fitted.learned.importance[1] < 0.01
+    block = fitted.examine(named(frozen), answered(frozen))
+    assert block.diagnosis
+    assert block.diagnosis.broken[0].kind == "frozen"
+    by_confidence = fitted.examine(named(matrix), answered(matrix)).loss
+    assert block.low is not None
+    assert block.high is not None
+    assert block.loss == block.low <= by_confidence <= block.high
+    assert block.blind is None
