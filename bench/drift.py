@@ -1,10 +1,10 @@
 """Measure `driftbell check` on tables of four sizes, as whole processes from Parquet files to the verdict.
 
-Beside it in the same run: a bare scan, which is Polars that streams both files and sums every column; and
-Evidently's drift report of some of them. CPU time and memory are those of the process; a ratio is that of
-the medians of CPU time.
+Beside it in the same run: a bare scan, which is Polars that streams both files and sums every column; and,
+on the large tables, other tools (bench/check/peers.py), those that are installed in the Python of
+--peer-python. CPU time and memory are those of the process; a ratio is that of the medians of CPU time.
 
-    python bench/drift.py [--tiny] [--runs 5] [--peer-runs 1]
+    python bench/drift.py [--tiny] [--runs 5] [--peer-runs 1] [--peer-python PYTHON] [--only large huge]
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from check.peers import PEERS
+
 CATEGORIES = (3, 10, 20, 30, 40)
 
 SCAN = """
@@ -31,14 +33,6 @@ for path in sys.argv[1:]:
     texts = [n for n, t in table.collect_schema().items() if t == pl.String]
     sums = table.select(pl.exclude(texts).sum(), pl.col(texts).str.len_bytes().sum())
     print(sums.collect(engine="streaming").row(0)[0])
-"""
-
-EVIDENTLY = """
-import sys, pandas as pd
-from evidently import Report
-from evidently.presets import DataDriftPreset
-reference, current = map(pd.read_parquet, sys.argv[1:])
-print(len(Report([DataDriftPreset()]).run(current, reference).dict()["metrics"]))
 """
 
 
@@ -66,12 +60,15 @@ def main() -> None:
     )
     parser.add_argument("--tiny", action="store_true", help="only prove that it runs")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--peer-runs", type=int, default=1, help="runs of Evidently; 0 for none")
+    parser.add_argument("--peer-runs", type=int, default=1, help="runs of a peer; 0 for none")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has peers")
+    parser.add_argument("--only", nargs="+", choices=("small", "large", "wide", "huge"))
     options = parser.parse_args()
     runs, peer_runs = (1, 0) if options.tiny else (options.runs, options.peer_runs)
     large, wide = ((2000, 5000), (500, 500)) if options.tiny else ((100_000, 1_000_000), (10_000, 10_000))
     huge = (2000, 201_000) if options.tiny else (100_000, 10_000_000)
-    print(f"Medians of {runs} processes each, Evidently of {peer_runs}.\n")
+    peers = installed(options.peer_python) if peer_runs else {}
+    print(f"Medians of {runs} processes each, peers of {peer_runs}.\n")
     print("| reference and current rows × columns | program | CPU, s | memory, MB | driftbell / it |")
     print("| --- | --- | --- | --- | --- |")
     for work in (
@@ -80,12 +77,34 @@ def main() -> None:
         Work("wide", wide, 20 if options.tiny else 2000),
         Work("huge", huge, 20, 5),
     ):
+        if options.only and work.name not in options.only:
+            continue
         with tempfile.TemporaryDirectory() as folder:
-            compare(work, Path(folder), runs, peer_runs if work.name == "large" else 0)
+            compare(work, Path(folder), runs, peers if work.name == "large" else {}, peer_runs)
 
 
-def compare(work: Work, folder: Path, runs: int, peer_runs: int) -> None:
-    """Print the costs of one pair of tables."""
+def installed(python: str) -> dict[str, list[str]]:
+    """Return the commands of the peers that a Python has; the others are named."""
+    commands = {}
+    for name, (module, program) in PEERS.items():
+        found = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
+        if found.returncode:
+            print(f"{name}: not installed in {python}", file=sys.stderr)
+        else:
+            commands[name] = [python, "-c", program]
+    return commands
+
+
+def compare(work: Work, folder: Path, runs: int, peers: dict[str, list[str]], peer_runs: int) -> None:
+    """Print the costs of one pair of tables.
+
+    Args:
+        work: the tables.
+        folder: for their files.
+        runs: processes of driftbell and of the scan.
+        peers: commands by name.
+        peer_runs: processes of each peer.
+    """
     files = [str(folder / "reference.parquet"), str(folder / "current.parquet")]
     for seed, (rows, file) in enumerate(zip(work.rows, files, strict=True)):
         # in another process: a child's largest memory is at least what this one has at its start
@@ -93,15 +112,15 @@ def compare(work: Work, folder: Path, runs: int, peer_runs: int) -> None:
         writer.start()
         writer.join()
     programs = {
-        "driftbell check": ["-m", "driftbell", "check", "--fail-on", "never", *files],
-        "bare scan": ["-c", SCAN, *files],
-        "Evidently": ["-c", EVIDENTLY, *files],
+        "driftbell check": [sys.executable, "-m", "driftbell", "check", "--fail-on", "never"],
+        "bare scan": [sys.executable, "-c", SCAN],
+        **peers,
     }
     costs: dict[str, list[Cost]] = {name: [] for name in programs}
     for run in range(max(runs, peer_runs)):
-        for name, arguments in programs.items():
-            if run < (peer_runs if name == "Evidently" else runs):
-                costs[name].append(cost(arguments))
+        for name, command in programs.items():
+            if run < (peer_runs if name in peers else runs):
+                costs[name].append(cost([*command, *files]))
     own = statistics.median(c.cpu for c in costs["driftbell check"])
     columns = work.numbers + work.categories
     for name, measured in costs.items():
@@ -138,19 +157,19 @@ def write(rows: int, work: Work, seed: int, file: str) -> None:
     table(rows, work, seed).write_parquet(file)
 
 
-def cost(arguments: list[str]) -> Cost:
-    """Run a Python program and return what it cost.
+def cost(command: list[str]) -> Cost:
+    """Run a program and return what it cost.
 
     Raises:
         RuntimeError: it failed.
     """
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in (0, 3):  # 3: a tiny table gives no verdict
             output.seek(0)
-            raise RuntimeError(f"{arguments[:3]} failed: {output.read().decode(errors='replace')[-2000:]}")
+            raise RuntimeError(f"{command[:4]} failed: {output.read().decode(errors='replace')[-2000:]}")
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 

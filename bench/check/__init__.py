@@ -1,0 +1,1 @@
+"""Other tools that compare two tables, for `bench/drift.py`."""
