@@ -43,7 +43,7 @@ class BoostedTrees:
         sample: some rows of the matrix, on which both ways must agree.
 
     Attributes:
-        trees: what is evaluated here; None if scikit-learn predicts.
+        trees: the tables of all trees; None if scikit-learn predicts.
     """
 
     def __init__(self, models: Sequence[Any], columns: Sequence[Indices], sample: Matrix) -> None:

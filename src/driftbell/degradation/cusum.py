@@ -13,6 +13,7 @@ from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
 from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
+from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
@@ -183,21 +184,22 @@ class CusumCharts:
         limits = self.limits(ESTIMATE, rows)
         return min(threshold / rows / steps + allowance for allowance, threshold in limits)
 
-    def change_within(self, columns: Columns, rows: int) -> int | None:
-        """Return the index of the first row of a block that differs from those before; None if none does."""
-        return self._split(self.learned.encoder(columns, rows))
+    def change_within(self, matrix: Matrix) -> int | None:
+        """Return the index of the first encoded row that differs from those before; None if none does."""
+        return self._split(matrix)
 
-    def examine(self, columns: Columns, answers: Answers) -> Block:
+    def examine(self, columns: Columns, answers: Answers, matrix: Matrix | None = None) -> Block:
         """Estimate the loss of a block without labels.
 
         Args:
             columns: features by name, n rows.
             answers: the model's answers.
+            matrix: the encoded features, if they are known.
         """
         n = len(answers)
         sample = np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(np.intp)
         with one_thread():
-            matrix = self.learned.encoder(columns, n)
+            matrix = self.learned.encoder(columns, n) if matrix is None else matrix
             errors = self.learned.error_by_confidence(matrix, answers)
             loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
             if n > MAX_ROWS:

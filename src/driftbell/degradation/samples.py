@@ -140,7 +140,7 @@ class SampleRanks:
 
         Null counts as larger than all.
         """
-        order = values.argsort()  # sorted values are found several times faster
+        order = values.argsort()  # a search of sorted values is several times faster
         low, high = np.empty(len(values), np.intp), np.empty(len(values), np.intp)
         low[order], high[order] = self.counts_of_sorted(values[order])
         return low, high

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import msgspec
 
@@ -114,21 +115,24 @@ def _add_rows(
     """
     if len(rows.answers) < MIN_ROWS:
         return state, None
-    change = charts.change_within(rows.columns, len(rows.answers))
-    parts = [rows] if change is None else [rows.part(0, change), rows.part(change, len(rows.answers))]
+    count = len(rows.answers)
+    matrix = charts.learned.encoder(rows.columns, count)
+    change = charts.change_within(matrix)
+    ends = [0, count] if change is None else [0, change, count]
     examined, first = [], state
-    for i, part in enumerate(parts):
-        block = charts.examine(part.columns, part.answers)
+    for i, (start, stop) in enumerate(pairwise(ends)):
+        part = rows.part(start, stop)
+        block = charts.examine(part.columns, part.answers, matrix[start:stop])
         state = add_estimate(charts, state, block, part.times, early=not complete, after_change=i > 0)
         examined.append((part, block))
         first = first if i else state
     if change is not None:
-        state = _with_first_part(state, first, change / len(rows.answers))
+        state = _with_first_part(state, first, change / count)
     return state, max(examined, key=lambda e: e[1].loss)
 
 
 def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -> EvidenceState:
-    """Return the state of a split block that also knows what its first part has shown.
+    """Return the state of a split block with the evidence of its first part.
 
     Args:
         state: after the whole block.

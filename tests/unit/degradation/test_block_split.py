@@ -21,6 +21,11 @@ def joined(first: Table, second: Table) -> Table:
     return {name: np.concatenate([first[name], second[name]]) for name in first}
 
 
+def found_in(block: Table) -> int | None:
+    charts = evidence()
+    return charts.change_within(charts.learned.encoder(block, len(block["a"])))
+
+
 def changed_at(place: int, change: Callable[[Table], Table], seed: int) -> tuple[Table, np.ndarray]:
     """Return the features of a block that change at a row, and the truth."""
     (before, first), (after, second) = table(place, seed), table(ROWS - place, seed + 1)
@@ -46,8 +51,8 @@ def test_the_tail_probability_is_that_of_simulated_sums() -> None:
 
 
 def test_blocks_of_unchanged_rows_are_split_as_rarely_as_stated() -> None:
-    charts, blocks = evidence(), 1500
-    split = sum(charts.change_within(table(ROWS, 1000 + seed)[0], ROWS) is not None for seed in range(blocks))
+    blocks = 1500
+    split = sum(found_in(table(ROWS, 1000 + seed)[0]) is not None for seed in range(blocks))
     assert split <= 3 + 2 * blocks * block_split.CHANCE
 
 
@@ -59,17 +64,17 @@ def test_the_change_is_found_within_some_rows(kind: str, place: int) -> None:
     block, _ = changed_at(
         place, lambda t: {n: change(t).get(n, np.full(len(t["a"]), np.nan)) for n in columns}, 7
     )
-    found = evidence().change_within(block, ROWS)
+    found = found_in(block)
     assert found is not None
     assert abs(found - place) <= 12
 
 
 def test_a_block_with_too_few_rows_on_one_side_is_not_split() -> None:
     block, _ = changed_at(ROWS - MIN_ROWS // 2, FAULTS["unit change"][2], 7)
-    found = evidence().change_within(block, ROWS)
+    found = found_in(block)
     assert found is None or found <= ROWS - MIN_ROWS
     few = {name: column[: 2 * MIN_ROWS - 1] for name, column in block.items()}
-    assert evidence().change_within(few, 2 * MIN_ROWS - 1) is None
+    assert found_in(few) is None
 
 
 def test_the_loss_is_that_of_the_rows_since_the_change() -> None:
