@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -181,11 +181,23 @@ def _corrected(
     return tuple(changed)
 
 
-def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> tuple[EvidenceState, float]:
+def add_labels(
+    charts: CusumCharts,
+    state: EvidenceState,
+    labels: LabelRows,
+    is_alarm: Callable[[EvidenceState], bool] | None = None,
+) -> tuple[EvidenceState, float]:
     """Add new labels to the charts, in blocks of a fixed number; the rest waits.
 
     They are in the order of their arrival, and those of one call in the order of the predictions: a file of
     labels may be sorted by class.
+
+    Args:
+        charts: fitted on the reference.
+        state: before the labels.
+        labels: the new ones.
+        is_alarm: judges a state after a block with a score of 1, so that an alarm opens as if a check
+            followed each block; None if only the last block is judged.
 
     Returns:
         The next state, and the largest score of these blocks: an alarm does not depend on how many of them
@@ -197,13 +209,14 @@ def add_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> 
     order = sorted(range(len(labels.errors)), key=labels.times.__getitem__)
     errors, times = np.asarray(labels.errors, dtype=np.float64)[order], [labels.times[i] for i in order]
     state = _correct(charts, state, labels.corrected)
-    start = 0
+    start, judged = 0, len(errors) - MAX_BLOCKS * charts.label_rows
     while start < len(errors):
         stop = min(len(errors), start + charts.label_rows - state.pending.count)
         state = _add_pending(charts, state, errors[start:stop], times[start:stop])
-        if not state.pending.count:
-            largest = max(largest, state.labels.score or 0.0)
-        start = stop
+        score = 0.0 if state.pending.count else state.labels.score or 0.0
+        if score >= 1 and not state.alarm and judged < stop < len(errors) and is_alarm and is_alarm(state):
+            state = msgspec.structs.replace(state, alarm=True)
+        largest, start = max(largest, score), stop
     return state, largest
 
 

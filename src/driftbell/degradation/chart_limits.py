@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from driftbell.degradation.error_baseline import ErrorBaseline, largest_excursion
 from driftbell.degradation.reference_models import Vector
-from driftbell.stats.cusum import MeanError, decision_threshold
+from driftbell.stats.cusum import MeanError, decision_threshold, false_alarm_chance
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -26,8 +27,13 @@ MARGIN = 1.645
 """The baseline is the upper end of a 90 % interval of the reference's mean error: this number of its standard
 errors above it, or more if the errors are skewed."""
 
-TARGET_SHARE = 0.8
-"""All charts together aim at this share of the budget."""
+TARGET_SHARE = 1.75
+"""Sum of the chances of all charts, in units of the budget. The charts see the same rows, so that they pass
+their thresholds together, and an alarm also needs a loss to show: `bench/alarm_rate.py` measures 0.3 to 1.0
+of the budget."""
+
+MAX_CHANCE = 0.8
+"""Largest chance of a false alarm of one chart within the time that the budget allows for one."""
 
 MIN_THRESHOLD = 0.5
 """Smallest decision threshold, in standard deviations of a block."""
@@ -62,11 +68,33 @@ class ChartBudget:
 
 @dataclass(frozen=True, slots=True)
 class _Chart:
-    """One chart: its allowance per row, its thresholds for each of `RATES`, the deviation of a block."""
+    """One chart.
+
+    Attributes:
+        allowance: k of a row.
+        deviation: standard deviation of the mean of a block.
+        mean: uncertainty of the process mean.
+        skew: skewness of the mean of a block.
+        excursion: what the threshold has in addition.
+    """
 
     allowance: float
-    thresholds: tuple[float, ...]
     deviation: float
+    mean: MeanError
+    skew: float
+    excursion: float
+
+    def chance(self, threshold: float, steps: float) -> float:
+        """Return the chance of a false alarm within some blocks; the threshold is in deviations."""
+        unit = self.deviation
+        mean = self.mean.scaled(unit)
+        return false_alarm_chance(self.allowance / unit, threshold, steps, mean=mean, skew=self.skew)
+
+    def threshold(self, steps: float, chance: float) -> float:
+        """Return the threshold with this chance, in deviations."""
+        unit = self.deviation
+        mean = self.mean.scaled(unit)
+        return decision_threshold(self.allowance / unit, steps, chance, mean=mean, skew=self.skew)
 
 
 class ChartLimits:
@@ -85,6 +113,8 @@ class ChartLimits:
         self, baseline: ErrorBaseline, rows: int, budget: ChartBudget, swinging: Vector | None = None
     ) -> None:
         self._rows, self._budget = rows, budget
+        self._thresholds: dict[int, list[float]] = {}
+        self._newest: dict[bool, tuple[float, list[Limit]]] = {}
         skew = baseline.skew / math.sqrt(rows / baseline.overdispersion)
         mean = MeanError(baseline.own_error, baseline.mean_skew)
         self._charts = [self._chart(share, baseline.standard_error(rows), mean, skew) for share in ALLOWANCES]
@@ -102,15 +132,7 @@ class ChartLimits:
         if mean.deviation > smallest:  # it is hidden by the error of the baseline
             smallest = MIN_LOSS_IN_ERRORS * mean.deviation
         allowance = share * smallest + float(mean.quantiles(MARGIN))
-        chance = TARGET_SHARE / self._budget.charts
-        thresholds = []
-        for rate in RATES:
-            steps = max(self._budget.rows_per_alarm * rate / self._rows, MIN_STEPS)
-            threshold = decision_threshold(
-                allowance / deviation, steps, chance, mean=mean.scaled(deviation), skew=skew
-            )
-            thresholds.append(max(threshold, MIN_THRESHOLD) * deviation * self._rows + excursion)
-        return _Chart(allowance, tuple(thresholds), deviation * self._rows)
+        return _Chart(allowance, deviation, mean, skew, excursion)
 
     def __call__(self, rows_per_alarm: float | None = None, *, early: bool = False) -> list[Limit]:
         """Return the allowance per row and the threshold of each chart.
@@ -120,9 +142,47 @@ class ChartLimits:
             early: for an incomplete block.
         """
         rate = (rows_per_alarm or self._budget.rows_per_alarm) / self._budget.rows_per_alarm
-        known = np.log(RATES)
-        margin = EARLY_MARGIN if early else 0.0
+        known = self._newest.get(early)
+        if known is None or known[0] != rate:
+            margin = EARLY_MARGIN * self._rows if early else 0.0
+            limits = [
+                (c.allowance, self._threshold(i, rate) + margin * c.deviation)
+                for i, c in enumerate(self._charts)
+            ]
+            self._newest[early] = known = rate, limits
+        return known[1]
+
+    def _threshold(self, number: int, rate: float) -> float:
+        """Return the threshold of a chart at a multiple of the expected rows per false alarm."""
+        after = min(bisect.bisect_left(RATES, rate), len(RATES) - 1)
+        if rate >= RATES[after] or not after:
+            return self._computed(number, after)
+        ends = [math.log(known) for known in RATES[after - 1 : after + 1]]
+        thresholds = [self._computed(number, i) for i in (after - 1, after)]
+        return float(np.interp(math.log(rate), ends, thresholds))
+
+    def _computed(self, number: int, place: int) -> float:
+        """Return the threshold of a chart at one of `RATES`; those of all charts are computed once."""
+        if place not in self._thresholds:
+            steps = max(self._budget.rows_per_alarm * RATES[place] / self._rows, MIN_STEPS)
+            self._thresholds[place] = [
+                height * chart.deviation * self._rows + chart.excursion
+                for height, chart in zip(self._heights(steps), self._charts, strict=True)
+            ]
+        return self._thresholds[place][number]
+
+    def _heights(self, steps: float) -> list[float]:
+        """Return the thresholds in deviations, for an equal chance of a false alarm within some blocks.
+
+        A chart with the smallest threshold has a smaller chance, and leaves the rest of its share to the
+        other charts of its source.
+        """
+        share = TARGET_SHARE / self._budget.charts
+        smallest = [chart.chance(MIN_THRESHOLD, steps) for chart in self._charts]
+        others = sum(chance > share for chance in smallest)
+        unused = sum(max(0.0, share - chance) for chance in smallest)
+        chance = min(share + unused / max(others, 1), MAX_CHANCE)
         return [
-            (c.allowance, float(np.interp(math.log(rate), known, c.thresholds)) + margin * c.deviation)
-            for c in self._charts
+            max(chart.threshold(steps, chance), MIN_THRESHOLD) if least > share else MIN_THRESHOLD
+            for chart, least in zip(self._charts, smallest, strict=True)
         ]

@@ -64,7 +64,9 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
     source = lasting or source
     finding = _finding(charts, state, source)
-    over, covered = _is_over(charts, state, state.labels.blocks), is_covered(state)
+    is_new = source == LABELS and not state.alarm  # labels before a new loss do not end it
+    labels = _labels_since(state, finding.change) if is_new else state.labels.blocks
+    over, covered = _is_over(charts, state, labels), is_covered(state)
     later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
     if later and _are_older(state):
         source, (finding, score) = ESTIMATE, later

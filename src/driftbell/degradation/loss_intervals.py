@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
-from statistics import NormalDist
 
 import numpy as np
+import scipy
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
@@ -39,9 +39,11 @@ Blocks = Sequence[BlockSummary]
 
 def loss_interval(charts: CusumCharts, source: str, blocks: Blocks) -> Interval:
     """Return the mean loss of blocks with its 90 % interval."""
-    if source == LABELS:
-        return _mixture(charts, [(1.0, *_normal(charts, blocks))])
     rows, mean = _mean(blocks)
+    if source == LABELS:
+        center = mean + _center_shift(charts, mean, rows)
+        error = ONE_SIDED * _standard_error(charts, mean, rows)
+        return _bounded(charts, LABELS, mean, center - error, center + error)
     baseline = charts.baselines[ESTIMATE]
     sampling = baseline.standard_error(rows)
     if any(b.low != b.high for b in blocks):  # by features, which scatter more
@@ -66,12 +68,13 @@ def measured_loss(charts: CusumCharts, blocks: Blocks) -> Interval:
     gains = totals**2 / counts / (2 * baseline.deviation**2 * baseline.overdispersion)
     weights = np.exp(TEMPERATURE * (gains - gains.max()))
     weights /= weights.sum()
-    parts = [
-        (float(weight), *_normal(charts, blocks[start:]))
-        for start, weight in enumerate(weights)
-        if weight > MIN_WEIGHT
-    ]
-    return _mixture(charts, parts)
+    starts = np.flatnonzero(weights > MIN_WEIGHT)
+    means, parts = totals[starts] / counts[starts], weights[starts] / weights[starts].sum()
+    of_each = list(zip(means.tolist(), counts[starts].tolist(), strict=True))
+    errors = np.array([_standard_error(charts, *of) for of in of_each])
+    centers = means + np.array([_center_shift(charts, *of) for of in of_each])
+    low, high = (_mixture_point(parts, centers, errors, share) for share in (0.05, 0.95))
+    return _bounded(charts, LABELS, min(max(float(parts @ means), low), high), low, high)
 
 
 def newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:
@@ -186,12 +189,28 @@ def _since_each(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
     return np.cumsum(sums[::-1])[::-1], np.cumsum(rows[::-1])[::-1]
 
 
-def _normal(charts: CusumCharts, blocks: Blocks) -> tuple[float, float]:
-    """Return the mean loss of blocks of labels, and its standard error with that of the reference."""
-    rows, mean = _mean(blocks)
+def _standard_error(charts: CusumCharts, mean: float, rows: float) -> float:
+    """Return the standard error of the mean loss of labels, with that of the reference."""
     sampling = _deviation(charts, mean, rows) / math.sqrt(rows)
     baseline = charts.baselines[LABELS]  # slow swings are a loss of their time
-    return mean, math.hypot(sampling, baseline.sampling_error(baseline.rows))
+    return math.hypot(sampling, baseline.sampling_error(baseline.rows))
+
+
+def _center_shift(charts: CusumCharts, loss: float, rows: float) -> float:
+    """Return how far the middle of the interval of a loss lies above it: rare errors are skewed.
+
+    The middle of an interval of a share p is that with the same pseudo-rows, p + (1/2 - p) z² / (n + z²).
+    """
+    baseline, bounds = charts.baselines[LABELS], charts.learned.loss.mean_bounds
+    if bounds is None:
+        return 0.0
+
+    def shift(mean: float, n: float) -> float:
+        size = n / baseline.short_overdispersion
+        middle = (bounds[0] + bounds[1]) / 2 - min(max(mean, bounds[0]), bounds[1])
+        return middle * ONE_SIDED**2 / (size + ONE_SIDED**2)
+
+    return shift(baseline.mean + loss, rows) - shift(baseline.mean, baseline.rows)
 
 
 def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
@@ -214,32 +233,21 @@ def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
     return usual * math.sqrt(scatter(baseline.mean + loss, rows) / scatter(baseline.mean, baseline.rows))
 
 
-def _mixture(charts: CusumCharts, parts: Sequence[tuple[float, float, float]]) -> Interval:
-    """Return the mean of normal distributions and their 5 and 95 % points.
+def _mixture_point(weights: np.ndarray, means: np.ndarray, errors: np.ndarray, share: float) -> float:
+    """Return a quantile of a mixture of normal distributions.
 
     Args:
-        charts: fitted on the reference.
-        parts: weight, mean and standard deviation of each.
+        weights: of each, with the sum 1.
+        means: their means.
+        errors: their standard deviations.
+        share: below the quantile.
     """
-    total = sum(weight for weight, _, _ in parts)
-    mean = sum(weight * value for weight, value, _ in parts) / total
-    if len(parts) == 1:
-        error = ONE_SIDED * parts[0][2]
-        return _bounded(charts, LABELS, mean, mean - error, mean + error)
-    smallest = min(value - 4 * error for _, value, error in parts)
-    largest = max(value + 4 * error for _, value, error in parts)
-    standard = NormalDist()
-
-    def point(share: float) -> float:
-        low, high = smallest, largest
-        for _ in range(25):
-            middle = (low + high) / 2
-            below = sum(w * standard.cdf((middle - value) / error) for w, value, error in parts) / total
-            low, high = (middle, high) if below < share else (low, middle)
-        return (low + high) / 2
-
-    low, high = point(0.05), point(0.95)
-    return _bounded(charts, LABELS, min(max(mean, low), high), low, high)
+    low, high = float((means - 4 * errors).min()), float((means + 4 * errors).max())
+    for _ in range(25):
+        middle = (low + high) / 2
+        below = float(weights @ scipy.special.ndtr((middle - means) / errors))
+        low, high = (middle, high) if below < share else (low, middle)
+    return (low + high) / 2
 
 
 def _bounded(charts: CusumCharts, source: str, mean: float, low: float, high: float) -> Interval:

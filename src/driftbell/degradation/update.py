@@ -75,16 +75,23 @@ def update(
     """
     judged, explained = _add_rows(charts, state, rows, complete=complete)
     state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
-    state, largest = add_labels(charts, with_labels(charts, state, labels), labels)
+
+    def with_evidence(labelled: EvidenceState) -> EvidenceState:
+        return msgspec.structs.replace(
+            judged,
+            labels=labelled.labels,
+            labelled=labelled.labelled,
+            suspicion=labelled.suspicion,
+            unknown_labels=labelled.unknown_labels,
+            alarm=labelled.alarm,
+        )
+
+    def is_alarm(labelled: EvidenceState) -> bool:
+        return decide(charts, with_evidence(labelled)).verdict is Verdict.ALARM
+
+    state, largest = add_labels(charts, with_labels(charts, state, labels), labels, is_alarm)
     state = with_unknown_labels(state, labels.unknown)
-    waiting = judged_labels(charts, state, largest)
-    judged = msgspec.structs.replace(
-        judged,
-        labels=waiting.labels,
-        labelled=waiting.labelled,
-        suspicion=state.suspicion,
-        unknown_labels=state.unknown_labels,
-    )
+    judged = with_evidence(judged_labels(charts, state, largest))
     estimate = with_blind_spots(charts, judged, decide(charts, judged))
     explanation = judged.explanation
     if explained:
@@ -98,9 +105,9 @@ def update(
             in_detail=estimate.explained,
             before=state.explanation.suspects,
         )
-    is_alarm = estimate.verdict is Verdict.ALARM
+    alarm = estimate.verdict is Verdict.ALARM
     state, judged = (
-        msgspec.structs.replace(s, alarm=is_alarm, explanation=explanation) for s in (state, judged)
+        msgspec.structs.replace(s, alarm=alarm, explanation=explanation) for s in (state, judged)
     )
     return state, _degradation(charts, judged, estimate, waiting=0 if explained else len(rows.answers))
 

@@ -219,3 +219,32 @@ def test_a_loss_below_the_smallest_one_opens_no_alarm(times: float, verdict: Ver
     else:
         assert degradation.estimated_loss is not None
         assert degradation.estimated_loss.value == pytest.approx(0.022, abs=0.0005)
+
+
+def with_errors(share: float) -> CusumCharts:
+    """Return charts of a reference with this share of errors in 2,000 rows."""
+    errors = np.resize([1.0] + [0.0] * (round(1 / share) - 1), 2000)
+    learned = fitted(block_rows=500).charts.learned
+    return CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=30, baseline=(errors, errors, errors))
+
+
+def verdict_by_labels(charts: CusumCharts, counts: list[int], step: int) -> Verdict:
+    """Return the verdict after labels that arrive in steps, with these errors in each block of 100."""
+    errors = np.concatenate([np.diff(np.arange(101) * count // 100) for count in counts]).astype(float)
+    state, times = EvidenceState(), [START + timedelta(minutes=i) for i in range(len(errors))]
+    for start in range(0, len(errors), step):
+        part = slice(start, start + step)
+        state, degradation = update(charts, state, no_rows(), LabelRows(errors[part], times[part]))
+    return degradation.verdict
+
+
+def test_labels_before_a_new_loss_do_not_end_it() -> None:
+    charts, usual = with_errors(0.005), [1, 0] * 8
+    assert verdict_by_labels(charts, usual, 100) is not Verdict.ALARM
+    assert verdict_by_labels(charts, [*usual, 4], 100) is Verdict.ALARM
+
+
+@pytest.mark.parametrize("step", [50, 100, 500])
+def test_an_alarm_opens_as_if_a_check_followed_each_block_of_labels(step: int) -> None:
+    """The newest labels are not clearly below the allowance, though all together show a smaller loss."""
+    assert verdict_by_labels(with_errors(0.1), [10] * 10 + [30, 12, 13, 12, 13], step) is Verdict.ALARM

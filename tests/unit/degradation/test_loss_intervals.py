@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
+import scipy
 from tests.degradation_tasks import START, evidence
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
@@ -56,6 +57,18 @@ def test_the_sampling_error_is_that_of_the_error_rate_after_the_change() -> None
     none_wrong = loss_interval(charts, LABELS, blocks(-0.1, rows=100))
     assert none_wrong.low == pytest.approx(-0.1)
     assert none_wrong.high > -0.085
+
+
+@pytest.mark.parametrize("rate", [0.03, 0.045, 0.1])
+def test_the_lower_end_of_few_errors_is_too_high_in_one_of_twenty_samples(rate: float) -> None:
+    """Rare errors are skewed: around the mean itself, the lower end is too high in fewer than one of 35."""
+    charts = with_reference(evidence(), np.resize([1.0] + [0.0] * 199, 20_000))
+    rows, usual = 100, 1 / 200
+    counts = np.arange(31)
+    lows = [loss_interval(charts, LABELS, blocks(k / rows - usual, rows=rows)).low for k in counts]
+    rates = rate * np.linspace(0.8, 1.2, 41)[:, None]  # shares of so few errors are coarse
+    too_high = scipy.stats.binom.pmf(counts, rows, rates) * (np.array(lows) > rates - usual)
+    assert 0.03 < too_high.sum() / len(rates) < 0.07
 
 
 def test_larger_errors_of_a_regression_scatter_more() -> None:
