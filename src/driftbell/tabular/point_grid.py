@@ -135,13 +135,13 @@ class GridCounts:
         by_cell = np.bincount(cells, minlength=grid.size)
         self._by_cell += by_cell
         if by_cell[self._unseen[0]].any() or by_cell[self._unseen[1]].any():
-            self._widen(numbers, by_cell)
+            self._widen(numbers)
         rows = np.flatnonzero(flags)[:-DENSE]
         self._waiting.append((numbers.take(rows), cells.take(rows)))
         if sum(len(part) for part, _ in self._waiting) > TOGETHER:
             self._compare_waiting()
 
-    def _widen(self, numbers: NDArray[Any], by_cell: Counts) -> None:
+    def _widen(self, numbers: NDArray[Any]) -> None:
         """Widen the range to that of numbers of which some may be beyond it."""
         self._low, self._high = min(self._low, float(numbers.min())), max(self._high, float(numbers.max()))
         first, last = np.flatnonzero(self._by_cell)[[0, -1]].tolist()

@@ -32,7 +32,8 @@ def test_counts_are_those_of_comparisons(points: Any, numbers: Any, single: bool
         values = np.concatenate([np.array(numbers, dtype=dtype), at, *beside])
         if others:  # most numbers have a cell without a point
             ends = np.nan_to_num(at.min() / 2), np.nan_to_num(at.max() / 2)
-            values = np.concatenate([values, np.linspace(*ends, 5 * len(values)).astype(dtype) * 2])
+            between = np.linspace(*ends, 5 * len(values)).astype(dtype) * 2
+            values = np.append(values, between[~np.isnan(between)])
         grid = point_grid(at)
         if grid is None:
             return
