@@ -47,13 +47,13 @@ from serve.load import wrk
 PARTS = ("kills", "outages", "monitors", "storms", "cycles", "clients", "fuzz", "calls")
 TINY = {
     "only": ("kills", "outages", "storms", "cycles", "clients", "fuzz", "calls"),
-    "kills": 2,
-    "away": 1.0,
-    "connections": 200,
-    "cycles": 2,
+    "kills": 1,
+    "away": 0.5,
+    "connections": 100,
+    "cycles": 1,
     "calls": 1,
-    "clients": 20,
-    "requests": 300,
+    "clients": 10,
+    "requests": 100,
 }
 """The monitors have a test that does the same."""
 
@@ -209,6 +209,7 @@ def print_storms(options: argparse.Namespace, folder: Path) -> Iterator[str]:
             made(folder, f"storm{number}"),
             connections=options.connections,
             seconds=1.0 if options.tiny else STORM_SECONDS,
+            patience=0.0 if options.tiny else 20.0,
         )
         waits = f"{found.refused_ms[0]:.1f}, {found.refused_ms[1]:.1f}" if found.refused_ms else "–"
         back = "never" if found.recovered_s is None else f"{found.recovered_s:.1f}"
@@ -227,7 +228,7 @@ def print_calls(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         return
     head = "faults that struck | answered | refused | broken connections | lost | doubled"
     print(f"| system call | {head} |\n| --- |" + " --- |" * 6)
-    chosen = ("write", "rename") if options.tiny else ()
+    chosen = ("write",) if options.tiny else ()
     for log in ("sqlite",) if options.tiny or missing() else ("sqlite", "postgresql"):
         with database() if log == "postgresql" else nullcontext() as server:
             for sweep, lost, doubled in sweeps(made(folder, f"calls-{log}"), server, options.calls, chosen):
@@ -263,7 +264,7 @@ def print_clients(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     head = "requests | statuses | /health/live, longest, ms | predictions by status | memory, MB"
     print(f"| clients | {head} |\n| --- |" + " --- |" * 5)
     only = [Route("POST", "/labels"), Route("GET", "/")] if options.tiny else []
-    seconds = 2.0 if options.tiny else 15.0
+    seconds = 0.6 if options.tiny else 15.0
     for attack in attacks(made(folder, "clients"), seconds=seconds, clients=options.clients, only=only):
         statuses, predictions = dict(attack.statuses), dict(attack.predictions)
         memory = f"{attack.memory[0]:.0f}, {attack.memory[1]:.0f}"

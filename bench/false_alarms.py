@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     jsonlog.configure(sys.stderr, level="WARNING")
-    windows = 3 if options.tiny else options.windows
+    windows = 2 if options.tiny else options.windows
     with tempfile.TemporaryDirectory() as folder:
         model, features = iris_model(Path(folder))
     reference = build_reference(model, features)

@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--pause", type=float, default=0.2, help="of a connection, seconds")
     options = parser.parse_args()
-    promotions, replicated = (2, 2) if options.tiny else (options.promotions, options.replicated)
+    promotions, replicated = options.promotions, options.replicated
+    if options.tiny:
+        promotions, replicated, options.connections = 2, 2, 8
     print(
         "| services | promotions | answers | failed | wrong version | not logged | from the switch to the "
         "first answer of the new version, p50 / p99 ms | to the last answer of the old one, p50 / p99 ms | "

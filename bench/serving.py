@@ -63,7 +63,7 @@ def parsed() -> argparse.Namespace:
     options = parser.parse_args()
     if options.tiny:
         options.targets, options.seconds, options.rounds = [ROUTE, OURS], 1, 1
-        options.connections, options.check_connections = [1, 4], [4]
+        options.connections, options.check_connections = [4], [4]
     return options
 
 

@@ -32,6 +32,7 @@ from structlog.testing import capture_logs
 from driftbell.config.settings import Settings
 from driftbell.hidden_values import hide_values
 from driftbell.records import Value
+from driftbell.wiring import model as wiring_model
 from driftbell.wiring.model import open_serving_model
 from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
@@ -319,6 +320,17 @@ def default_logging() -> Iterator[None]:
             for value in list(vars(module).values()):
                 if isinstance(value, BoundLoggerLazyProxy):
                     vars(value).pop("bind", None)
+
+
+@pytest.fixture
+def tried_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load models for the first time in this process: another one takes a second, which few tests need."""
+
+    def load_here(settings: Settings, meanwhile: Callable[[], None] = lambda: None, _: object = None) -> None:
+        wiring_model.convert_model(settings)
+        meanwhile()
+
+    monkeypatch.setattr(wiring_model, "try_model", load_here)
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,10 @@ class Storm:
     memory: tuple[float, float]
 
 
-def storm(settings: dict[str, str], folder: Path, *, connections: int, seconds: float) -> Storm:
-    """Serve, load it in peace, then over very many connections, then in peace again."""
+def storm(
+    settings: dict[str, str], folder: Path, *, connections: int, seconds: float, patience: float
+) -> Storm:
+    """Serve, load it in peace, then over very many connections, then in peace until it recovers."""
     named: dict[str, Any] = {**QUIET, **settings}
     bodies = folder / "bodies"
     bodies.write_bytes(ROW + b"\n")
@@ -62,7 +64,7 @@ def storm(settings: dict[str, str], folder: Path, *, connections: int, seconds: 
             during, refused = good(connections, seconds)
         over = time.monotonic()
         recovered = None
-        while recovered is None and time.monotonic() - over < 20:
+        while recovered is None and time.monotonic() - over < patience:
             at = time.monotonic()
             if good(16, 1)[0] >= FULL_SPEED * calm:
                 recovered = at - over

@@ -352,8 +352,6 @@ FORMATS: dict[str, Callable[[Path], Served]] = {
     "scikit-learn joblib classifier": partial(sklearn_file, kind="joblib"),
     "scikit-learn skops classifier": partial(sklearn_file, kind="skops"),
     "scikit-learn pickle regressor": partial(sklearn_file, kind="pickle", regression=True),
-    "scikit-learn cloudpickle regressor": partial(sklearn_file, kind="cloudpickle", regression=True),
-    "scikit-learn skops regressor": partial(sklearn_file, kind="skops", regression=True),
     "text series": text_series,
     "encoders of categories of numbers": category_encoders,
     "categories of numbers by type": categories_by_type,

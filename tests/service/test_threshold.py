@@ -108,11 +108,10 @@ def answered_in_each_way(service: Running, table: pd.DataFrame) -> dict[str, lis
     ("estimator", "classes", "engine"),
     [
         (LogisticRegression(max_iter=3000), 2, "auto"),
-        (RandomForestClassifier(10, random_state=0), 2, "auto"),  # many shares are the threshold itself
-        (RandomForestClassifier(10, random_state=0), 3, "auto"),
+        (RandomForestClassifier(10, random_state=0), 3, "auto"),  # many shares are the threshold itself
         (RandomForestClassifier(10, random_state=0), 3, "native"),
     ],
-    ids=["logistic", "forest", "three classes", "native"],
+    ids=["logistic", "three classes", "native"],
 )
 def test_each_way_of_asking_gets_the_class_from_the_threshold_on(
     tmp_path: Path, estimator: Any, classes: int, engine: str

@@ -9,21 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.block_predictions import RowErrors
-from driftbell.degradation.broken_values import DataFault
+from driftbell.degradation.broken_values import MAX_RARITY, MIN_EXCESS, DataFault
 from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
 from driftbell.degradation.data_faults import Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.outside_range import OutsideRange
+from driftbell.degradation.rare_values import chance_of_excess, singletons
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.degradation.relations import MIN_FIT, BlockRelations, Relations
 from driftbell.degradation.row_mix import RowMix
 from driftbell.phrases import join_names
-from driftbell.records import BlindSpot, ColumnCondition
-
-RANGE_MARGIN = 0.1
-"""A value is far outside if it exceeds the range by this share of the range."""
-
-MIN_OUTSIDE, MIN_FAR = 0.1, 0.03
-"""With these shares of rows outside or far outside, besides those by chance, an estimate cannot tell."""
+from driftbell.records import PREDICTION_COLUMN, BlindSpot, ColumnCondition
 
 MIN_IMPORTANCE, IMPORTANCE_SHARE = 0.05, 0.5
 """Values that the reference lacks matter in features with this importance, or with this share of the
@@ -51,6 +47,7 @@ class BlockEstimate:
         loss: the estimated loss.
         by_confidence: the loss by the model's confidence.
         diagnosis: data faults, if any.
+        rare: broken values, and those that are only rare.
     """
 
     matrix: Matrix
@@ -58,6 +55,7 @@ class BlockEstimate:
     loss: float
     by_confidence: float
     diagnosis: Diagnosis | None
+    rare: tuple[DataFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +120,7 @@ class BlindSpots:
 
     Attributes:
         tests: of all features against the reference.
+        outside: search for rows of a regression outside the range of the reference.
     """
 
     def __init__(
@@ -141,9 +140,9 @@ class BlindSpots:
         self._names = learned.encoder.names
         count = max(1, len(self._names))
         self._important = learned.importance >= min(MIN_IMPORTANCE, IMPORTANCE_SHARE / count)
-        self._ranges = {} if learned.classes else _ranges(learned)
-        # of n + 1 values alike, a new one is the smallest or largest with probability 2 / (n + 1)
-        self._chance = len(self._ranges) * 2 / (len(learned.usual) + 1)
+        self.outside = OutsideRange(learned)
+        self._known_answers = np.unique(learned.usual_answers.values) if learned.classes else None
+        self._rare_answers = singletons(learned.usual_answers.values)
         self.tests = ColumnTests(learned)
         self._relations = Relations(learned, self.tests.calendar, self.tests.overdispersion)
 
@@ -168,7 +167,11 @@ class BlindSpots:
         estimated = self._learned.row_errors(block.matrix, block.answers)
         explanations = list(self._explanations(block, estimated))
         raw = self._by_features_of(block, estimated) if explanations else None
-        spots = [*self._novel(block), *(self._spot(block, e, raw) for e in explanations if raw is not None)]
+        spots = [
+            *self._novel(block),
+            *self._new_answers(block),
+            *(self._spot(block, e, raw) for e in explanations if raw is not None),
+        ]
         relevant = [
             spot
             for spot in spots
@@ -281,34 +284,34 @@ class BlindSpots:
         loss = float(explanation.errors.mean()) - self._by_features + share_of_bias * bias
         return max(loss, self._likely_loss(explanation))
 
-    def outside(self, matrix: Matrix) -> BlindSpot | None:
-        """Return the rows of a regression outside the range of the reference, of which no loss is known."""
-        if not self._ranges or not len(matrix):
-            return None
-        far, rows = np.zeros(len(matrix), dtype=bool), {}
-        for place, (low, high) in self._ranges.items():
-            values, margin = matrix[:, place], RANGE_MARGIN * (high - low)
-            rows[place] = (values < low) | (values > high)
-            far |= (values < low - margin) | (values > high + margin)
-        share = float(np.logical_or.reduce(list(rows.values())).mean())
-        if share < MIN_OUTSIDE + self._chance and far.mean() < MIN_FAR + self._chance:
-            return None
-        column = self._names[max(rows, key=lambda place: int(rows[place].sum()))]
-        conditions = tuple(
-            ColumnCondition(self._names[place], "outside", *self._ranges[place])
-            for place, out in rows.items()
-            if out.any()
-        )
-        return BlindSpot(round(share, 4), column, "outside", None, conditions)
-
     def _novel(self, block: BlockEstimate) -> Iterator[BlindSpot]:
         """Yield the important features with values that the reference lacks: categories, or out of range."""
-        for fault in block.diagnosis.broken if block.diagnosis else ():
+        broken = block.diagnosis.broken if block.diagnosis else ()
+        for fault in (*broken, *self._only_rare(block)):
             if not fault.novelty or not self._important[fault.place]:
                 continue
             share, loss = float(fault.rows.mean()), self._largest_loss(block, fault.rows)
             condition = ColumnCondition(self._names[fault.place], fault.kind, fault.low, fault.high)
             yield BlindSpot(round(share, 4), self._names[fault.place], fault.novelty, loss, (condition,))
+
+    def _new_answers(self, block: BlockEstimate) -> Iterator[BlindSpot]:
+        """Yield the rows with an answer that the model never gave on the reference."""
+        if self._known_answers is None:
+            return
+        rows = ~np.isin(block.answers.values, self._known_answers)
+        share, usual = float(rows.mean()), len(self._learned.usual_answers)
+        if share - self._rare_answers / usual < MIN_EXCESS:
+            return
+        rarity = chance_of_excess(int(rows.sum()), len(rows), self._rare_answers, usual)
+        if rarity < MAX_RARITY:
+            condition = ColumnCondition(PREDICTION_COLUMN, "answer")
+            loss = self._largest_loss(block, rows)
+            yield BlindSpot(round(share, 4), PREDICTION_COLUMN, "answer", loss, (condition,))
+
+    def _only_rare(self, block: BlockEstimate) -> list[DataFault]:
+        """Return values that are rare by the size of the reference, and too few for a fault."""
+        broken = block.diagnosis.broken if block.diagnosis else ()
+        return [f for f in block.rare if not any(f is other for other in broken)]
 
     def _largest_loss(self, block: BlockEstimate, rows: NDArray[np.bool_]) -> float:
         """Return the loss of a block if its other rows have none, and these the largest error."""
@@ -324,6 +327,7 @@ class BlindSpots:
             used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]
             share = max((f.excess or 1.0 for f in used), default=0.0)
             yield _Explanation(places, reason, block.diagnosis.errors, share)
+        yield from self._rare_values(block, estimated)
         if any(fault.kind == "frozen" for fault in faults):
             return  # the other rows and features look like the reference, or follow from that
         changes = self.tests(block.matrix)
@@ -336,6 +340,18 @@ class BlindSpots:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
             yield _Explanation(moved, "moved", errors, repaired=repaired)
         yield from self._noise(block, changes, faults, estimated)
+
+    def _rare_values(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[_Explanation]:
+        """Yield an explanation by rare values on which a model without their features tells the error."""
+        rare = [f for f in self._only_rare(block) if not f.known]
+        rare = [f for f in rare if not f.novelty or not self._important[f.place]]
+        if not rare:
+            return
+        places = tuple(dict.fromkeys(f.place for f in rare))
+        rows = np.logical_or.reduce([f.rows for f in rare])
+        without = self._learned.error_by_features(block.matrix, block.answers, frozenset(places))
+        errors = np.where(rows, without, estimated.errors())
+        yield _Explanation(places, "broken", errors, float(rows.mean()))
 
     def _noise(
         self,
@@ -377,13 +393,3 @@ class BlindSpots:
             loss,
             () if explanation.reason == "broken" else conditions,
         )
-
-
-def _ranges(learned: ReferenceModels) -> dict[int, tuple[float, float]]:
-    """Return the range of the reference in each numeric feature that the model uses."""
-    ranges = {}
-    for place in learned.used:
-        values = learned.usual[:, place]
-        if learned.encoder.numeric[place] and not np.isnan(values).all():
-            ranges[place] = float(np.nanmin(values)), float(np.nanmax(values))
-    return ranges

@@ -25,6 +25,8 @@ def _reason(blind: BlindSpot, rows: str) -> str:
         return f"{blind.share:.0%} of {rows} are outside the reference's range, most in {blind.column}"
     if blind.reason == "unseen":
         return f"{blind.share:.0%} of {rows} have a category of {blind.column} that the reference lacks"
+    if blind.reason == "answer":
+        return f"{blind.share:.0%} of {rows} have an answer that the model never gave on the reference"
     if blind.reason == "repeated":
         return f"{blind.share:.0%} of {rows} are one row again and again, which may be right or wrong"
     words = {

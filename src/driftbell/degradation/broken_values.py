@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from driftbell.degradation.category_changes import count_categories, describe_new
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.rare_values import chance_of_excess, chance_outside, singletons
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks
 from driftbell.degradation.stuck_values import Expected, is_stuck
@@ -32,6 +33,13 @@ MIN_EXCESS = 0.03
 RANGE_MARGIN = 0.1
 """A value is out of range if it exceeds the reference's range by this share of the range."""
 
+MAX_RARITY = 1e-4
+"""Chance that any feature of unchanged rows has values that seem to be none of the reference: the largest
+`DataFault.rarity`, shared among the numeric or the categorical features (Bonferroni)."""
+
+MAX_RARITY_OF_NULLS = 0.01
+"""The same for nulls: a model that ignores the feature must also expect a loss there."""
+
 MIN_FROZEN = 0.08
 """A feature is frozen if at least this share of additional rows has one value."""
 
@@ -50,7 +58,9 @@ class DataFault:
         scale: repairs it together with `offset`: true = (observed - offset) / scale; 0 without a repair.
         offset: additive part of the repair.
         excess: for broken values, their share of the rows minus the usual share.
-        chance: probability of as many such rows by chance.
+        chance: probability of as many such rows by chance; of a fault it is tiny.
+        rarity: the same for a reference of any size, and of values as far outside the range; it may be small
+            though there is no fault.
         kind: of the affected rows; see `ColumnCondition`.
         low: see `kind`.
         high: see `kind`.
@@ -66,6 +76,7 @@ class DataFault:
     offset: float = 0.0
     excess: float = 0.0
     chance: float = 1.0
+    rarity: float = 1.0
     outliers: bool = False
     known: bool = False
     novelty: str = ""
@@ -86,14 +97,21 @@ class BrokenValues:
         self._learned, self._calendar = learned, frozenset(calendar)
         self._rows = len(learned.usual)
         names = learned.encoder.names
+        is_reference = learned.usual is learned.matrix
+        self._unseen = {
+            j: singletons(learned.matrix[:, j]) if is_reference else learned.unseen.get(j, 0)
+            for j, numeric in enumerate(learned.encoder.numeric)
+            if not numeric
+        }
         self._numeric = np.array(learned.encoder.numeric, dtype=bool)
+        self._alike = np.where(self._numeric, self._numeric.sum(), (~self._numeric).sum())
         self._level = LEVEL * FEATURES / max(FEATURES, len(names))
         values = [learned.ranks(j).values for j in range(len(names))]
         self._lows = np.array([v[0] if len(v) else np.nan for v in values])
         self._highs = np.array([v[-1] if len(v) else np.nan for v in values])
 
     def __call__(self, columns: Columns, matrix: Matrix) -> list[DataFault]:
-        """Return the faults of a block.
+        """Return the faults of a block, and values with a rarity below the limit that are no fault.
 
         Args:
             columns: its features by name, n rows.
@@ -124,13 +142,13 @@ class BrokenValues:
             nulls &= ~new
             counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
             words = self._new_words(matrix[:, j], j, counts)
-            unseen_faults = self._excess_faults(j, new, self._learned.unseen.get(j, 0), words)
+            unseen_faults = self._excess_faults(j, new, self._unseen[j], words)
             faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
         usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
         faults += [
             replace(f, kind="null", known=usual >= MIN_KNOWN_NULLS)
-            for f in self._excess_faults(j, nulls, usual, words)
+            for f in self._excess_faults(j, nulls, usual, words, MAX_RARITY_OF_NULLS / len(self._alike))
         ]
         if self._learned.encoder.numeric[j] and j not in self._calendar:
             faults += [replace(f, outliers=True) for f in self._outliers(matrix, j)]
@@ -157,7 +175,7 @@ class BrokenValues:
         words = f"{outside:.0%} of the newest values outside {format_value(low)} to {format_value(high)}"
         faults = [
             replace(fault, novelty="outside", kind="outside", low=low - margin, high=high + margin)
-            for fault in self._excess_faults(j, out, 0, words)
+            for fault in self._excess_faults(j, out, 0, words, rarity=chance_outside(usual.values, now))
         ]
         if self._learned.encoder.names[j] in self._learned.bucketed:  # many values are logged as one number
             return faults
@@ -165,7 +183,7 @@ class BrokenValues:
         frozen = now == value
         words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
         usual_rows = int((before == value).sum())
-        stuck = self._excess_faults(j, frozen, usual_rows, words, min_excess=MIN_FROZEN)
+        stuck = self._excess_faults(j, frozen, usual_rows, words, rarity=1.0, min_excess=MIN_FROZEN)
         if stuck and is_stuck(before, now, value, self._expected(matrix, j)):
             faults += [replace(f, kind="frozen", low=value) for f in stuck]
         return faults
@@ -177,16 +195,36 @@ class BrokenValues:
         return Expected(self._learned.expected[j], self._learned.expect(matrix)[j])
 
     def _excess_faults(
-        self, j: int, rows: NDArray[np.bool_], before: int, words: str, min_excess: float = MIN_EXCESS
+        self,
+        j: int,
+        rows: NDArray[np.bool_],
+        before: int,
+        words: str,
+        max_rarity: float | None = None,
+        *,
+        rarity: float | None = None,
+        min_excess: float = MIN_EXCESS,
     ) -> list[DataFault]:
-        """Return a fault if a block has significantly more such rows than the 99 % limit of the rate."""
+        """Return a fault, or a rare value, if a block has significantly more such rows than the reference.
+
+        It is a fault if it has more than by the 99 % limit of their rate. The rarity is that of as many rows
+        if it is not given.
+        """
         count, n = int(np.count_nonzero(rows)), len(rows)
         excess = count / n - before / self._rows
         if excess < min_excess:
             return []
         rate = scipy.special.betaincinv(before + 1, max(self._rows - before, 1), 0.99)
         chance = float(scipy.special.betainc(count, n - count + 1, rate))  # of so many rows, or more
-        return [DataFault(j, rows, words, excess=excess, chance=chance)] if chance < self._level else []
+        if rarity is None:
+            rarity = chance_of_excess(count, n, before, self._rows)
+        fault = DataFault(j, rows, words, excess=excess, chance=chance, rarity=rarity)
+        limit = MAX_RARITY / self._alike[j] if max_rarity is None else max_rarity
+        return [fault] if self.is_fault(fault) or rarity < limit else []
+
+    def is_fault(self, fault: DataFault) -> bool:
+        """Return whether a feature has so many broken values that they are no chance."""
+        return fault.chance < self._level
 
 
 def _more_frequent(usual: SampleRanks, values: Vector, counts: NDArray[np.intp], rows: int) -> float:

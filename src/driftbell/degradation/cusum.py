@@ -205,7 +205,8 @@ class CusumCharts:
             if n > MAX_ROWS:
                 columns, answers = {k: v[sample] for k, v in columns.items()}, answers.take(sample)
                 matrix, errors = matrix[sample], errors[sample]
-            diagnosis = self._faults.diagnose(columns, matrix, answers)
+            rare = self._faults.rare_values(columns, matrix)
+            diagnosis = self._faults.diagnose(columns, matrix, answers, rare)
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
             block = Block(n, loss, "confidence", errors, sample, matrix, errors, loss_without_moves=loss)
             if shift_loss is not None:  # label shift explains all features at once, a fault only one
@@ -217,7 +218,8 @@ class CusumCharts:
                 usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
                 own_loss = float(usual.mean()) - self.baselines[ESTIMATE].mean
                 block = replace(block, loss=own_loss, errors=usual, loss_without_moves=own_loss)
-            possible = self.blind_spots.find(BlockEstimate(matrix, answers, block.loss, loss, diagnosis))
+            estimate = BlockEstimate(matrix, answers, block.loss, loss, diagnosis, tuple(rare))
+            possible = self.blind_spots.find(estimate)
         if possible.errors is not None:  # moved values are wrong, so the confidence means nothing
             block = replace(
                 block,

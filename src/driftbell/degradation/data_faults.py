@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,20 +128,32 @@ class DataFaultDetector:
         self._broken = BrokenValues(learned, self.calendar)
         self.row_mix = RowMix(learned, overdispersion(learned.without_halves(learned.by_features)))
 
-    def diagnose(self, columns: Columns, matrix: Matrix, answers: Answers) -> Diagnosis | None:
+    def rare_values(self, columns: Columns, matrix: Matrix) -> list[DataFault]:
+        """Return the broken values of a block, and those that are only rare: see `BrokenValues`."""
+        return self._broken(columns, matrix)
+
+    def diagnose(
+        self,
+        columns: Columns,
+        matrix: Matrix,
+        answers: Answers,
+        rare: Sequence[DataFault] | None = None,
+    ) -> Diagnosis | None:
         """Return the data faults of a block.
 
         Args:
             columns: its features by name, n rows.
             matrix: the same, encoded.
             answers: the model's answers.
+            rare: its `rare_values`, if they are known.
 
         Returns:
             None if there is no significant fault.
         """
         repairs = self._repairs(matrix)
         repaired = {f.place for f in repairs}
-        candidates = self._broken(columns, matrix)
+        rare = self.rare_values(columns, matrix) if rare is None else rare
+        candidates = [f for f in rare if self._broken.is_fault(f)]
         broken = [f for f in candidates if not (f.outliers and f.place in repaired)]
         faults = (*repairs, *broken)
         if not faults:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from driftbell.degradation.blocks import labelled_share, rows_per_alarm
-from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
+from driftbell.degradation.cusum import (
+    CLOSING_BLOCKS,
+    ESTIMATE,
+    LABELS,
+    MIN_LABELS,
+    MIN_LOSS_SHARE,
+    CusumCharts,
+)
 from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
@@ -48,9 +55,10 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     """Combine the charts into verdict, change point and loss.
 
     An alarm opens with a loss of at least the smallest one, with an interval above zero, and newest blocks
-    that are not clearly below the allowance. Without it, broken values raise the alarm and its loss stays
-    unknown; else there is a warning. An open alarm stays until the score is below 1 and the newest blocks are
-    clearly below the allowance.
+    that are not clearly below the allowance. If columns are suspected for several blocks, the mean of these
+    shows a loss. Without it, broken values raise the alarm and its loss stays unknown; else there is a
+    warning. An open alarm stays until the score is below 1 and the newest blocks are clearly below the
+    allowance.
     If most rows since the change have labels, only these decide whether there is a loss.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
@@ -103,6 +111,8 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         finding, score = later
         alarm = replace(alarm, score=score, change_point=finding.change, loss=finding.loss)
     if finding.proven or finding.broken:
+        if not state.alarm and _is_single(charts, state, source):
+            return replace(capped, verdict=Verdict.OK, single=True)
         if not state.alarm and not _matters(charts, state, source, finding.loss):
             return replace(capped, verdict=Verdict.OK, small=True)
         return alarm
@@ -138,6 +148,20 @@ def _matters(charts: CusumCharts, state: EvidenceState, source: str, loss: Inter
     """
     newest = state.estimate.blocks[-1].loss if source == ESTIMATE else 0.0
     return loss is None or max(loss.value, newest) >= charts.smallest_loss
+
+
+def _is_single(charts: CusumCharts, state: EvidenceState, source: str) -> bool:
+    """Return whether only one of some blocks with the same suspected columns shows a loss.
+
+    The estimate of a fault scatters with the rows of a block, more than that of unchanged features, and the
+    largest of some blocks is too large. A fault that lasts has a loss that lasts, in the mean of the blocks.
+    """
+    if source != ESTIMATE or state.suspicion is None:
+        return False
+    blocks = [b for b in state.estimate.blocks if b.first >= state.suspicion.since][-CLOSING_BLOCKS:]
+    rows = sum(b.rows for b in blocks)
+    mean = sum(b.rows * b.loss for b in blocks) / max(rows, 1)
+    return len(blocks) > 1 and mean < MIN_LOSS_SHARE * charts.smallest_loss
 
 
 def _are_older(state: EvidenceState) -> bool:

@@ -90,6 +90,7 @@ class DegradationEstimate:
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
+        single: whether only one of some blocks with the same suspected columns shows it.
         measured: what labels measure since the change point, beside an estimate; None without enough labels.
         unknown_labels: number of labels in the evidence that are no class of the model, by label.
     """
@@ -106,6 +107,7 @@ class DegradationEstimate:
     unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
+    single: bool = False
     measured: MeasuredLoss | None = None
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
 
@@ -164,6 +166,12 @@ def _sentence(
         return (
             f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
             "chance; if it lasts, an alarm is raised."
+        )
+    if estimate.single and estimate.loss and estimate.change_point:
+        lost = _lost(scale.text(estimate.loss), scale)
+        return (
+            f"No alarm yet: {lost}, {ESTIMATED}, {since_clause(estimate.change_point)}, but the newest rows "
+            "with the same suspect columns show no such loss together; if it lasts, an alarm is raised."
         )
     if estimate.small and estimate.loss and estimate.change_point:
         lost = _lost(scale.text(estimate.loss), scale)

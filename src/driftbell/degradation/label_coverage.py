@@ -17,7 +17,7 @@ from driftbell.degradation.encoder import Encoder
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
-ANY, NULL, UNSEEN, OUTSIDE, FROZEN = "any", "null", "unseen", "outside", "frozen"
+ANY, NULL, UNSEEN, OUTSIDE, FROZEN, ANSWER = "any", "null", "unseen", "outside", "frozen", "answer"
 MOVED = frozenset({ANY, OUTSIDE})
 
 MAX_UNKNOWN = 20
@@ -115,6 +115,8 @@ def _covered(
     covered = np.zeros(rows, dtype=bool)
     matrix = encoder(columns, rows)
     for condition in conditions:
+        if condition.kind == ANSWER:  # labels have no answers: those of all rows since then count
+            covered[:] = True
         if condition.column not in encoder.names:
             continue
         place = encoder.names.index(condition.column)

@@ -201,13 +201,15 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         role: see `PreparedColumn`.
         typed: its cells, n rows.
     """
+    is_number = typed.kind is Kind.NUMERIC
+    ordered = sorted_numbers(typed.values) if is_number else None
     if typed.kind in BINNED:
-        layout = column_layout(typed.values, typed.kind)
+        layout = column_layout(typed.values, typed.kind, ordered)
     else:
         layout = ColumnLayout(typed.kind or Kind.CATEGORICAL, comparable=False)
     if typed.set_by_user:
         layout = replace(layout, comparable=True)
-    cells, is_number = column_rows(typed, layout), typed.kind is Kind.NUMERIC
+    cells = column_rows(typed, layout, ordered)
     return PreparedColumn(
         name,
         role,
@@ -247,17 +249,18 @@ def why_excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
     return ""
 
 
-def column_rows(typed: TypedColumn, layout: ColumnLayout) -> ColumnRows:
+def column_rows(typed: TypedColumn, layout: ColumnLayout, ordered: Column | None = None) -> ColumnRows:
     """Count the rows of a column.
 
     Args:
         typed: its cells.
         layout: bins of the reference.
+        ordered: numeric: `sorted_numbers` of the cells, if they are known.
     """
     cells = typed.values
     match typed.kind:
         case Kind.NUMERIC:
-            values = sorted_numbers(cells)
+            values = sorted_numbers(cells) if ordered is None else ordered
             profile = count_numbers(values, len(cells), layout)
             counted = ColumnRows(
                 len(cells), profile.nulls, profile=profile, values=values, finite=sorted_finite(values)

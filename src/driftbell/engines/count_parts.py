@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,6 +10,7 @@ from typing import Any
 
 from driftbell.drift.column_bins import ColumnBins, count_column_on
 from driftbell.drift.column_counts import ColumnCounts
+from driftbell.engines.text_counts import TextCounter
 from driftbell.records import Kind
 from driftbell.tabular.category_counts import count_known
 from driftbell.tabular.cells import read_series
@@ -71,6 +72,7 @@ class FrameCounter:
     def __init__(self, plan: CountPlan) -> None:
         self._plan = plan
         self._names: dict[str, dict[str | None, str | None]] = {name: {} for name in plan.bins}
+        self._texts: defaultdict[str, TextCounter] = defaultdict(TextCounter)
 
     def count(self, frame: Any) -> dict[str, ColumnCounts]:
         """Count one part of a table; columns without bins are ignored.
@@ -108,15 +110,14 @@ class FrameCounter:
 
         assert on.categories is not None
         names = self._names[series.name]
-        table = series.alias("text").to_frame().group_by("text").len()
-        texts = table["text"].to_list()
+        texts = self._texts[series.name].count(series)
         unknown = [text for text in texts if text not in names]
         if unknown:
             keep = self._plan.options.keeps_null_words(series.name)
             column = TextColumn(pl.Series("", unknown, dtype=pl.String), keep_null_words=keep)
             names |= zip(unknown, column.texts().tolist(), strict=True)
         rows: Counter[str | None] = Counter()
-        for text, count in zip(texts, table["len"].to_list(), strict=True):
+        for text, count in texts.items():
             rows[names[text]] += count
         if len(names) > MAX_TEXTS:
             names.clear()

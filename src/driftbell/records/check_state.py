@@ -15,8 +15,8 @@ class ColumnCondition(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         column: its name.
-        kind: `null`, `unseen` category, `outside` the range from `low` to `high`, `frozen` at `low`, or `any`
-            value.
+        kind: `null`, `unseen` category, `outside` the range from `low` to `high`, `frozen` at `low`, `any`
+            value, or an `answer` that the model never gave on the reference.
         low: see `kind`.
         high: see `kind`.
     """
@@ -33,8 +33,9 @@ class BlindSpot(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         share: their share of the rows.
         column: names of the features, as words of a sentence.
-        reason: `outside` the range of the reference, `unseen` categories, `moved` values, `broken` values,
-            `unrelated` to the other features, or one row that is `repeated`.
+        reason: `outside` the range of the reference, `unseen` categories, an `answer` that the model never
+            gave on it, `moved` values, `broken` values, `unrelated` to the other features, or one row that is
+            `repeated`.
         loss: the largest loss of the block that fits; None without a bound.
         conditions: the rows, which labels must cover to decide.
     """

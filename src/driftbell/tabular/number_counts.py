@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.number_bins import INTERVALS
-from driftbell.tabular.point_grid import MIN_NUMBERS, PointGrid, point_grid
+from driftbell.tabular.point_grid import BLOCK, MIN_NUMBERS, GridCounts, PointGrid, point_grid
 from driftbell.tabular.precision import is_single, rounded
 
-BLOCK = 32_768
-"""Numbers that are counted at a time; they fit into the second-level cache."""
+GRIDS = 32
+"""Grids that are kept, of at most 200 kB each; parts of a table that follow each other need the same ones."""
 
 NO_EDGES: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
@@ -228,28 +228,33 @@ def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> Number
     rows = below = above = 0
     rest, low, high = 0.0, math.inf, -math.inf
     total: float | None = 0.0
-    grid: PointGrid | None = None
+    grid: GridCounts | None = None
     with np.errstate(over="ignore", invalid="ignore"):
         for block in _blocks(parts, on.dtype):
-            if not rows and len(block) >= MIN_NUMBERS:
-                grid = point_grid(points)
-            if grid is None:
-                first, last = _counts_at(np.sort(block), points)
-                less, upto = less + first, upto + last
-            else:
-                grid.add(block)
-            rows += len(block)
-            finite, ends = block, (float(block.min()), float(block.max()))
-            if math.inf in ends or -math.inf in ends:
+            finite, part = block, float(np.add.reduce(block, dtype=np.float64))
+            if not math.isfinite(part):
                 below += int(np.count_nonzero(block == -np.inf))
                 above += int(np.count_nonzero(block == np.inf))
                 finite = block[np.isfinite(block)]
-                ends = (float(finite.min()), float(finite.max())) if len(finite) else (math.inf, -math.inf)
-            low, high = min(low, ends[0]), max(high, ends[1])
-            total, error = _add(total, float(np.add.reduce(finite, dtype=np.float64)))
+                part = float(np.add.reduce(finite, dtype=np.float64))
+            if grid is None and len(finite) >= MIN_NUMBERS and (cells := _grid(on)):
+                grid = GridCounts(cells)
+            if grid is not None:
+                grid.add(finite)
+            elif len(finite):
+                finite = np.sort(finite)
+                first, last = _counts_at(finite, points)
+                less, upto = less + first, upto + last
+                low, high = min(low, float(finite[0])), max(high, float(finite[-1]))
+            rows += len(finite)
+            total, error = _add(total, part)
             rest += error
     if grid is not None:
-        less, upto = grid.counts_at(points)
+        first, last = grid.counts_at(points)
+        less, upto = less + first, upto + last
+        low, high = min(low, grid.limits[0]), max(high, grid.limits[1])
+    rows += below + above
+    less, upto = less + below * (points > -np.inf), upto + below + above * (points == np.inf)
     return NumberCounts(
         _bins(less, upto, rows, on),
         (int(less[-2]), rows - int(upto[-1])),
@@ -261,20 +266,23 @@ def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> Number
     )
 
 
+@lru_cache(GRIDS)
+def _grid(on: NumberEdges) -> PointGrid | None:
+    """Return the grid of the points of edges; None if they have none."""
+    return point_grid(on.points)
+
+
 def _blocks(parts: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
-    """Yield numbers without NaN, some at a time, in the precision in which they are compared."""
+    """Yield numbers, at most `BLOCK` at a time, in the precision in which they are compared."""
     compared = _compared(dtype)
     for values in parts:
-        for start in range(0, len(values), BLOCK):
-            block = values[start : start + BLOCK]
+        blocks = -(-len(values) // BLOCK)
+        size = -(-len(values) // max(blocks, 1))
+        for start in range(0, len(values), size or 1):
+            block = values[start : start + size]
             if dtype is not None and dtype.itemsize < compared.itemsize:
                 block = block.astype(dtype)
-            block = block.astype(compared, copy=False)
-            null = np.isnan(block)
-            if null.any():
-                block = block[~null]
-            if len(block):
-                yield block
+            yield block.astype(compared, copy=False)
 
 
 def _counts_at(block: NDArray[Any], points: NDArray[Any]) -> tuple[Counts, Counts]:

@@ -188,15 +188,16 @@ def _text(value: object) -> str:
     return repr(text) if text in (NULL, RARE, NEW) else text  # a category of that name is not the bin
 
 
-def column_layout(column: Column, kind: Kind | None) -> ColumnLayout:
+def column_layout(column: Column, kind: Kind | None, ordered: Column | None = None) -> ColumnLayout:
     """Compute the bins of one column.
 
     Args:
         column: its cells in the reference.
         kind: kind of its values; None if every cell is null.
+        ordered: numeric: `sorted_numbers` of the cells, if they are known.
     """
     if kind is Kind.NUMERIC:
-        values = np.sort(finite(column))
+        values = sorted_finite(sorted_numbers(column) if ordered is None else ordered)
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
     ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
     distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)

@@ -23,7 +23,13 @@ from driftbell.publish.json_views import degradation_view
 from driftbell.publish.notify import format_message
 from driftbell.publish.wording import UNKNOWN_VALUE, format_loss, headline
 from driftbell.records import Degradation, EvidenceState, Interval, Judgement, Verdict
-from driftbell.records.check_state import BlockExplanation, BlockSummary, SourceState
+from driftbell.records.check_state import (
+    BlockExplanation,
+    BlockSummary,
+    ColumnCondition,
+    SourceState,
+    Suspicion,
+)
 
 NO_ROWS = Rows({}, Answers(np.empty(0), np.empty((0, 2))), ())
 NUMBERS = re.compile(
@@ -145,6 +151,38 @@ def test_a_wholly_negative_loss_raises_no_alarm() -> None:
     assert degradation.score < 1
     new, again = update(charts, state, NO_ROWS, LabelRows())
     assert (again.verdict, new.alarm) == (Verdict.WARNING, False)
+
+
+@pytest.mark.parametrize(
+    ("losses", "since", "verdict"),
+    [
+        ((0.0, 0.0, 0.0, 0.0, 0.06), 0, Verdict.OK),
+        ((0.0, 0.0, 0.0, 0.0, 0.06), None, Verdict.ALARM),
+        ((0.0, 0.0, 0.0, 0.0, 0.06), 4, Verdict.ALARM),
+        ((0.0, 0.0, 0.0, 0.06, 0.06), 0, Verdict.ALARM),
+        ((0.0, 0.0, 0.0, 0.0, 0.2), 0, Verdict.ALARM),
+    ],
+)
+def test_one_of_some_blocks_with_a_fault_opens_no_alarm(
+    losses: tuple[float, ...], since: int | None, verdict: Verdict
+) -> None:
+    """The estimate of a fault scatters, and the fault lasts: so does its loss, unless it is new or large."""
+    summaries = blocks(*losses)
+    suspicion = None
+    if since is not None:
+        suspicion = Suspicion(summaries[since].first, (ColumnCondition("a", "null"),))
+    state = EvidenceState(
+        rows=500 * len(losses),
+        estimate=SourceState(sums=(50.0, 50.0), score=1.25, blocks=summaries),
+        suspicion=suspicion,
+    )
+    degradation = result(state, "unlabelled")
+    assert degradation.verdict is verdict
+    if verdict is Verdict.OK:
+        assert degradation.sentence.startswith("No alarm yet: the model lost 6.0 points of accuracy (90 %")
+        assert degradation.sentence.endswith("if it lasts, an alarm is raised.")
+        assert degradation.score < 1
+    check_consistent(degradation)
 
 
 @pytest.mark.parametrize("source", ["estimate", "labels"])

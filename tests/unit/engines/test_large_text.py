@@ -131,8 +131,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("columns", OPTIONS)
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize(("columns", "ending"), [*((o, "\n") for o in OPTIONS), (OPTIONS[1], "\r\n")])
 def test_cells_are_counted_as_those_of_the_whole_file(tmp_path: Path, columns: Any, ending: str) -> None:
     past, now = (text(cells(seed)).replace(b"\n", ending.encode()) for seed in (0, 1))
     counts, expected, _ = both(tmp_path, past, now, columns)

@@ -26,6 +26,8 @@ from driftbell.models.load import load_model
 from driftbell.models.mlflow_folder import folder_sha256
 from driftbell.wiring.model import open_model
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame({"b": RNG.normal(size=80), "a": RNG.integers(0, 9, 80)})
 CLASS = (FRAME["b"] > 0).astype(int)

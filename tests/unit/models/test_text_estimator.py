@@ -19,6 +19,8 @@ from driftbell.errors import ConfigError
 from driftbell.models.conversion_cache import file_sha256
 from driftbell.wiring.model import open_model
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 RNG = np.random.default_rng(0)
 WORDS = np.array(["gut", "schlecht", "größer", "teuer", "schnell"])
 TEXTS = [" ".join(RNG.choice(WORDS, 4)) for _ in range(80)]

@@ -29,6 +29,8 @@ from driftbell.tabular.schema import infer_schema
 from driftbell.testing import FakeModel
 from driftbell.wiring.model import open_model, open_serving_model
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 RNG = np.random.default_rng(0)
 ROWS = 1000
 TABLE = RNG.normal(size=(ROWS, 2)).round(2)

@@ -34,6 +34,8 @@ from driftbell.wiring.init_model import init_model
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.monitor import build_detector
 
+pytestmark = pytest.mark.usefixtures("tried_here")
+
 ROWS = 400
 RNG = np.random.default_rng(0)
 STORES = RNG.choice([1, 2, 5, 9], ROWS)
