@@ -28,6 +28,9 @@ HEADER = (
 )
 
 
+LOSS = f"The loss of the delays is {CHANGE_SIZE:g} times the smallest loss."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,7 +48,7 @@ def main() -> None:
     for name in options.streams:
         rows[name] = row(name, options.seed, references, months)
         print(rows[name], flush=True)
-    print(f"\nThe loss of the delays is {CHANGE_SIZE:g} times the smallest loss.")
+    print(f"\n{LOSS}")
     if options.write:
         write(rows)
 
@@ -65,7 +68,7 @@ def write(rows: dict[str, str]) -> None:
     table, after = rest.split(END)
     known = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
     lines = [(known | rows)[name] for name in WORLDS if name in known | rows]
-    text = "\n".join([BEGIN, *HEADER, *lines, END])
+    text = "\n".join([BEGIN, *HEADER, *lines, "", LOSS, END])
     DOCUMENT.write_text(f"{before}{text}{after}", encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from driftbell.degradation.error_baseline import ErrorBaseline, largest_excursion
 from driftbell.degradation.reference_models import Vector
-from driftbell.stats.cusum import MeanError, decision_threshold, false_alarm_chance
+from driftbell.stats.cusum import MeanError, decision_threshold
 
 ALLOWANCES = (0.625, 2.0)
 """Allowance (slack) of each chart per row, in units of the smallest loss: one chart detects small losses, the
@@ -27,13 +27,8 @@ MARGIN = 1.645
 """The baseline is the upper end of a 90 % interval of the reference's mean error: this number of its standard
 errors above it, or more if the errors are skewed."""
 
-TARGET_SHARE = 1.75
-"""Sum of the chances of all charts, in units of the budget. The charts see the same rows, so that they pass
-their thresholds together, and an alarm also needs a loss to show: `bench/alarm_rate.py` measures 0.3 to 1.0
-of the budget."""
-
-MAX_CHANCE = 0.8
-"""Largest chance of a false alarm of one chart within the time that the budget allows for one."""
+TARGET_SHARE = 0.8
+"""All charts together aim at this share of the budget."""
 
 MIN_THRESHOLD = 0.5
 """Smallest decision threshold, in standard deviations of a block."""
@@ -83,12 +78,6 @@ class _Chart:
     mean: MeanError
     skew: float
     excursion: float
-
-    def chance(self, threshold: float, steps: float) -> float:
-        """Return the chance of a false alarm within some blocks; the threshold is in deviations."""
-        unit = self.deviation
-        mean = self.mean.scaled(unit)
-        return false_alarm_chance(self.allowance / unit, threshold, steps, mean=mean, skew=self.skew)
 
     def threshold(self, steps: float, chance: float) -> float:
         """Return the threshold with this chance, in deviations."""
@@ -172,17 +161,6 @@ class ChartLimits:
         return self._thresholds[place][number]
 
     def _heights(self, steps: float) -> list[float]:
-        """Return the thresholds in deviations, for an equal chance of a false alarm within some blocks.
-
-        A chart with the smallest threshold has a smaller chance, and leaves the rest of its share to the
-        other charts of its source.
-        """
-        share = TARGET_SHARE / self._budget.charts
-        smallest = [chart.chance(MIN_THRESHOLD, steps) for chart in self._charts]
-        others = sum(chance > share for chance in smallest)
-        unused = sum(max(0.0, share - chance) for chance in smallest)
-        chance = min(share + unused / max(others, 1), MAX_CHANCE)
-        return [
-            max(chart.threshold(steps, chance), MIN_THRESHOLD) if least > share else MIN_THRESHOLD
-            for chart, least in zip(self._charts, smallest, strict=True)
-        ]
+        """Return the thresholds in deviations, for an equal chance of a false alarm within some blocks."""
+        chance = TARGET_SHARE / self._budget.charts
+        return [max(chart.threshold(steps, chance), MIN_THRESHOLD) for chart in self._charts]

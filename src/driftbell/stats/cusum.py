@@ -15,7 +15,6 @@ number of steps until it alarms; on an unchanged process, that is the mean time 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,35 +126,14 @@ def markov_run_length(
     return np.asarray(np.clip(lengths[:, 0, 0], 1.0, MAX_RUN_LENGTH))
 
 
-def false_alarm_chance(
-    allowance: float, threshold: float, steps: float, *, mean: MeanError = NO_ERROR, skew: float = 0.0
-) -> float:
-    """Return the chance of a false alarm within some steps, 1 - exp(-steps / L).
-
-    It is averaged over the uncertainty of the process mean (Gauss–Hermite quadrature).
-
-    Args:
-        allowance: k, in standard deviations of a step.
-        threshold: the decision threshold h.
-        steps: number of steps.
-        mean: uncertainty of the process mean, in standard deviations of a step.
-        skew: skewness of a step.
-
-    >>> round(false_alarm_chance(0.5, 5.0, 100), 2)
-    0.1
-    """
-    points, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    lengths = markov_run_length(allowance - mean.quantiles(points), threshold, skew)
-    return max(float(weights @ -np.expm1(-steps / lengths)) / float(weights.sum()), 1e-300)
-
-
 def decision_threshold(
     allowance: float, steps: float, chance: float, *, mean: MeanError = NO_ERROR, skew: float = 0.0
 ) -> float:
     """Return the decision threshold with a given chance of a false alarm.
 
     An alarm lasts as long as its cause. So a baseline that is too low by chance raises one alarm, and not
-    one in each step: the limit is on `false_alarm_chance`, and not on the rate 1 / L.
+    one in each step: the chance of an alarm within `steps` steps, 1 - exp(-steps / L), is averaged over the
+    uncertainty of the process mean (Gauss–Hermite quadrature), and not the rate 1 / L.
 
     Args:
         allowance: k, in standard deviations of a step.
@@ -170,9 +148,13 @@ def decision_threshold(
     >>> round(decision_threshold(0.5, 100, 1 - np.exp(-100 / 930)), 1)
     5.0
     """
+    points, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    weights = weights / weights.sum()
+    allowances = allowance - mean.quantiles(points)
 
     def excess(h: float) -> float:
-        return math.log(false_alarm_chance(allowance, h, steps, mean=mean, skew=skew)) - math.log(chance)
+        chances = -np.expm1(-steps / markov_run_length(allowances, h, skew))
+        return float(np.log(max(weights @ chances, 1e-300)) - np.log(chance))
 
     if excess(0.0) <= 0:
         return 0.0

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import CHECKS_PER_ALARM, FAULTS, START, Stream, amounts, answers, evidence, table
 
-from driftbell.degradation.chart_limits import TARGET_SHARE
 from driftbell.degradation.cusum import (
     ESTIMATE,
     LABELS,
@@ -37,13 +36,13 @@ def test_unchanged_data_raise_no_alarm(kind: str) -> None:
 
 
 @pytest.mark.parametrize("part", [ESTIMATE, LABELS])
-def test_the_chance_of_an_alarm_is_kept_on_months_of_real_errors(part: str) -> None:
+def test_the_budget_is_kept_on_months_of_real_errors(part: str) -> None:
     # Each month draws anew how far the reference is off, and its blocks from that.
     charts = evidence()
     errors = charts.learned.by_confidence if part == ESTIMATE else charts.learned.errors
     rng = np.random.default_rng(0)
     months, rows, checks = 200, 500, int(CHECKS_PER_ALARM)
-    alarms = 0
+    opened = 0
     for _ in range(months):
         truly = rng.choice(errors, len(errors))
         losses = rng.choice(truly, (checks, rows)).mean(axis=1) - charts.baselines[part].mean
@@ -54,8 +53,8 @@ def test_the_chance_of_an_alarm_is_kept_on_months_of_real_errors(part: str) -> N
                 now = max(0.0, now + rows * (loss - allowance))
                 alarmed[i] |= now >= threshold
                 now = min(now, MAX_SUM * threshold)
-        alarms += bool(alarmed.any())
-    assert alarms / months <= TARGET_SHARE / 2  # both charts of one of two sources
+        opened += int(np.count_nonzero(alarmed[1:] & ~alarmed[:-1]))
+    assert opened / months <= 1.0
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -409,7 +408,7 @@ def test_the_smallest_detectable_loss_falls_with_more_rows_and_time() -> None:
 
 def test_a_smaller_budget_and_an_uncertain_mean_raise_the_thresholds() -> None:
     learned = evidence().learned
-    often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 4000))
+    often, seldom = (CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=n) for n in (50, 400))
     for source in (ESTIMATE, LABELS):
         limits = zip(often.limits(source, 500), seldom.limits(source, 500), strict=True)
         assert next(a[1] < b[1] for a, b in limits)
