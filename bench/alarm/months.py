@@ -239,7 +239,7 @@ class Month:
         """Return the state with the rows that wait."""
         errors, times = self._expected[self._rows : row], TIMES[self._rows : row]
         loss = float(errors.mean()) - self._charts.baselines[ESTIMATE].mean
-        block = Block(len(errors), loss, "confidence", errors, NONE, NONE, errors)
+        block = Block(len(errors), loss, "confidence", errors, NONE, errors[:0], errors)
         self._rows = row if complete else self._rows
         return add_estimate(self._charts, self._state, block, times, early=not complete)
 
