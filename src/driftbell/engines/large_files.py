@@ -13,7 +13,7 @@ import numpy as np
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.errors import ConfigError
-from driftbell.tabular.cells import Form, read_series
+from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.files import (
     PANDAS_INDEX,
     PARQUET,
@@ -25,6 +25,7 @@ from driftbell.tabular.files import (
     other_type,
     with_categories,
 )
+from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
 
@@ -108,14 +109,9 @@ class LargeFiles:
         Raises:
             ConfigError: a file cannot be read; the message names it.
         """
-        import polars as pl
-
         schema = {name: self.schema[name] for name in (self.names if names is None else names)}
         frames = [self._slice(*place, list(schema)) for place in sample_places(self.rows, rows)]
-        columns = {}
-        for name, dtype in schema.items():
-            series = pl.concat([frame[name].cast(dtype) for frame in frames])
-            columns[name] = read_series(name, series)
+        columns = {n: _joined(n, [frame[n] for frame in frames], dtype) for n, dtype in schema.items()}
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
 
@@ -247,6 +243,22 @@ def _common(
         precisions[name] = np.result_type(*numbers) if numbers else None
         types[name] = _widest([dtype for _, _, dtype, _ in typed]) if typed else stored[0][0]
     return types, precisions
+
+
+def _joined(name: str, parts: Sequence[Any], dtype: Any) -> Cells:
+    """Return the cells of parts of a column, as they are read when the files are read whole.
+
+    Args:
+        name: name of the column.
+        parts: Polars series.
+        dtype: common type of the files, see `_widest`.
+    """
+    import polars as pl
+
+    stored = {part.dtype for part in parts} - {dtype, pl.Null}
+    if not stored or dtype == pl.String or (dtype.is_numeric() and all(t.is_numeric() for t in stored)):
+        return read_series(name, pl.concat([part.cast(dtype) for part in parts]))
+    return join_cells([read_series(name, part) for part in parts])
 
 
 def _widest(dtypes: Sequence[Any]) -> Any:

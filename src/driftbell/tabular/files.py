@@ -19,6 +19,7 @@ from driftbell.phrases import join_names
 from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.compression import decompress
 from driftbell.tabular.file_options import FileOptions
+from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.json_files import is_profile, read_json
 from driftbell.tabular.number_categories import arrow_categories, parquet_categories
 from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
@@ -340,7 +341,6 @@ def other_type(path: Path, name: str, first: tuple[str, Path], other: tuple[str,
 
 def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
     """Join the tables of several files."""
-    import numpy as np
     import polars as pl
 
     first = parts[0]
@@ -355,25 +355,7 @@ def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
         if len(forms) > 1:
             (a, file_a), (b, file_b) = typed[0], next(t for t in typed if t[0].form is not typed[0][0].form)
             raise ConfigError(other_type(path, name, (a.stored_as, file_a), (b.stored_as, file_b)))
-        if not typed:
-            columns[name] = replace(cells[0], data=np.concatenate([c.data for c in cells]))
-            continue
-        model = typed[0][0]
-        data: Any
-        if model.form is Form.TEXTS:
-            data = pl.concat(
-                [
-                    c.data if c.form is Form.TEXTS else pl.Series([None] * len(c), dtype=pl.String)
-                    for c in cells
-                ]
-            )
-        else:
-            data = np.concatenate(
-                [c.data if c.form is not Form.NULLS else _nulls(len(c), model) for c in cells]
-            )
-        precisions = [c.precision for c, _ in typed if c.precision is not None]
-        precision = np.result_type(*precisions) if precisions else None
-        columns[name] = replace(model, data=data, precision=precision)
+        columns[name] = join_cells(cells)
     for key in folder_columns(path, files[0]):
         values = [
             folder_columns(path, file).get(key)
@@ -386,14 +368,3 @@ def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
     decimals = {part.decimal for part in parts} - {None}
     detected = dict(first.detected) | {"files": len(files)}
     return RawTable(columns, str(path), detected, decimals.pop() if len(decimals) == 1 else None)
-
-
-def _nulls(rows: int, model: Cells) -> Any:
-    import numpy as np
-
-    match model.form:
-        case Form.NUMBERS:
-            return np.full(rows, np.nan)
-        case Form.TIMES:
-            return np.full(rows, "NaT", dtype="datetime64[us]")
-    return np.full(rows, None, dtype=object)

@@ -156,3 +156,37 @@ def test_a_sample_has_rows_of_the_whole_table(tmp_path: Any) -> None:
     assert len(set(values.tolist())) == 200
     assert (values.min(), values.max()) == (0, 3999)
     assert len(files.sample(9999).columns["x"].data) == 4000
+
+
+SECONDS = list(range(100, 160))
+MIXED = {
+    "durations and numbers": (pl.Series("x", SECONDS), pl.Series("x", SECONDS).cast(pl.Duration("ms")) * 1000),
+    "times of day": (
+        pl.Series("x", [dt.time(0, s // 60, s % 60) for s in SECONDS]),
+        pl.Series("x", SECONDS).cast(pl.Duration("us")) * 10**6,
+    ),
+    "dates and times": (
+        pl.Series("x", [dt.date(2026, 1, 1)] * 60),
+        pl.Series("x", [dt.datetime(2026, 1, 1, 5, tzinfo=dt.UTC)] * 60),
+    ),
+    "lists and structures": (pl.Series("x", [[1]] * 60), pl.Series("x", [{"a": 1}] * 60)),
+    "categories": (
+        pl.Series("x", ["a", "b"] * 30, dtype=pl.Enum(["a", "b"])),
+        pl.Series("x", ["c", "b"] * 30, dtype=pl.Enum(["c", "b"])),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_sample_of_several_types_equals_the_files_read_whole(tmp_path: Any, case: Any, order: Any) -> None:
+    for name, series in zip(order, MIXED[case], strict=True):
+        series.to_frame().write_parquet(tmp_path / f"{name}.parquet")
+    whole = read_file(tmp_path).columns["x"]
+    sample = open_large(str(tmp_path)).sample(1000).columns["x"]
+    assert (sample.form, sample.stored_as, sample.precision) == (
+        whole.form,
+        whole.stored_as,
+        whole.precision,
+    )
+    assert list(sample.data) == list(whole.data)
