@@ -160,7 +160,10 @@ def test_a_sample_has_rows_of_the_whole_table(tmp_path: Any) -> None:
 
 SECONDS = list(range(100, 160))
 MIXED = {
-    "durations and numbers": (pl.Series("x", SECONDS), pl.Series("x", SECONDS).cast(pl.Duration("ms")) * 1000),
+    "durations and numbers": (
+        pl.Series("x", SECONDS),
+        pl.Series("x", SECONDS).cast(pl.Duration("ms")) * 1000,
+    ),
     "times of day": (
         pl.Series("x", [dt.time(0, s // 60, s % 60) for s in SECONDS]),
         pl.Series("x", SECONDS).cast(pl.Duration("us")) * 10**6,
