@@ -17,7 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from skops import io as skops_io
 from tests.command_line import driftbell
-from tests.conftest import EXAMPLE, Running, descendants, running, wait_until
+from tests.conftest import EXAMPLE, Running, descendants, monitored, running, wait_until
 from tests.conftest import command as command_of
 from tests.failing import Load
 from tests.service.test_versions import QUIET, WHY, WRITING, add, command, files, promote, served, version_of
@@ -200,6 +200,7 @@ def list_text(data_dir: Path) -> str:
 def test_a_bad_challenger_is_rolled_back_while_requests_run(files: Path, tmp_path: Path) -> None:
     write_bad_model(files)
     with running("up", tmp_path, **QUIET, SERVER__WORKERS="2") as service:
+        monitored(service)
         url, first, second = service.url, served(service.url), add(tmp_path, files, "bad.skops")
         began = started(url, second, share=0.5, rollback=True)
         assert "until it performs worse" in list_text(tmp_path)
