@@ -22,7 +22,7 @@ from driftbell.drift.measures import as_written
 from driftbell.drift.prepared import NO_NUMBERS, ColumnRows, PreparedColumn, null_rows
 from driftbell.drift.texts import text_features
 from driftbell.records import ColumnComparison, Kind
-from driftbell.tabular.category_bins import MAX_NAMES, CategoryBins, bucket, choose_salt
+from driftbell.tabular.category_bins import MAX_NAME_LENGTH, MAX_NAMES, CategoryBins, bucket, choose_salt
 from driftbell.tabular.category_counts import CategoryCounts, KnownCategories, count_known, no_categories
 from driftbell.tabular.convert_cells import MAX_EXAMPLE_LENGTH
 from driftbell.tabular.number_bins import MIN_GROUP
@@ -266,7 +266,8 @@ def _by_group(
     frequent = {n: c for n, c in old.counts(on).most_common(MAX_NAMES) if n is not None and c >= MIN_GROUP}
     bins = CategoryBins(frequent, tuple(old.all_groups(on).tolist()), on.salt)
     labels, rare = dict(bins.labels()), bins.rare_labels()
-    samples = {bucket(name, on.salt): name for name, _ in new.sample.values()}
+    whole = (name for name, _ in new.sample.values() if len(name) < MAX_NAME_LENGTH)  # others may be cut
+    samples = {bucket(name, on.salt): name for name in whole}
     now: Counter[str | None] = Counter()
     descriptions = {}
     for group, count in enumerate(new.all_groups(on).tolist()):

@@ -48,7 +48,8 @@ class CategoryCounts:
     Attributes:
         known: rows of each category of the reference, shape (k,).
         groups: rows of the new categories by group, shape (`BUCKETS`,).
-        sample: by the hash of a new category, its name and rows.
+        sample: by the hash of a new category, its name and rows. A name of more than `MAX_NAME_LENGTH`
+            characters is cut, and ends with the hash, so that it equals no other one.
 
     Source: Z. Bar-Yossef et al., "Counting distinct elements in a data stream", RANDOM (2002), algorithm 1.
     """
@@ -127,7 +128,7 @@ def count_known(rows: Mapping[str | None, int], on: KnownCategories) -> Category
         key = hash_of(name)
         if key > largest:
             continue
-        sample[key] = (name[:MAX_NAME_LENGTH], count)
+        sample[key] = (_short(name, key), count)
         if len(sample) > 8 * MAX_NEW:
             sample = _smallest(sample)
             largest = max(sample)
@@ -139,6 +140,11 @@ def count_known(rows: Mapping[str | None, int], on: KnownCategories) -> Category
 def hash_of(name: str) -> int:
     """Return the hash of a category, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+def _short(name: str, key: int) -> str:
+    """Return the name of a category, or its beginning and its hash."""
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 17]}…{key:016x}"
 
 
 def _smallest(sample: dict[int, Any]) -> dict[int, Any]:

@@ -59,3 +59,14 @@ def test_the_number_of_different_categories_is_exact_if_all_are_known() -> None:
     counts = count_known({"x": 2, "y": 1, "a": 5, None: 3}, ON)
     assert (counts.different_new, counts.rows, counts.is_complete) == (2.0, 8, True)
     assert np.array_equal(counts.known, [5, 0, 0])
+
+
+def test_long_categories_with_the_same_beginning_are_different() -> None:
+    beginning = "https://shop.example/" + "p" * 179
+    assert len(beginning) == category_counts.MAX_NAME_LENGTH
+    rows = {beginning: 5, f"{beginning}a": 3, f"{beginning}b": 2}
+    known = KnownCategories((beginning,))
+    counts = count_known(rows, known).counts(known)
+    assert counts[beginning] == 5
+    assert sorted(counts.values()) == [2, 3, 5]
+    assert all(len(str(name)) <= category_counts.MAX_NAME_LENGTH for name in counts)
