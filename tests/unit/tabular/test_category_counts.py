@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbell.tabular import category_counts
+from driftbell.tabular.category_bins import MAX_NAME_LENGTH
 from driftbell.tabular.category_counts import MAX_NEW, KnownCategories, count_known, hash_of, no_categories
 
 ON = KnownCategories(("a", "b", "c"), 3)
@@ -63,10 +64,10 @@ def test_the_number_of_different_categories_is_exact_if_all_are_known() -> None:
 
 def test_long_categories_with_the_same_beginning_are_different() -> None:
     beginning = "https://shop.example/" + "p" * 179
-    assert len(beginning) == category_counts.MAX_NAME_LENGTH
+    assert len(beginning) == MAX_NAME_LENGTH
     rows = {beginning: 5, f"{beginning}a": 3, f"{beginning}b": 2}
     known = KnownCategories((beginning,))
     counts = count_known(rows, known).counts(known)
     assert counts[beginning] == 5
     assert sorted(counts.values()) == [2, 3, 5]
-    assert all(len(str(name)) <= category_counts.MAX_NAME_LENGTH for name in counts)
+    assert all(len(str(name)) <= MAX_NAME_LENGTH for name in counts)
