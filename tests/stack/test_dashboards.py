@@ -106,7 +106,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, files: Path) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def answered(watched: Prometheus) -> dict[Query, list[list[float]]]:
-    """Return the values of every query of a classifier over the last minute, once all have some."""
+    """Return the values of every query of a classifier, once all have some."""
     return answers(watched, OF_CLASSIFIER)
 
 
@@ -167,7 +167,7 @@ def answers(watched: Prometheus, queries: Sequence[Query]) -> dict[Query, list[l
 
 
 def values(prometheus: Prometheus, expression: str) -> list[list[float]]:
-    series = prometheus.query_range(expression, seconds=60)
+    series = prometheus.query_range(expression, seconds=300)
     numbers = [[float(v) for _, v in s["values"]] for s in series]
     return [n for n in ([v for v in s if not math.isnan(v)] for s in numbers) if n]
 
