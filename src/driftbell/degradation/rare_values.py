@@ -34,7 +34,7 @@ def chance_of_excess(count: int, rows: int, before: int, known: int) -> float:
         before: rows of the reference with it.
         known: rows of the reference.
 
-    >>> chance_of_excess(2, 10, 0, 10) == (10 / 20) * (9 / 19)
+    >>> round(chance_of_excess(2, 10, 0, 10), 6) == round((10 / 20) * (9 / 19), 6)
     True
     """
     return float(scipy.stats.hypergeom.sf(count - 1, rows + known, count + before, rows))
