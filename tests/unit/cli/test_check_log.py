@@ -160,7 +160,7 @@ def test_rows_in_the_archive_count_once_also_half_way(
 
         def die(*_: Any) -> int:
             """Delete rows until, after some files, a part of the rows of another one is deleted."""
-            if len(deleted) > 20 and deleted[-1]:
+            if len(deleted) > 8 and deleted[-1]:
                 raise KeyboardInterrupt
             deleted.append(delete(*_))
             return deleted[-1]
