@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from driftbell.monitor import retention
 from driftbell.monitor.archive_files import LocalFiles
 from driftbell.monitor.retention import Archiver
 from driftbell.records import CheckState, Prediction
+from driftbell.records.operation import Archive
 from driftbell.wiring.model import OpenedModel, open_model
 from driftbell.wiring.store import open_store
 
@@ -156,14 +158,15 @@ def test_rows_in_the_archive_count_once_also_half_way(
         archiver = Archiver(
             store, LocalFiles(folder / "archive"), days=10, kinds={}, holder="a", clock=lambda: NOW
         )
-        deleted: list[int] = []
+        deleted: Counter[str] = Counter()
 
-        def die(*_: Any) -> int:
+        def die(archive: Archive, *others: Any) -> int:
             """Delete rows until, after some files, a part of the rows of another one is deleted."""
-            if len(deleted) > 8 and deleted[-1]:
+            if len(deleted) > 4 and 0 < deleted[archive.file] < archive.rows:
                 raise KeyboardInterrupt
-            deleted.append(delete(*_))
-            return deleted[-1]
+            count = delete(archive, *others)
+            deleted[archive.file] += count
+            return count
 
         delete = store.retention.delete
         monkeypatch.setattr(store.retention, "delete", die)

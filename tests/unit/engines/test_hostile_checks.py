@@ -25,7 +25,7 @@ def frame(rows: int, seed: int = 0) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a reference, and a folder of eight names of one large file."""
+    """Return a folder with a reference, and folders of eight and of many names of one large file."""
     folder = tmp_path_factory.mktemp("tables")
     frame(1000).write_parquet(folder / "past.parquet")
     frame(1000).write_csv(folder / "past.csv")
@@ -35,12 +35,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame(ROWS, 1).write_parquet(large)
     for i in range(8):
         os.link(large, folder / "now" / f"{i}.parquet")
+    (folder / "many").mkdir()
+    for i in range(64):  # so that a check is not over before it is interrupted
+        os.link(large, folder / "many" / f"{i}.parquet")
     frame(2 * ROWS, 1).write_csv(folder / "now.csv")
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["now", "now.csv"])
+@pytest.mark.parametrize("name", ["many", "now.csv"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_check_leaves_nothing_behind(
     tables: Path, tmp_path: Path, name: str, number: signal.Signals
