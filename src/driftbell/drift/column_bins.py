@@ -283,9 +283,16 @@ def _by_group(
 
 
 def _with_new(comparison: ColumnComparison, before: ColumnCounts, now: ColumnCounts) -> ColumnComparison:
-    """Return a comparison with the exact rows of new categories, which groups do not tell apart."""
+    """Return a comparison with the exact rows of new categories, which groups do not tell apart.
+
+    If the reference has categories that its sample lacks too, their share is not known.
+    """
     old, new = before.categories, now.categories
-    if old is None or new is None or new.is_complete or comparison.new_share is None or old.sample:
+    if old is None or new is None or comparison.new_share is None:
+        return comparison
+    if old.sample and not (old.is_complete and new.is_complete):
+        return replace(comparison, new_share=None)
+    if new.is_complete:
         return comparison
     rows, single = int(new.groups.sum()), int((old.known == 1).sum())
     usual = single / max(old.rows, 1) * new.rows

@@ -129,6 +129,25 @@ def test_many_new_categories_are_compared_by_groups() -> None:
         assert comparison.unseen_rows == (2000 if drifted else 0)
 
 
+@pytest.mark.parametrize(("more", "share"), [(0, 1 / 3), (10, 1 / 3), (2000, None)])
+def test_the_share_of_new_categories_is_unknown_if_the_sample_of_the_reference_lacks_many(
+    more: int, share: float | None
+) -> None:
+    """The reference has further categories besides those of its sample, which the new rows have too."""
+    sampled = read_columns({"city": [f"c{i % 60}" for i in range(900)]})
+    prepared = prepare(sampled)
+    on = column_bins(prepared.columns[0])
+    others = [f"other {i}" for i in range(more)]
+    whole = [f"c{i % 60}" for i in range(6000 - more)] + others
+    cells = [*(f"new {i % 300}" for i in range(2000)), *others, *(f"c{i % 60}" for i in range(4000 - more))]
+    before, now = (
+        count_column_on(read_columns({"city": side}, kinds=sampled)["city"], on) for side in (whole, cells)
+    )
+    (comparison,) = compare_counts(prepared.columns, {"city": on}, {"city": before}, {"city": now})
+    assert comparison.new_share == (share and pytest.approx(share))
+    assert comparison.p_value < 0.001
+
+
 def test_times_of_hours_have_the_cycles_of_the_times() -> None:
     times = np.datetime64("2026-01-01") + np.random.default_rng(1).integers(0, 30 * 86_400, 5000).astype(
         "timedelta64[s]"
