@@ -192,7 +192,7 @@ def _summarize(
         verdict, sentence = _summarize(others, rows, rate, unit, single=single)
         return _with_target(verdict, sentence, targets[0])
     compared = [c for c in columns if c.compared]
-    drifted = sorted((c for c in compared if c.drifted), key=_largest_change)
+    drifted = sorted((c for c in compared if c.drifted), key=lambda c: -c.largest_change)
     extra = [c.column for c in columns if c.comparison.role == EXTRA]
     others = [c for c in columns if not c.compared and c.comparison.role != EXTRA]
     left_out = [c for c in others if c.comparison.scope is Scope.NULLS]
@@ -235,10 +235,6 @@ def _with_target(verdict: Verdict, sentence: str, target: ColumnVerdict) -> tupl
 
 def _is_weak(column: ColumnVerdict, rate: float) -> bool:
     return column.threshold < column.relevant_p_value <= rate
-
-
-def _largest_change(column: ColumnVerdict) -> float:
-    return -max((e.low for e in column.comparison.effects), default=0.0)
 
 
 def _unseen(columns: Iterable[ColumnVerdict], rows: int) -> str:

@@ -19,7 +19,8 @@ class ColumnCards:
         total: number of columns of the check.
         matches: number of columns with the text in their names.
         start: number of matches before the first card.
-        cards: position among all columns and verdict of each card, the drifted first, then by p-value.
+        cards: position among all columns and verdict of each card, the drifted by the size of their change,
+            then by p-value.
         text: the text that the names contain; "" for any name.
     """
 

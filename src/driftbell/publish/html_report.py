@@ -51,8 +51,8 @@ class HtmlReport:
     def write(self, check: Check, reference: Reference, window: Columns) -> bytes:
         """Render the page, at most `MAX_BYTES` bytes.
 
-        Drifted columns come first, then the others by ascending p-value. For a wide table the last columns
-        lose their details, then their table rows; the page says how many.
+        Drifted columns come first, by the size of their change, then the others by ascending p-value. For a
+        wide table the last columns lose their details, then their table rows; the page says how many.
 
         Args:
             check: the check to report.
@@ -103,9 +103,10 @@ def table_report(
     return _fitting_page(judgement, facts, title=names[1], error="", single=True, performance=performance)
 
 
-def _report_order(column: ColumnVerdict) -> tuple[bool, int, float]:
-    p_value = column.adjusted_p_value
-    return not column.drifted, VERDICT_ORDER.index(column.verdict), math.inf if p_value is None else p_value
+def _report_order(column: ColumnVerdict) -> tuple[bool, int, float, float]:
+    p_value = math.inf if column.adjusted_p_value is None else column.adjusted_p_value
+    change = -column.largest_change if column.drifted else 0.0
+    return not column.drifted, VERDICT_ORDER.index(column.verdict), change, p_value
 
 
 def _fitting_page(

@@ -19,10 +19,11 @@ MIN_P_VALUE = 1e-300
 """Smaller ones are numbers without full precision, or 0."""
 
 
-def list_order(column: ColumnVerdict) -> tuple[bool, bool, float]:
-    """Order columns: the drifted first, then by p-value, and those that were not compared last."""
+def list_order(column: ColumnVerdict) -> tuple[bool, bool, float, float]:
+    """Order columns: the drifted by the size of their change, then by p-value, the not compared last."""
     p_value = 1.0 if column.adjusted_p_value is None else column.adjusted_p_value
-    return not column.drifted, not column.compared, p_value
+    change = -column.largest_change if column.drifted else 0.0
+    return not column.drifted, not column.compared, change, p_value
 
 
 def listed_columns(judgement: Judgement) -> tuple[Sequence[ColumnVerdict], int]:

@@ -162,6 +162,11 @@ class ColumnVerdict:
         return self.comparison.column
 
     @property
+    def largest_change(self) -> float:
+        """Lower end of the size of its largest change, a share of the rows; 0 without any."""
+        return max((effect.low for effect in self.comparison.effects), default=0.0)
+
+    @property
     def compared(self) -> bool:
         """True if its values were compared, or a change of its nulls or unreadable cells is drift."""
         values = self.comparison.p_value is not None and self.comparison.scope is Scope.VALUES

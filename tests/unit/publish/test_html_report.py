@@ -16,6 +16,7 @@ from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge
 from driftbell.publish.charts import CHARACTER_WIDTH, histogram_svg
 from driftbell.publish.html_report import MAX_BYTES, HtmlReport, _format_with_noise
+from driftbell.publish.table_views import listed_columns
 from driftbell.records import (
     Check,
     CheckKind,
@@ -291,8 +292,22 @@ def test_a_wide_table_stays_small(columns: int) -> None:
     check, page = page_of(numeric_table(columns), window)
     drifted = check.judgement.drifted_columns
     assert len(drifted) >= 3
-    assert "by drift and p-value" in page.text
+    assert "by the size of their change, then by p-value" in page.text
     assert all(page.text.count(name) > 1 for name in drifted)
+
+
+def test_drifted_columns_are_listed_by_the_size_of_their_change_as_in_the_sentence() -> None:
+    sizes = {3: 0.7, 7: 4.0, 11: 1.5, 14: 2.5}  # with p-values that are 0, or have no full precision
+    window = {
+        name: values + sizes.get(i, 0.0)
+        for i, (name, values) in enumerate(numeric_table(20, rows=20_000, seed=2).items())
+    }
+    check, page = page_of(numeric_table(20, rows=20_000), window)
+    order = ["x7", "x14", "x11", "x3"]
+    assert check.judgement.sentence.startswith("Drift in x7, x14, x11")
+    assert [c.column for c in listed_columns(check.judgement)[0]][:4] == order
+    places = [page.text.rindex(name + " ") for name in order]
+    assert places == sorted(places)
 
 
 def test_the_first_thirty_of_300_columns_are_shown_in_detail() -> None:
