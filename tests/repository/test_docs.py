@@ -87,3 +87,9 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("program", sorted(p.name for p in (ROOT / "bench").glob("*.py")))
+def test_every_benchmark_runs_on_tiny_data_in_ci(program: str) -> None:
+    source = (ROOT / "bench" / program).read_text("utf-8")
+    assert 'add_argument("--tiny"' in source
