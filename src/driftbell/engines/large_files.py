@@ -35,6 +35,9 @@ PART_ROWS, PART_COLUMNS = 250_000, 16
 SAMPLE_PARTS = 20
 """The sample of a large reference consists of about this number of runs of rows, at even distances."""
 
+MAX_SAMPLE_BYTES = 256 * 2**20
+"""About the largest size of the texts and lists in a sample, which has fewer rows if they are long."""
+
 
 @dataclass(frozen=True, eq=False)
 class LargeFiles:
@@ -110,7 +113,13 @@ class LargeFiles:
             ConfigError: a file cannot be read; the message names it.
         """
         schema = {name: self.schema[name] for name in (self.names if names is None else names)}
-        frames = [self._slice(*place, list(schema)) for place in sample_places(self.rows, rows)]
+        places = sample_places(self.rows, rows)
+        budget = TextBudget(len(places)) if rows < self.total else None
+        frames = []
+        for index, first, count in places:
+            frames.append(self._slice(index, first, budget.rows(count) if budget else count, list(schema)))
+            if budget:
+                budget.add(frames[-1])
         columns = {n: _joined(n, [frame[n] for frame in frames], dtype) for n, dtype in schema.items()}
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
@@ -299,6 +308,31 @@ def number_precision(dtype: Any) -> np.dtype[Any] | None:
     if dtype == pl.Float32:
         return np.dtype(np.float32)
     return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
+
+
+class TextBudget:
+    """Number of rows of the runs of a sample, of which all texts have about `MAX_SAMPLE_BYTES`.
+
+    Args:
+        runs: number of runs.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self._bytes = MAX_SAMPLE_BYTES / runs
+        self._row_bytes = 0.0
+
+    def rows(self, wanted: int) -> int:
+        """Return the number of rows of the next run, by the size of the texts of the runs before."""
+        return max(1, min(wanted, int(self._bytes / self._row_bytes))) if self._row_bytes else wanted
+
+    def add(self, frame: Any) -> None:
+        """Add a run, a Polars frame."""
+        size = sum(s.estimated_size() for s in frame.get_columns() if _form(s.dtype)[0] in LONG)
+        self._row_bytes = max(self._row_bytes, size / max(1, len(frame)))
+
+
+LONG = (Form.TEXTS, Form.NESTED)
+"""Forms of cells of any length."""
 
 
 def sample_places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
