@@ -123,6 +123,7 @@ class ColumnCounts:
         unreadable: number of cells that are not of the column's kind.
         examples: the first of them in the order of the alphabet.
         stored_as: types in which the cells were stored, sorted.
+        null_words: nulls by the word that means null by default, such as NA.
         numbers, categories, times, texts: counts of the values, by the kind of the column.
     """
 
@@ -131,6 +132,7 @@ class ColumnCounts:
     unreadable: int = 0
     examples: tuple[str, ...] = ()
     stored_as: tuple[str, ...] = ()
+    null_words: dict[str, int] = field(default_factory=dict)
     numbers: NumberCounts | None = None
     categories: CategoryCounts | None = None
     times: TimeCounts | None = None
@@ -143,11 +145,16 @@ class ColumnCounts:
             self.unreadable + other.unreadable,
             tuple(sorted({*self.examples, *other.examples})[:MAX_EXAMPLES]),
             tuple(sorted({*self.stored_as, *other.stored_as})),
+            _sum_of_words(self.null_words, other.null_words),
             _sum(self.numbers, other.numbers),
             _sum(self.categories, other.categories),
             _sum(self.times, other.times),
             _sum(self.texts, other.texts),
         )
+
+
+def _sum_of_words(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {word: a.get(word, 0) + b.get(word, 0) for word in sorted({*a, *b})}
 
 
 def _sum(a: Any, b: Any) -> Any:

@@ -132,13 +132,19 @@ class FrameCounter:
             column = TextColumn(pl.Series("", unknown, dtype=pl.String), keep_null_words=keep)
             names |= zip(unknown, column.texts().tolist(), strict=True)
         rows: Counter[str | None] = Counter()
+        words: Counter[str] = Counter()
         for text, count in texts.items():
             rows[names[text]] += count
+            if text and names[text] is None:
+                words[text.strip()] += count
+        del words[""]
         if len(names) > MAX_TEXTS:
             names.clear()
         counts = count_known(rows, on.categories)
         stored_as = ("text",) if counts.rows and not self._plan.from_text else ()
-        return ColumnCounts(len(series), rows[None], stored_as=stored_as, categories=counts)
+        return ColumnCounts(
+            len(series), rows[None], stored_as=stored_as, null_words=dict(words), categories=counts
+        )
 
 
 @cache

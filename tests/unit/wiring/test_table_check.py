@@ -83,6 +83,24 @@ def test_null_words_in_texts_are_counted_and_can_be_kept(tmp_path: Path) -> None
         driftbell.check(before, now, keep_null_words=["regio"])
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_null_words_of_a_large_table_are_those_of_all_rows(tmp_path: Path, suffix: str) -> None:
+    import polars as pl
+
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("before", "now")]
+    for path, words in zip(paths, (["NA", "EU", " "], ["n/a ", "EU", "US"]), strict=True):
+        texts = {"region": words * 1000, "text": ["a b c d", *(f"words {i} of a text" for i in range(2999))]}
+        table = pl.DataFrame(texts)
+        table.write_csv(path) if suffix == "csv" else table.write_parquet(path)
+    large = driftbell.check(*paths, exact_rows=500).columns
+    small = driftbell.check(*paths).columns
+    for columns in (large, small):
+        assert "read as missing: 1,000 cells 'NA' in the reference and 1,000 cells 'n/a' in current" in (
+            columns[0].reason
+        )
+    assert large[0].comparison.null_shares == small[0].comparison.null_shares == (2 / 3, 1 / 3)
+
+
 def test_the_reference_sets_the_order_of_day_and_month() -> None:
     before = {"day": [f"{1 + i % 28:02}/{1 + i % 2:02}/2026" for i in range(150)]}
     now = {"day": [f"{1 + i % 12:02}/02/2026" for i in range(150)]}
