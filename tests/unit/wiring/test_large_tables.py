@@ -271,3 +271,50 @@ def test_files_in_folders_of_different_columns_are_named(
     for sides in ((folder, table(200, 0)), (table(200, 0), folder)):
         with pytest.raises(ConfigError, match=message):
             driftbell.check(*sides, exact_rows=exact_rows)
+
+
+@pytest.mark.parametrize("kind", [pl.Int64, pl.String])
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_frozen_identifier_is_found_by_the_groups_of_its_values(
+    files: Any, kind: Any, share: float
+) -> None:
+    past = table(4000, 0).select("moved", id=pl.int_range(5, 4005).cast(kind))
+    frozen = pl.int_range(4000) < 4000 * share
+    now = past.with_columns(id=pl.when(frozen).then(pl.lit(7).cast(kind)).otherwise("id"))
+    first, second = files("a.parquet", past), files("b.parquet", now)
+    for exact_rows, words in (
+        (5000, "frozen at 7 in 800 of 4,000 rows"),
+        (1000, "frozen at one or very few"),
+    ):
+        (result,) = (
+            c for c in driftbell.check(first, second, exact_rows=exact_rows).columns if c.column == "id"
+        )
+        assert result.drifted == bool(share)
+        assert (words in result.reason) == bool(share)
+
+
+@pytest.mark.parametrize("sizes", [(900, 4000), (4000, 900)])
+@pytest.mark.parametrize("cells", [[1.5, None], ["a", "NA"], [True, None]])
+@pytest.mark.parametrize("nested", [[[1, 2]], [{"a": 1}], [b"x"]])
+def test_a_column_of_lists_that_has_other_cells_now_is_drift(
+    files: Any, nested: Any, cells: Any, sizes: tuple[int, int]
+) -> None:
+    """Half of the other cells are null, and the rest are no lists."""
+    past, now = (table(size, i).select("moved") for i, size in enumerate(sizes))
+    first = files("a.parquet", past.with_columns(y=pl.Series(nested * sizes[0])))
+    second = files("b.parquet", now.with_columns(y=pl.Series(cells * (sizes[1] // 2))))
+    for exact_rows in (5000, 1000):
+        result = driftbell.check(first, second, exact_rows=exact_rows)
+        assert result.drifted_columns == ("y",)
+        comparison = result.columns[1].comparison
+        assert comparison.unreadable == (0, sizes[1] // 2)
+        assert comparison.null_shares == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("exact_rows", [5000, 1000])
+def test_lists_in_a_column_of_identifiers_are_unreadable(files: Any, exact_rows: int) -> None:
+    past = files("a.parquet", pl.DataFrame({"id": [f"id {i}" for i in range(2000)], "x": range(2000)}))
+    now = files("b.parquet", pl.DataFrame({"id": [["id"]] * 2000, "x": range(2000)}))
+    result = driftbell.check(past, now, exact_rows=exact_rows)
+    assert result.drifted_columns == ("id",)
+    assert result.columns[0].comparison.unreadable == (0, 2000)
