@@ -262,6 +262,12 @@ def test_faults_of_tables_are_named(session: Any, tmp_path: Path) -> None:
         read_source(session, "s.lost")
     with pytest.raises(ConfigError, match=r"cannot read .*lost\.parquet: \[PATH_NOT_FOUND\]"):
         read_source(session, str(tmp_path / "lost.parquet"))
+    exact_times = pl.select(
+        pl.datetime_range(pl.datetime(2026, 1, 1), pl.datetime(2026, 1, 9), time_unit="ns")
+    )
+    exact_times.write_parquet(tmp_path / "times.parquet")
+    with pytest.raises(ConfigError, match=r"times\.parquet: it has times in nanoseconds, which Spark cannot"):
+        read_source(session, str(tmp_path / "times.parquet"))
     now.mkdir()
     table(2000, 0).drop("City").write_parquet(past)
     table(2000, 0).drop("City", "moved").write_parquet(now / "1.parquet")

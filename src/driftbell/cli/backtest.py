@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
-from driftbell.atomic_write import write_output
 from driftbell.cli.model_options import named_roles, parse_probabilities
+from driftbell.cli.output_files import refuse_tables, write_file
 from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import (
     READING_OPTIONS,
@@ -159,6 +159,7 @@ def backtest(
     from driftbell.wiring.tables import read_pair
 
     target = None if metrics is None else parse_target(metrics)
+    refuse_tables({"--html": html, "--metrics": metrics and metrics.partition("?")[0]}, [reference, stream])
     if target:
         if not every or not options["timestamp"] or window_rows:
             raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
@@ -197,7 +198,9 @@ def backtest(
         periods = [period for check in checks if (period := check.period())]
         target.write(metric_rows(source_name(pair.names[1]), periods, checks.reference.metrics))
     if html is not None:
-        _write_page(html, checks, pair.names)
+        from driftbell.publish.backtest_report import backtest_report
+
+        write_file("--html", html, backtest_report(checks, pair.names).encode())
     remainder = 0 if checks.every else pair.rows[1] % size
     if remainder:
         click.echo(f"the last {remainder} rows are less than a window and were not checked", err=True)
@@ -333,15 +336,6 @@ def _duration(predictions: int, rate: float | None) -> str:
         if minutes >= 2 * length or unit == "minutes":
             return f" (≈ {minutes / length:.3g} {unit})"
     return ""
-
-
-def _write_page(target: str, checks: Backtest, names: tuple[str, str]) -> None:
-    from driftbell.publish.backtest_report import backtest_report
-
-    try:
-        write_output(Path(target), backtest_report(checks, names).encode())
-    except OSError as error:
-        raise ConfigError(f"--html: cannot write {target}: {error.strerror}") from error
 
 
 def _header(*, by_time: bool) -> str:

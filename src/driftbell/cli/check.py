@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftbell.atomic_write import write_output
 from driftbell.cli.engine_options import engine_options, is_on_spark
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
 from driftbell.cli.moments import parse_moment
+from driftbell.cli.output_files import refuse_tables, write_documents
 from driftbell.cli.progress_bar import progress_bar
-from driftbell.cli.root import FAIL_ON, cli, common, configure_log, exit_code, settings
+from driftbell.cli.root import (
+    EXIT_UNKNOWN,
+    FAIL_ON,
+    cli,
+    common,
+    configure_log,
+    exit_code,
+    settings,
+    unknown_parts,
+)
 from driftbell.cli.table_options import (
     READING_OPTIONS,
     TableCommand,
@@ -133,6 +142,7 @@ def check(
         raise click.UsageError("--json and --markdown - both print the result; write one to a file")
     if html and not files and period is None:
         raise click.UsageError("--html needs two tables; `driftbell report FILE` reports the current window")
+    refuse_tables({"--html": html, "--markdown": markdown, "--junit": junit}, files)
     if files:  # before NumPy is imported: its threads for products of matrices take a tenth of a second
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from driftbell.config.defaults import load_for_tables
@@ -145,14 +155,17 @@ def check(
         result = _check(files, configured, options, config_file, verbose=verbose, hidden=as_json)
     else:
         result = _check_period(configured, period, verbose=verbose)
-    _write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
+    write_documents(result, html=html, markdown=markdown, junit=junit, fail_on=fail_on)
     if as_json:
         click.echo(result.to_json())
     elif markdown == "-":
         click.echo(result.to_markdown(), nl=False)
     else:
         _print_result(result)
-    sys.exit(exit_code(result.judgement, fail_on))
+    code = exit_code(result.judgement, fail_on)
+    if code == EXIT_UNKNOWN and result.judgement.verdict != "unknown":
+        click.echo(f"exit code {code}: {unknown_parts(result.judgement)}", err=True)
+    sys.exit(code)
 
 
 def _period(
@@ -342,38 +355,6 @@ def _print_detected(detected: Mapping[str, Mapping[str, Any]], *, verbose: bool)
 
 def _fact(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _write_documents(
-    result: TableCheck, *, html: str | None, markdown: str | None, junit: str | None, fail_on: str
-) -> None:
-    """Write the documents that the options name.
-
-    Raises:
-        ConfigError: a file cannot be written.
-    """
-    if html:
-        _write("--html", html, result.to_html().encode())
-    if markdown and markdown != "-":
-        _write("--markdown", markdown, result.to_markdown().encode())
-    if junit:
-        from driftbell.publish.table_documents import table_junit
-
-        page = table_junit(
-            result.judgement,
-            time=result.time,
-            fails=fail_on != "never",
-            drift_fails=fail_on == "drift",
-            measured=result.performance is not None,
-        )
-        _write("--junit", junit, page)
-
-
-def _write(option: str, target: str, content: bytes) -> None:
-    try:
-        write_output(Path(target), content)
-    except OSError as error:
-        raise ConfigError(f"{option}: cannot write {target}: {error.strerror}") from error
 
 
 def _print_result(result: TableCheck) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from driftbell.cli.output_files import refuse_tables
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import TableCommand, print_settings, read_options, table_options
 from driftbell.errors import ConfigError
@@ -50,8 +51,7 @@ def profile(
     options = read_options(reading, configured.columns)
     if len(options.queries) > 1:
         raise ConfigError("--query: a profile is of one table, pass one query")
-    if Path(output).exists() and Path(table).exists() and Path(output).samefile(table):
-        raise ConfigError(f"--output: {output} is the table itself: name another file")
+    refuse_tables({"--output": output}, [table])
     raw = open_table(table, options.file, options.queries[0] if options.queries else None)
     result = profile_columns(type_columns(raw, table, options.columns, None), options.columns)
     try:

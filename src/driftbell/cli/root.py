@@ -22,7 +22,7 @@ import click
 import driftbell
 from driftbell.errors import DriftbellError, MissingExtraError
 from driftbell.hidden_values import values_are_hidden
-from driftbell.phrases import network_address
+from driftbell.phrases import join_names, network_address
 
 if TYPE_CHECKING:
     from driftbell.config import settings as config
@@ -130,12 +130,18 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
         return EXIT_DRIFT
     if fail_on == "drift" and (judgement.drifted_columns or judgement.exceeded_limits):
         return EXIT_DRIFT
-    degradation = judgement.degradation
-    if fail_on == "alarm" and degradation is not None and degradation.verdict == "unknown":
-        return EXIT_UNKNOWN
-    if fail_on == "alarm" and any(c.comparison.scope == "incomplete" for c in judgement.columns):
-        return EXIT_UNKNOWN  # drift or a limit made it a warning, but a column was not read
+    if fail_on == "alarm" and unknown_parts(judgement):
+        return EXIT_UNKNOWN  # drift or a limit made it a warning
     return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
+
+
+def unknown_parts(judgement: Judgement) -> str:
+    """Return what a check could not judge, or "": the performance, or columns other than additional ones."""
+    columns = [c.column for c in judgement.columns if c.comparison.scope == "incomplete" and not c.left_out]
+    parts = [f"cannot compare {join_names(columns)}"] if columns else []
+    if judgement.degradation is not None and judgement.degradation.verdict == "unknown":
+        parts.append("cannot tell whether the model performs worse")
+    return ", and ".join(parts)
 
 
 def main() -> NoReturn:

@@ -25,6 +25,7 @@ from driftbell.records import ColumnComparison, Kind
 from driftbell.tabular.category_bins import MAX_NAME_LENGTH, MAX_NAMES, CategoryBins, bucket, choose_salt
 from driftbell.tabular.category_counts import CategoryCounts, KnownCategories, count_known, no_categories
 from driftbell.tabular.convert_cells import MAX_EXAMPLE_LENGTH
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_bins import MIN_GROUP
 from driftbell.tabular.number_counts import NumberEdges, count_numbers_on, no_numbers, number_edges
 from driftbell.tabular.precision import coarser
@@ -135,6 +136,7 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
         unreadable=unreadable,
         examples=examples,
         stored_as=stored_as,
+        null_words=dict(typed.null_words),
     )
 
 
@@ -201,8 +203,10 @@ def _compare(
         past = replace(past, binned_texts=BinnedTextCounts(before.texts, on.words))
         present = replace(present, binned_texts=BinnedTextCounts(now.texts, on.words))
     labels = layout.labels if layout is not column.layout else column.labels
-    whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=_stored_as(before))
-    typed = TypedColumn(column.kind, NO_NUMBERS, stored_as=_stored_as(now))
+    words = count_words(before.null_words)
+    stored_as = _stored_as(before)
+    whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=stored_as, null_words=words)
+    typed = TypedColumn(column.kind, NO_NUMBERS, stored_as=_stored_as(now), null_words=now.null_words)
     rows = len(newest.values) if newest else 0
     alone = compare_newest(column, newest) if newest and rows else None
     comparison = compare_rows(whole, present, typed, _range(now, on), newest=rows, alone=alone)

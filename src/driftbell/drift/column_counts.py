@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.drift.texts import CLASSES, TextFeatures
-from driftbell.drift.times import HOUR, TimeProfile, time_profile, time_profile_of_hours
+from driftbell.drift.times import HOUR, TimeProfile, time_groups, time_profile, time_profile_of_hours
 from driftbell.records import Column
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.category_counts import CategoryCounts
@@ -34,6 +34,8 @@ class TimeCounts:
         oldest: oldest time, in microseconds since 1970; None without any.
         newest: newest time.
         timed: whether a time is not midnight.
+        groups: rows of each group of times by their hash, shape (`TIME_GROUPS`,); None if they are not known,
+            as in counts of an earlier release.
     """
 
     hours: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -41,13 +43,15 @@ class TimeCounts:
     oldest: int | None = None
     newest: int | None = None
     timed: bool = False
+    groups: NDArray[np.int64] | None = None
 
     @property
     def profile(self) -> TimeProfile:
         """Return the profile that is compared."""
         if self.oldest is None or self.newest is None:
             return time_profile(np.empty(0, dtype="datetime64[us]"))
-        return time_profile_of_hours(self.hours, self.counts, (self.oldest, self.newest), timed=self.timed)
+        ends = self.oldest, self.newest
+        return time_profile_of_hours(self.hours, self.counts, ends, timed=self.timed, groups=self.groups)
 
     def __add__(self, other: TimeCounts) -> TimeCounts:
         hours, place = np.unique(np.concatenate([self.hours, other.hours]), return_inverse=True)
@@ -55,7 +59,9 @@ class TimeCounts:
         np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
         oldest = min((t for t in (self.oldest, other.oldest) if t is not None), default=None)
         newest = max((t for t in (self.newest, other.newest) if t is not None), default=None)
-        return TimeCounts(hours, counts, oldest, newest, self.timed or other.timed)
+        known = [side.groups for side in (self, other) if len(side.hours)]
+        groups = reduce(lambda a, b: None if a is None or b is None else a + b, known) if known else None
+        return TimeCounts(hours, counts, oldest, newest, self.timed or other.timed, groups)
 
 
 def count_times(cells: Column) -> TimeCounts:
@@ -69,7 +75,8 @@ def count_times(cells: Column) -> TimeCounts:
         return TimeCounts()
     hours, counts = distinct_counts(np.sort(np.clip(times // HOUR, MIN_HOUR, MAX_HOUR)))
     timed = bool(np.any(times % (24 * HOUR)))
-    return TimeCounts(hours, counts.astype(np.int64), int(times.min()), int(times.max()), timed)
+    ends = int(times.min()), int(times.max())
+    return TimeCounts(hours, counts.astype(np.int64), *ends, timed, time_groups(times))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +123,7 @@ class ColumnCounts:
         unreadable: number of cells that are not of the column's kind.
         examples: the first of them in the order of the alphabet.
         stored_as: types in which the cells were stored, sorted.
+        null_words: nulls by the word that means null by default, such as NA.
         numbers, categories, times, texts: counts of the values, by the kind of the column.
     """
 
@@ -124,6 +132,7 @@ class ColumnCounts:
     unreadable: int = 0
     examples: tuple[str, ...] = ()
     stored_as: tuple[str, ...] = ()
+    null_words: dict[str, int] = field(default_factory=dict)
     numbers: NumberCounts | None = None
     categories: CategoryCounts | None = None
     times: TimeCounts | None = None
@@ -136,11 +145,16 @@ class ColumnCounts:
             self.unreadable + other.unreadable,
             tuple(sorted({*self.examples, *other.examples})[:MAX_EXAMPLES]),
             tuple(sorted({*self.stored_as, *other.stored_as})),
+            _sum_of_words(self.null_words, other.null_words),
             _sum(self.numbers, other.numbers),
             _sum(self.categories, other.categories),
             _sum(self.times, other.times),
             _sum(self.texts, other.texts),
         )
+
+
+def _sum_of_words(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {word: a.get(word, 0) + b.get(word, 0) for word in sorted({*a, *b})}
 
 
 def _sum(a: Any, b: Any) -> Any:

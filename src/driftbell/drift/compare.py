@@ -31,6 +31,7 @@ from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
 from driftbell.tabular.calendar_values import calendar_note
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import NO_ROWS, TypedColumn, read_columns
 
@@ -230,7 +231,7 @@ def compare_rows(
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
     if before.null_words or typed.null_words:
-        tested.remarks.append(_null_words(name, before.null_words, typed.null_words))
+        tested.remarks.append(_null_words(name, before.null_words, count_words(typed.null_words)))
     frozen = _is_identifier(before) and add_frozen(before, now, tested)
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)

@@ -16,6 +16,7 @@ from driftbell.records import Column, Kind
 from driftbell.stats.samples import tie_sums
 from driftbell.tabular.calendar_values import calendar_kind
 from driftbell.tabular.columns import is_null
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.precision import SinglePrecision, rounded
 from driftbell.tabular.profile import (
     ColumnLayout,
@@ -226,7 +227,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed.date_order,
         unit=typed.unit,
         remark=typed.remark,
-        null_words=typed.null_words,
+        null_words=count_words(typed.null_words),
         calendar=calendar_kind(name, typed.values) if is_number and role == "feature" else "",
     )
 

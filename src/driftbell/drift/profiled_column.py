@@ -24,6 +24,7 @@ from driftbell.drift.times import HOUR, TimeProfile
 from driftbell.records import Column, ColumnComparison, Kind
 from driftbell.stats.samples import tie_sums
 from driftbell.tabular.category_bins import CategoryBins, category_bins
+from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_bins import NumberBins, number_bins
 from driftbell.tabular.precision import SinglePrecision
 from driftbell.tabular.profile import (
@@ -166,7 +167,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         typed.date_order,
         excluded,
         unit=typed.unit,
-        null_words=typed.null_words,
+        null_words=count_words(typed.null_words),
     )
     if excluded:
         return column

@@ -129,7 +129,7 @@ def _add_far(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     newest = today + MAX_AHEAD
     if old.is_binned and last > newest:
         return bool(rows)
-    ahead, usual = m - new.rows_before(newest), n - old.rows_before(newest)
+    ahead, usual = new.rows_after(newest), n - old.rows_before(newest)
     note = f"{ahead} of {m} rows more than a year after today, to {moment(int(new.values[-1]))}"
     if usual:
         note += f" (in the reference {usual} of {n})"
@@ -148,14 +148,19 @@ def _add_frequent(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     n, m, few = old.rows, new.rows, now.different < FEW_TIMES
     unusual = before.different >= MIN_TIMES and now.rows > MAX_RATE * before.rows
     if not few:
-        expected = before.rows * before.different / n / now.different
+        # of times by the hour, different ones are a lower bound
+        expected = max(1.0, before.rows * before.different / n) / now.different
         unusual &= now.rows / m > MAX_CONCENTRATION * expected
     if not unusual:
         tested.p_value("most frequent time", CELLS_WEIGHT, 1.0, n, m, Size(0.0, 0.0))
         return False
-    share = "all" if now.rows == m else f"{now.rows} of"
-    usual = f"{before.rows} of {n} are one {'day' if by_day else 'time'}"
-    note = f"{share} {m} rows are {moment(now.most_frequent)}, in the reference at most {usual}"
+    about = "about " if new.latest is not None and not by_day else ""
+    share = "all" if now.rows == m else f"{about}{now.rows} of"
+    which = "one time" if now.most_frequent is None else moment(now.most_frequent)
+    if about and now.most_frequent is not None:
+        which = f"one time in the hour of {which}"
+    usual = f"{about}{before.rows} of {n} are one {'day' if by_day else 'time'}"
+    note = f"{share} {m} rows are {which}, in the reference at most {usual}"
     p_value = min(1.0, null_share(before.rows, n, now.rows, m).p_value * before.different)
     size = difference_size(before.rows, n, now.rows, m)
     tested.p_value("most frequent time", CELLS_WEIGHT, p_value, n, m, size, note)
@@ -181,10 +186,11 @@ def _add_squeezed(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     if old.is_binned:  # only the ends are known
         rows = round(n * (new.days + 1) / (old.days + 1))
     else:
-        rows = old.rows_before(last, side="right") - old.rows_before(first)
+        rows = n - old.rows_before(first) - old.rows_after(last)
     r = min(1.0, (rows + 1) / (n + 1))
     p_value = min(1.0, r ** (m - 1) * (m - (m - 1) * r))
-    note = f"all {m} rows in a part of the period that has {rows} of {n} rows of the reference"
+    most = "" if old.latest is None else "at most "
+    note = f"all {m} rows in a part of the period that has {most}{rows} of {n} rows of the reference"
     size = difference_size(m, m, rows, n)
     tested.p_value("part of the period", CELLS_WEIGHT, p_value, n, m, size, note)
     return True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,18 @@ MIN_DAY_SHARE = 20 / 24
 
 MAX_DAYS = 400_000
 """More days between the oldest and the newest time, about 1,000 years, are not counted day by day."""
+
+TIME_GROUPS = 256
+"""Groups into which times are hashed: a group with far more rows than the others has a frequent time."""
+
+MAX_NOISE, NORMAL_QUARTILES = 4.0, 1.349
+"""See `_ties_of_groups`; the distance of the quartiles of a normal distribution in standard deviations."""
+
+MIX = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+"""Shifts and factors of the hash of a time; its first bits are its group."""
 
 TINY = 1e-9
 """Smaller sums of squares are rounding errors."""
@@ -51,14 +64,18 @@ class Week:
 
 
 class Ties(NamedTuple):
-    """Different times of a column: their number, and the most frequent one with its rows."""
+    """Different times of a column: their number, and the most frequent one with its rows.
+
+    Of times by the hour, the number is a lower bound, the rows are estimated, and the time is its hour; None
+    if that is not known.
+    """
 
     different: int
-    most_frequent: int
+    most_frequent: int | None
     rows: int
 
 
-NO_TIES = Ties(0, 0, 0)
+NO_TIES = Ties(0, None, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +91,9 @@ class TimeProfile:
         times_used: ties of the times.
         days_used: ties of the days, as the microseconds at which they begin.
         is_binned: whether only the ends of `values` are known, and its other elements repeat the first.
-        weights: rows of each element of `values`, which are hours then, and the ends; None for one row each.
+        weights: rows of each element of `values`, which are the first times of hours then, and the ends;
+            None for one row each.
+        latest: the last time that rows of each element of `values` may have; None if it is that element.
     """
 
     values: NDArray[np.int64]
@@ -86,16 +105,23 @@ class TimeProfile:
     days_used: Ties = NO_TIES
     is_binned: bool = False
     weights: NDArray[np.int64] | None = None
+    latest: NDArray[np.int64] | None = None
 
     @property
     def rows(self) -> int:
         """Number of times."""
         return len(self.values) if self.weights is None else int(self.weights.sum())
 
-    def rows_before(self, time: float, *, side: Literal["left", "right"] = "left") -> int:
-        """Return the number of rows before a time; with `side="right"` also those at the time."""
-        place = int(np.searchsorted(self.values, time, side=side))
+    def rows_before(self, time: float) -> int:
+        """Return the number of rows before a time; of times by the hour, only those that surely are."""
+        latest = self.values if self.latest is None else self.latest
+        place = int(np.searchsorted(latest, time, side="left"))
         return place if self.weights is None else int(self.weights[:place].sum())
+
+    def rows_after(self, time: float) -> int:
+        """Return the number of rows after a time; of times by the hour, only those that surely are."""
+        place = int(np.searchsorted(self.values, time, side="right"))
+        return len(self.values) - place if self.weights is None else int(self.weights[place:].sum())
 
     @property
     def days(self) -> float:
@@ -126,8 +152,30 @@ def time_profile(cells: Column) -> TimeProfile:
     )
 
 
+def time_groups(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of rows in each of `TIME_GROUPS` groups, into which times are hashed.
+
+    Args:
+        times: microseconds since 1970.
+
+    Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA
+    (2014), `mix64variant13`.
+    """
+    hashes = times.astype(np.uint64)
+    for shift, factor in MIX:
+        hashes ^= hashes >> shift
+        hashes *= factor
+    hashes >>= np.uint64(64 - (TIME_GROUPS - 1).bit_length())
+    return np.bincount(hashes.view(np.intp), minlength=TIME_GROUPS).astype(np.int64)
+
+
 def time_profile_of_hours(
-    hours: NDArray[np.int64], counts: NDArray[np.int64], ends: tuple[int, int], *, timed: bool
+    hours: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    ends: tuple[int, int],
+    *,
+    timed: bool,
+    groups: NDArray[np.int64] | None = None,
 ) -> TimeProfile:
     """Return the profile of times of which the hours are known.
 
@@ -136,31 +184,53 @@ def time_profile_of_hours(
         counts: rows of each hour, shape (k,).
         ends: the oldest and the newest time, in microseconds.
         timed: whether a time is not midnight.
+        groups: from `time_groups`; None if they are not known, so that no time is the most frequent one.
     """
-    days, hour = hours // 24, hours % 24
+    days, hour, rows = hours // 24, hours % 24, int(counts.sum())
     first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
     per_day = np.add.reduceat(counts, first)
     values = np.clip(hours * HOUR, *ends)
-    values[-1] = ends[1]
-    weights = counts
-    if counts[0] > 1 or len(counts) > 1:
-        values, weights = np.concatenate([[ends[0]], values]), np.concatenate([[1], counts])
-        weights[1] -= 1
+    latest = np.clip((hours + 1) * HOUR - 1, *ends)
+    values[0], latest[-1] = ends  # the first and the last hour may have times far beyond, see `count_times`
+    weights = counts.copy()
+    weights[0] -= 1
+    if rows > 1:
+        weights[-1] -= 1
+    values, latest = (np.concatenate([[ends[0]], v, [ends[1]]]) for v in (values, latest))
+    weights = np.concatenate([[1], weights, [min(rows - 1, 1)]])
     return TimeProfile(
         values,
         np.bincount(hour, counts, minlength=24).astype(np.float64),
         timed,
         _week(days, counts),
         _hour_spread(days, hour, counts),
-        _ties(hours * HOUR, counts),
+        NO_TIES if groups is None else _ties_of_groups(groups, hours, counts),
         _ties(days[first] * DAY, per_day),
         weights=weights,
+        latest=latest,
     )
 
 
 def _ties(different: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
     i = int(np.argmax(counts))
     return Ties(len(different), int(different[i]), int(counts[i]))
+
+
+def _ties_of_groups(groups: NDArray[np.int64], hours: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
+    """Estimate the ties of times.
+
+    If every time had c rows, the rows of the groups would have a variance of c times their mean (Poisson),
+    and the most frequent of random times has about c + 3 √c. A more frequent time's group has more rows than
+    the others: the largest of groups without one is above their median by up to `MAX_NOISE` standard
+    deviations. The time is known by its hour, if only one hour has so many rows.
+    """
+    low, middle, high = np.percentile(groups, (25, 50, 75))
+    deviation = (high - low) / NORMAL_QUARTILES
+    usual = max(1.0, deviation**2 / middle) if middle else 1.0
+    rows = max(round(usual + 3 * math.sqrt(usual)), int(groups.max() - middle - MAX_NOISE * deviation))
+    possible = np.flatnonzero(counts >= rows)
+    hour = int(hours[possible[0]]) * HOUR if len(possible) == 1 else None
+    return Ties(max(int(np.count_nonzero(groups)), len(hours)), hour, rows)
 
 
 def _week(days: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> Week | None:

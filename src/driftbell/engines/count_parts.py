@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any
 
 from driftbell.drift.column_bins import ColumnBins, count_column_on
@@ -20,6 +21,9 @@ from driftbell.tabular.number_counts import count_number_parts
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.typed_column import read_with_options
+
+PART_BYTES = 32 * 2**20
+"""Texts of a column with more bytes are counted some rows at a time."""
 
 MAX_TEXTS = 20_000
 """Texts of a column of which the categories are kept."""
@@ -80,7 +84,18 @@ class FrameCounter:
         Args:
             frame: a Polars frame.
         """
-        return {s.name: self._count_series(s) for s in frame.get_columns() if s.name in self._plan.bins}
+        return {s.name: self._count_slices(s) for s in frame.get_columns() if s.name in self._plan.bins}
+
+    def _count_slices(self, series: Any) -> ColumnCounts:
+        """Count a part of a column, long texts some rows at a time, since their copies need much memory."""
+        import polars as pl
+
+        size = series.estimated_size() if series.dtype in (pl.String, pl.Binary) else 0
+        if size <= PART_BYTES:
+            return self._count_series(series)
+        rows = max(1, len(series) * PART_BYTES // size)
+        slices = (series.slice(first, rows) for first in range(0, len(series), rows))
+        return reduce(add, map(self._count_series, slices))
 
     def _count_series(self, series: Any) -> ColumnCounts:
         import polars as pl
@@ -117,13 +132,19 @@ class FrameCounter:
             column = TextColumn(pl.Series("", unknown, dtype=pl.String), keep_null_words=keep)
             names |= zip(unknown, column.texts().tolist(), strict=True)
         rows: Counter[str | None] = Counter()
+        words: Counter[str] = Counter()
         for text, count in texts.items():
             rows[names[text]] += count
+            if text and names[text] is None:
+                words[text.strip()] += count
+        del words[""]
         if len(names) > MAX_TEXTS:
             names.clear()
         counts = count_known(rows, on.categories)
         stored_as = ("text",) if counts.rows and not self._plan.from_text else ()
-        return ColumnCounts(len(series), rows[None], stored_as=stored_as, categories=counts)
+        return ColumnCounts(
+            len(series), rows[None], stored_as=stored_as, null_words=dict(words), categories=counts
+        )
 
 
 @cache

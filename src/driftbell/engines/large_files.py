@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from driftbell.tabular.files import (
     PARQUET,
     any_time_zone,
     corrupt_file,
-    folder_columns,
+    folder_values,
     list_files,
     missing_or_extra,
     other_type,
@@ -28,12 +28,16 @@ from driftbell.tabular.files import (
 from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
+from driftbell.tabular.typed_column import read_with_options
 
 PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
 
 SAMPLE_PARTS = 20
 """The sample of a large reference consists of about this number of runs of rows, at even distances."""
+
+MAX_SAMPLE_BYTES = 256 * 2**20
+"""About the largest size of the texts and lists in a sample, which has fewer rows if they are long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,7 @@ class LargeFiles:
         schema: Polars type of each column; that of the first file in which the column has values.
         precisions: dtype of numbers in each column, the widest of all files; None for other types.
         categories: columns that pandas wrote as categories.
+        folders: columns in the names of folders, such as `year=2026`: the value of each file.
     """
 
     path: str
@@ -55,6 +60,7 @@ class LargeFiles:
     schema: Mapping[str, Any]
     precisions: Mapping[str, np.dtype[Any] | None]
     categories: frozenset[str]
+    folders: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -77,7 +83,13 @@ class LargeFiles:
             ConfigError: a file cannot be read; the message names it.
         """
         plan = replace(plan, categories=self.categories)
-        return count_table(self.parts(list(plan.bins)), plan)
+        counts = count_table(self.parts(list(plan.bins)), plan)
+        folders = {name: _cells_of_folders(name, values) for name, values in self.folders.items()}
+        for name, column in read_with_options(RawTable(folders), plan.options, {}).items():
+            if name in counts:
+                stored_as = () if column.stored_as == "nulls" else (column.stored_as,)
+                counts[name] = replace(counts[name], stored_as=stored_as)
+        return counts
 
     @property
     def detected(self) -> dict[str, Any]:
@@ -90,18 +102,16 @@ class LargeFiles:
         Raises:
             ConfigError: a file cannot be read; the message names it.
         """
-        for file in self.files:
-            yield from self._file_parts(file, names)
-
-    def _file_parts(self, file: Path, names: Sequence[str]) -> Iterator[Any]:
         import polars as pl
 
-        added = folder_columns(Path(self.path), file)
-        stored = [name for name in names if name not in added]
-        yield from read_parts(file, stored)
-        if constant := {name: value for name, value in added.items() if name in names}:
-            rows = self.rows[self.files.index(file)]
-            yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
+        stored = [name for name in names if name not in self.folders]
+        values = {name: by_file for name, by_file in self.folders.items() if name in names}
+        for i, (file, rows) in enumerate(zip(self.files, self.rows, strict=True)):
+            yield from read_parts(file, stored)
+            for first in range(0, rows if values else 0, PART_ROWS):
+                size = min(PART_ROWS, rows - first)
+                cells = {n: pl.repeat(v[i], size, dtype=pl.String, eager=True) for n, v in values.items()}
+                yield pl.DataFrame(cells)
 
     def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
         """Return rows at even distances, all if there are not more, of some columns or of all.
@@ -110,8 +120,16 @@ class LargeFiles:
             ConfigError: a file cannot be read; the message names it.
         """
         schema = {name: self.schema[name] for name in (self.names if names is None else names)}
-        frames = [self._slice(*place, list(schema)) for place in sample_places(self.rows, rows)]
+        places = sample_places(self.rows, rows)
+        budget = TextBudget(len(places)) if rows < self.total else None
+        frames = []
+        for index, first, count in places:
+            frames.append(self._slice(index, first, budget.rows(count) if budget else count, list(schema)))
+            if budget:
+                budget.add(frames[-1])
         columns = {n: _joined(n, [frame[n] for frame in frames], dtype) for n, dtype in schema.items()}
+        for name in self.folders.keys() & columns.keys():
+            columns[name] = replace(columns[name], from_text=True)
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
 
@@ -119,11 +137,13 @@ class LargeFiles:
         import polars as pl
 
         file = self.files[index]
-        added = folder_columns(Path(self.path), file)
         with _readable(file):
             frame = _scan(file).slice(first, rows)
-            frame = frame.select(n for n in frame.collect_schema() if n in names or n in added).collect()
-        return frame.with_columns(pl.lit(value).alias(name) for name, value in added.items())
+            frame = frame.select(n for n in frame.collect_schema() if n in names).collect()
+        added = {name: values[index] for name, values in self.folders.items() if name in names}
+        if not frame.width:  # without a column of the file, the number of rows is lost
+            frame = pl.DataFrame({name: pl.repeat(None, rows, dtype=pl.String, eager=True) for name in added})
+        return frame.with_columns(pl.lit(v, dtype=pl.String).alias(name) for name, v in added.items())
 
 
 def open_large(source: str) -> LargeFiles | None:
@@ -161,8 +181,9 @@ def open_large(source: str) -> LargeFiles | None:
             with file.open("rb") as content:
                 categories |= parquet_categories(content)
     schema, precisions = _common(path, files, schemas)
-    schema |= dict.fromkeys(folder_columns(path, files[0]), pl.String)
-    return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories))
+    folders = folder_values(path, files, schema)
+    schema |= dict.fromkeys(folders, pl.String)
+    return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories), folders)
 
 
 def read_parts(
@@ -245,6 +266,12 @@ def _common(
     return types, precisions
 
 
+def _cells_of_folders(name: str, values: Sequence[str | None]) -> Cells:
+    import polars as pl
+
+    return replace(read_series(name, pl.Series(name, values, dtype=pl.String)), from_text=True)
+
+
 def _joined(name: str, parts: Sequence[Any], dtype: Any) -> Cells:
     """Return the cells of parts of a column, as they are read when the files are read whole.
 
@@ -299,6 +326,31 @@ def number_precision(dtype: Any) -> np.dtype[Any] | None:
     if dtype == pl.Float32:
         return np.dtype(np.float32)
     return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
+
+
+class TextBudget:
+    """Number of rows of the runs of a sample, of which all texts have about `MAX_SAMPLE_BYTES`.
+
+    Args:
+        runs: number of runs.
+    """
+
+    def __init__(self, runs: int) -> None:
+        self._bytes = MAX_SAMPLE_BYTES / runs
+        self._row_bytes = 0.0
+
+    def rows(self, wanted: int) -> int:
+        """Return the number of rows of the next run, by the size of the texts of the runs before."""
+        return max(1, min(wanted, int(self._bytes / self._row_bytes))) if self._row_bytes else wanted
+
+    def add(self, frame: Any) -> None:
+        """Add a run, a Polars frame."""
+        size = sum(s.estimated_size() for s in frame.get_columns() if _form(s.dtype)[0] in LONG)
+        self._row_bytes = max(self._row_bytes, size / max(1, len(frame)))
+
+
+LONG = (Form.TEXTS, Form.NESTED)
+"""Forms of cells of any length."""
 
 
 def sample_places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:

@@ -13,7 +13,7 @@ import numpy as np
 from driftbell.drift.column_bins import count_column_on
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.engines.count_parts import CountPlan, FrameCounter
-from driftbell.engines.large_files import sample_places
+from driftbell.engines.large_files import TextBudget, sample_places
 from driftbell.records import Kind
 from driftbell.tabular.cells import read_series
 from driftbell.tabular.file_options import FileOptions
@@ -73,10 +73,14 @@ class LargeText:
 
         table, frames = self.table, []
         places = sample_places([part.rows for part in table.parts], rows)
+        budget = TextBudget(len(places)) if rows < self.total else None
         for i, part in enumerate(table.parts):
             if slices := [(first, count) for index, first, count in places if index == i]:
                 frame = table.frame(part).select(self.names if names is None else names)
-                frames += [frame.slice(*place) for place in slices]
+                for first, count in slices:
+                    frames.append(frame.slice(first, budget.rows(count) if budget else count))
+                    if budget:
+                        budget.add(frames[-1])
         whole = pl.concat(frames)
         columns = {s.name: read_series(s.name, s, from_text=True) for s in whole.get_columns()}
         return RawTable(columns, str(table.path), self.detected, table.decimal)

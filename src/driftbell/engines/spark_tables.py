@@ -32,6 +32,10 @@ NEEDS_JAVA = (
     "it needs Java 17 or newer, such as Debian's default-jre-headless; set JAVA_HOME if it is elsewhere. "
     "Spark Connect (--spark-master sc://HOST) needs none"
 )
+NANOSECONDS = (
+    "it has times in nanoseconds, which Spark cannot read: write them in microseconds, in pandas with "
+    "to_parquet(…, coerce_timestamps='us', allow_truncated_timestamps=True), or pass no --engine spark"
+)
 FAULT = re.compile(r"RuntimeError: driftbell\.executor: ([^\n]+)")
 """Fault of an executor in the error of a job, which has the traceback of its Python worker."""
 
@@ -251,5 +255,7 @@ def _reason(error: Exception) -> str:
         )
     if "JAVA_GATEWAY_EXITED" in text:
         return f"Spark could not start Java; its output is above: {NEEDS_JAVA}"
+    if "PARQUET_TYPE_ILLEGAL" in text and "NANOS" in text:
+        return NANOSECONDS
     causes = CAUSE.findall(text)
     return (causes[-1] if causes else first_line(error))[:MAX_MESSAGE]

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from numbers import Real
+from typing import Any
 
 from driftbell.errors import ConfigError
 from driftbell.phrases import join_names, printable, suggest_name
@@ -30,6 +32,11 @@ class ColumnOptions:
         dtypes: type by column in the table that a model is given, as pandas names it.
         known: by column, values of a model that usually mean null in a text file, such as "NA".
         keep_null_words: names or patterns of columns in which words such as NA are texts.
+
+    A text is one name or word, and a number in `nulls` is its text.
+
+    Raises:
+        ConfigError: an option is something else than names or words, or `kinds` is no mapping.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +46,11 @@ class ColumnOptions:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
     keep_null_words: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_mapping("columns", self.kinds, "{'zip': 'categorical'}")
+        for option in ("exclude", "include", "nulls", "keep_null_words"):
+            object.__setattr__(self, option, _words(option, getattr(self, option)))
 
     def keeps_null_words(self, name: str) -> bool:
         """Return whether only blank cells and the words in `nulls` are null in a column."""
@@ -139,6 +151,41 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
+
+
+def _words(option: str, value: Any) -> tuple[str, ...]:
+    """Return the names or words of an option."""
+    words = (value,) if isinstance(value, str | Real) else value
+    if isinstance(words, Iterable):
+        words = tuple(_number(w) if option == "nulls" and isinstance(w, Real) else w for w in words)
+        if all(isinstance(word, str) for word in words):
+            return words
+    what = "words" if option == "nulls" else "names of columns"
+    raise ConfigError(f"{option} must be a list of {what}, got {printable(repr(value))}")
+
+
+def _number(value: Real) -> str:
+    return str(value).removesuffix(".0")
+
+
+def check_mapping(option: str, value: Any, example: str) -> None:
+    """Check that the value of an option is a mapping.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{option} must be a mapping such as {example}, got {printable(repr(value))}")
+
+
+def check_name(option: str, value: Any) -> None:
+    """Check that the value of an option is the name of a column, or None.
+
+    Raises:
+        ConfigError: it is something else, such as the cells of the column.
+    """
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{option} must be the name of a column, got a {type(value).__name__}")
 
 
 def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:

@@ -15,7 +15,6 @@ from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
 from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
-from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_categories import as_category
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
@@ -52,7 +51,7 @@ class TypedColumn:
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
         remark: what is not certain about its numbers or dates, such as their decimal mark; "" for nothing.
-        null_words: texts: cells with a word that means null by default, such as "47 cells 'NA'"; "" for none.
+        null_words: texts: number of cells of each word that means null by default, such as NA.
         unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
             of limits and approximations, such as `<5`; None if it is not known.
     """
@@ -70,7 +69,7 @@ class TypedColumn:
     unreadable_rows: NDArray[np.intp] = field(default_factory=lambda: NO_ROWS, repr=False)
     unit: str | None = None
     remark: str = ""
-    null_words: str = ""
+    null_words: Mapping[str, int] = field(default_factory=dict)
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
@@ -253,7 +252,7 @@ def _typed(
         np.flatnonzero(unreadable) if count else NO_ROWS,
         (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
         _remark(kind, texts, order, count),
-        count_words(texts.usual_nulls()) if texts and kind in TEXT_KINDS else "",
+        texts.usual_nulls() if texts and kind in TEXT_KINDS else {},
     )
 
 

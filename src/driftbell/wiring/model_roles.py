@@ -26,6 +26,7 @@ from driftbell.records import (
     Limit,
     TablePerformance,
 )
+from driftbell.tabular.column_options import check_mapping, check_name
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
 from driftbell.tabular.typed_column import TypedColumn
@@ -63,6 +64,9 @@ class ModelRoles:
     max_p_value: float | None = None
 
     def __post_init__(self) -> None:
+        check_name("prediction", self.prediction)
+        check_name("label", self.label)
+        check_mapping("probabilities", self.probabilities, "{'yes': 'p_yes'}")
         if self.prediction is None and (self.label is not None or self.probabilities):
             raise ConfigError("labels and probabilities need the predictions: pass --prediction COL as well")
         if self.label is None and (self.task is not None or self.smallest_loss is not None):

@@ -16,7 +16,7 @@ from driftbell.engines.spark_tables import SparkTable, as_spark
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names, printable, suggest_name
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
-from driftbell.tabular.column_options import ColumnOptions, check_roles
+from driftbell.tabular.column_options import ColumnOptions, check_mapping, check_roles
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
@@ -158,6 +158,7 @@ class TableCheck:
             ConfigError: a name is no column.
         """
         __tracebackhide__ = True
+        ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
         names = [c.column for c in self.columns]
         for name in (*columns, *ignore) if names else ():
             if name not in names:
@@ -242,15 +243,18 @@ def check(
         ('warning', ('age',))
         >>> check(before, before).assert_stable()
     """
-    options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
-    roles = ModelRoles(prediction, label, probabilities or {}, task, smallest_loss)
+    columns = {} if columns is None else columns
+    limits = {} if limits is None else limits
+    check_mapping("limits", limits, "{'age.max': 120}")
+    options = ColumnOptions(columns, exclude, include, nulls, keep_null_words=keep_null_words)
+    roles = ModelRoles(prediction, label, {} if probabilities is None else probabilities, task, smallest_loss)
     check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
     reference = as_spark(reference, "the reference table")
     current = as_spark(current, "the current table")
     decision: dict[str, Any] = {
-        "limits": parse_limits(limits or {}),
+        "limits": parse_limits(limits),
         "minimum_rows": minimum_rows,
         "false_discovery_rate": false_discovery_rate,
         "unit": "rows of the file" if is_path(current) else "rows",

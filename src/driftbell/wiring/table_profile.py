@@ -139,7 +139,9 @@ def profile(
         >>> driftbell.check(reference, {"age": [60, 70, 80] * 50}).drifted_columns
         ('age',)
     """
-    options = ColumnOptions(columns or {}, exclude, include, nulls, keep_null_words=keep_null_words)
+    options = ColumnOptions(
+        {} if columns is None else columns, exclude, include, nulls, keep_null_words=keep_null_words
+    )
     typed = read_columns(
         table,
         columns=options.kinds,

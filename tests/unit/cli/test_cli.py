@@ -109,9 +109,39 @@ def test_options_that_contradict_a_role_are_refused(
 def test_an_additional_column_is_a_note_in_word_and_exit_code(tables: Path) -> None:
     rows = (tables / "same.csv").read_text().splitlines()
     (tables / "wider.csv").write_text("\n".join([f"{rows[0]},extra", *(f"{row},1" for row in rows[1:])]))
-    done = driftbell("check", "before.csv", "wider.csv", cwd=tables)
-    assert (done.returncode, done.stdout.split()[0]) == (0, "OK")
-    assert "Not in the reference: extra." in done.stdout.splitlines()[0]
+    for fail_on in FAIL_ON:
+        done = driftbell("check", "before.csv", "wider.csv", "--fail-on", fail_on, cwd=tables)
+        assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, "OK", "")
+        assert "Not in the reference: extra." in done.stdout.splitlines()[0]
+
+
+def test_an_exit_code_that_the_verdict_does_not_explain_has_its_reason(tables: Path) -> None:
+    rows = (tables / "older.csv").read_text().splitlines()
+    (tables / "ages.csv").write_text("\n".join(row.split(",")[0] for row in rows))
+    done = driftbell("check", "before.csv", "ages.csv", "--fail-on", "alarm", cwd=tables)
+    assert (done.returncode, done.stdout.split()[0]) == (3, "WARNING")
+    assert done.stderr == "exit code 3: cannot compare plan\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("before.csv", "same.csv", "--html", "before.csv"), "--html: before.csv is the table itself"),
+        (("before.csv", "same.csv", "--junit", "./same.csv"), "--junit: ./same.csv is read as same.csv"),
+        (("before.csv", "*e.csv", "--markdown", "same.csv"), "--markdown: same.csv is read as *e.csv"),
+        (("before.csv", "days", "--html", "days/link.csv"), "--html: days/link.csv is read as days"),
+        (("same.csv", "few.csv", "--html", "days/link.csv"), "--html: days/link.csv is read as same.csv"),
+        (("same.csv", "few.csv", "--html", "x", "--junit", "x"), "--junit: x is the file of --html"),
+    ],
+)
+def test_an_output_replaces_no_table(tables: Path, arguments: tuple[str, ...], message: str) -> None:
+    (tables / "days").mkdir()
+    (tables / "days" / "link.csv").symlink_to(tables / "same.csv")
+    before = {path: path.read_bytes() for path in tables.rglob("*.csv")}
+    done = driftbell("check", *arguments, cwd=tables)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert {path: path.read_bytes() for path in tables.rglob("*.csv")} == before
 
 
 def test_nothing_compared_is_unknown(tables: Path) -> None:

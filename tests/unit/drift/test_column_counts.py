@@ -12,7 +12,7 @@ import pytest
 from driftbell.drift.column_bins import column_bins, compare_counts, count_column_on, with_limits
 from driftbell.drift.column_counts import decode_counts, encode_counts, merge_counts
 from driftbell.drift.compare import compare, prepare
-from driftbell.drift.times import time_profile, time_profile_of_hours
+from driftbell.drift.times import HOUR, time_profile, time_profile_of_hours
 from driftbell.tabular.typed_column import read_columns
 
 
@@ -163,5 +163,8 @@ def test_times_of_hours_have_the_cycles_of_the_times() -> None:
     assert binned.week.spread == pytest.approx(exact.week.spread)
     assert binned.days_used == exact.days_used
     assert (binned.values[0], binned.values[-1]) == ends
-    assert binned.rows_before(ends[0]) == 0
-    assert binned.rows_before(ends[1], side="right") == exact.rows
+    assert binned.rows_before(ends[0]) == binned.rows_after(ends[1]) == 0
+    assert exact.rows_before(ends[1] - HOUR) <= binned.rows_before(ends[1]) < exact.rows
+    half = int(exact.values[2500]) // HOUR * HOUR + HOUR // 2
+    assert exact.rows_before(half - HOUR) <= binned.rows_before(half) <= exact.rows_before(half)
+    assert exact.rows_after(half + HOUR) <= binned.rows_after(half) <= exact.rows_after(half)

@@ -13,10 +13,12 @@ import pytest
 from driftbell.drift.column_bins import column_bins, count_column_on
 from driftbell.drift.column_counts import encode_counts
 from driftbell.drift.compare import prepare
-from driftbell.engines import large_files
+from driftbell.engines import count_parts, large_files
 from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.engines.large_files import open_large
+from driftbell.engines.large_text import open_text
 from driftbell.errors import ConfigError
+from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
 from driftbell.tabular.typed_column import read_columns
 
@@ -193,3 +195,26 @@ def test_a_sample_of_several_types_equals_the_files_read_whole(tmp_path: Any, ca
         whole.precision,
     )
     assert list(sample.data) == list(whole.data)
+
+
+def test_long_texts_are_counted_some_rows_at_a_time(tmp_path: Any, monkeypatch: Any) -> None:
+    table(900, 0).write_parquet(tmp_path / "reference.parquet")
+    past = read_columns(read_file(tmp_path / "reference.parquet"))
+    plan = CountPlan({c.name: column_bins(c) for c in prepare(past).columns})
+    now = table(2000, 1).with_columns(city=pl.col("city") + "x" * 500)
+    whole = count_table([now], plan)
+    monkeypatch.setattr(count_parts, "PART_BYTES", 10_000)
+    assert exact(count_table([now], plan)) == exact(whole)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_sample_of_long_texts_has_fewer_rows(tmp_path: Any, monkeypatch: Any, suffix: str) -> None:
+    monkeypatch.setattr(large_files, "MAX_SAMPLE_BYTES", 100_000)
+    frame = pl.DataFrame({"number": range(8000), "text": [f"{i} " + "word " * 40 for i in range(8000)]})
+    path = tmp_path / f"long.{suffix}"
+    frame.write_parquet(path) if suffix == "parquet" else frame.write_csv(path)
+    opened = open_large(str(path)) or open_text(str(path), FileOptions(), 1000)
+    assert opened is not None
+    rows = opened.sample(2000).rows
+    assert 100 + 19 * 20 < rows < 100 + 19 * 25  # 5,000 bytes a run, of texts of 204 bytes
+    assert opened.sample(8000).rows == 8000

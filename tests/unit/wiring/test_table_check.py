@@ -61,6 +61,41 @@ def test_options_set_kinds_and_select_columns() -> None:
         driftbell.check(zips, zips, exclude=["zap"])
 
 
+@pytest.mark.parametrize("exclude", ["zip", ["zip"], ("z*",), {"zip"}])
+def test_one_name_is_a_list_of_one(exclude: Any) -> None:
+    table = {"zip": [1, 2, 3, 4] * 50, "x": [9.0, 1.0, 2.0, 3.0] * 50}
+    result = driftbell.check(table, table, exclude=exclude, nulls="-999", keep_null_words="x")
+    assert [c.column for c in result.columns] == ["x"]
+    assert result.columns[0].comparison.null_shares == (0, 0)
+    driftbell.check(table, table).assert_stable(ignore="zip")
+    numbers: Any = [9, -1.5]
+    assert driftbell.check(table, table, nulls=numbers).columns[1].comparison.null_shares == (0.25, 0.25)
+    assert driftbell.profile(table, exclude="zip").columns[0].name == "x"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude": 5}, "exclude must be a list of names of columns, got 5"),
+        ({"include": [("x", "y")]}, "include must be a list of names of columns, got"),
+        ({"nulls": [None]}, r"nulls must be a list of words, got \[None\]"),
+        ({"columns": ["zip"]}, "columns must be a mapping such as {'zip': 'categorical'}, got"),
+        ({"limits": ["x.max"]}, "limits must be a mapping such as {'age.max': 120}, got"),
+        ({"prediction": "x", "probabilities": ["p"]}, "probabilities must be a mapping such as"),
+        ({"prediction": [1, 2]}, "prediction must be the name of a column, got a list"),
+        ({"prediction": "x", "label": pd.Series([1])}, "label must be the name of a column, got a Series"),
+    ],
+)
+def test_an_option_of_another_type_is_named(options: Any, message: str) -> None:
+    table = {"zip": [1, 2, 3, 4] * 50, "x": [9.0, 1.0, 2.0, 3.0] * 50}
+    with pytest.raises(ConfigError, match=message):
+        driftbell.check(table, table, **options)
+    given = {name: options[name] for name in options if name in ("prediction", "label", "probabilities")}
+    if given:
+        with pytest.raises(ConfigError, match=message):
+            driftbell.backtest(table, table, **given)
+
+
 def test_null_words_in_texts_are_counted_and_can_be_kept(tmp_path: Path) -> None:
     before = tmp_path / "before.csv"
     before.write_text("region,plan,x\n" + "NA,a,1\nEU,b,NA\n ,None,2\n" * 50)
@@ -81,6 +116,24 @@ def test_null_words_in_texts_are_counted_and_can_be_kept(tmp_path: Path) -> None
     assert numbers.columns[0].comparison.kind == "categorical"
     with pytest.raises(ConfigError, match="keep-null-words: the table has no column 'regio'"):
         driftbell.check(before, now, keep_null_words=["regio"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_null_words_of_a_large_table_are_those_of_all_rows(tmp_path: Path, suffix: str) -> None:
+    import polars as pl
+
+    paths = [tmp_path / f"{name}.{suffix}" for name in ("before", "now")]
+    for path, words in zip(paths, (["NA", "EU", " "], ["n/a ", "EU", "US"]), strict=True):
+        texts = {"region": words * 1000, "text": ["a b c d", *(f"words {i} of a text" for i in range(2999))]}
+        table = pl.DataFrame(texts)
+        table.write_csv(path) if suffix == "csv" else table.write_parquet(path)
+    large = driftbell.check(*paths, exact_rows=500).columns
+    small = driftbell.check(*paths).columns
+    for columns in (large, small):
+        assert "read as missing: 1,000 cells 'NA' in the reference and 1,000 cells 'n/a' in current" in (
+            columns[0].reason
+        )
+    assert large[0].comparison.null_shares == small[0].comparison.null_shares == (2 / 3, 1 / 3)
 
 
 def test_the_reference_sets_the_order_of_day_and_month() -> None:
