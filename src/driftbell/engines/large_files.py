@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from driftbell.tabular.files import (
     PARQUET,
     any_time_zone,
     corrupt_file,
-    folder_columns,
+    folder_values,
     list_files,
     missing_or_extra,
     other_type,
@@ -28,6 +28,7 @@ from driftbell.tabular.files import (
 from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
+from driftbell.tabular.typed_column import read_with_options
 
 PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
@@ -50,6 +51,7 @@ class LargeFiles:
         schema: Polars type of each column; that of the first file in which the column has values.
         precisions: dtype of numbers in each column, the widest of all files; None for other types.
         categories: columns that pandas wrote as categories.
+        folders: columns in the names of folders, such as `year=2026`: the value of each file.
     """
 
     path: str
@@ -58,6 +60,7 @@ class LargeFiles:
     schema: Mapping[str, Any]
     precisions: Mapping[str, np.dtype[Any] | None]
     categories: frozenset[str]
+    folders: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -80,7 +83,13 @@ class LargeFiles:
             ConfigError: a file cannot be read; the message names it.
         """
         plan = replace(plan, categories=self.categories)
-        return count_table(self.parts(list(plan.bins)), plan)
+        counts = count_table(self.parts(list(plan.bins)), plan)
+        folders = {name: _cells_of_folders(name, values) for name, values in self.folders.items()}
+        for name, column in read_with_options(RawTable(folders), plan.options, {}).items():
+            if name in counts:
+                stored_as = () if column.stored_as == "nulls" else (column.stored_as,)
+                counts[name] = replace(counts[name], stored_as=stored_as)
+        return counts
 
     @property
     def detected(self) -> dict[str, Any]:
@@ -93,18 +102,16 @@ class LargeFiles:
         Raises:
             ConfigError: a file cannot be read; the message names it.
         """
-        for file in self.files:
-            yield from self._file_parts(file, names)
-
-    def _file_parts(self, file: Path, names: Sequence[str]) -> Iterator[Any]:
         import polars as pl
 
-        added = folder_columns(Path(self.path), file)
-        stored = [name for name in names if name not in added]
-        yield from read_parts(file, stored)
-        if constant := {name: value for name, value in added.items() if name in names}:
-            rows = self.rows[self.files.index(file)]
-            yield pl.DataFrame({n: pl.repeat(v, rows, eager=True) for n, v in constant.items()})
+        stored = [name for name in names if name not in self.folders]
+        values = {name: by_file for name, by_file in self.folders.items() if name in names}
+        for i, (file, rows) in enumerate(zip(self.files, self.rows, strict=True)):
+            yield from read_parts(file, stored)
+            for first in range(0, rows if values else 0, PART_ROWS):
+                size = min(PART_ROWS, rows - first)
+                cells = {n: pl.repeat(v[i], size, dtype=pl.String, eager=True) for n, v in values.items()}
+                yield pl.DataFrame(cells)
 
     def sample(self, rows: int, names: Sequence[str] | None = None) -> RawTable:
         """Return rows at even distances, all if there are not more, of some columns or of all.
@@ -121,6 +128,8 @@ class LargeFiles:
             if budget:
                 budget.add(frames[-1])
         columns = {n: _joined(n, [frame[n] for frame in frames], dtype) for n, dtype in schema.items()}
+        for name in self.folders.keys() & columns.keys():
+            columns[name] = replace(columns[name], from_text=True)
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
 
@@ -128,11 +137,13 @@ class LargeFiles:
         import polars as pl
 
         file = self.files[index]
-        added = folder_columns(Path(self.path), file)
         with _readable(file):
             frame = _scan(file).slice(first, rows)
-            frame = frame.select(n for n in frame.collect_schema() if n in names or n in added).collect()
-        return frame.with_columns(pl.lit(value).alias(name) for name, value in added.items())
+            frame = frame.select(n for n in frame.collect_schema() if n in names).collect()
+        added = {name: values[index] for name, values in self.folders.items() if name in names}
+        if not frame.width:  # without a column of the file, the number of rows is lost
+            frame = pl.DataFrame({name: pl.repeat(None, rows, dtype=pl.String, eager=True) for name in added})
+        return frame.with_columns(pl.lit(v, dtype=pl.String).alias(name) for name, v in added.items())
 
 
 def open_large(source: str) -> LargeFiles | None:
@@ -170,8 +181,9 @@ def open_large(source: str) -> LargeFiles | None:
             with file.open("rb") as content:
                 categories |= parquet_categories(content)
     schema, precisions = _common(path, files, schemas)
-    schema |= dict.fromkeys(folder_columns(path, files[0]), pl.String)
-    return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories))
+    folders = folder_values(path, files, schema)
+    schema |= dict.fromkeys(folders, pl.String)
+    return LargeFiles(source, files, tuple(rows), schema, precisions, frozenset(categories), folders)
 
 
 def read_parts(
@@ -252,6 +264,12 @@ def _common(
         precisions[name] = np.result_type(*numbers) if numbers else None
         types[name] = _widest([dtype for _, _, dtype, _ in typed]) if typed else stored[0][0]
     return types, precisions
+
+
+def _cells_of_folders(name: str, values: Sequence[str | None]) -> Cells:
+    import polars as pl
+
+    return replace(read_series(name, pl.Series(name, values, dtype=pl.String)), from_text=True)
 
 
 def _joined(name: str, parts: Sequence[Any], dtype: Any) -> Cells:

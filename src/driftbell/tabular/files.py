@@ -13,6 +13,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
@@ -50,7 +51,7 @@ NO_ROWS = (
 UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
 ZONE_SETTING = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
 _zone_lock = threading.Lock()
-HIVE = re.compile(r"([^/=]+)=([^/]*)")
+HIVE, HIVE_NULL = re.compile(r"([^/=]+)=([^/]*)"), "__HIVE_DEFAULT_PARTITION__"
 
 
 def read_file(path: str | PathLike[str], options: FileOptions | None = None) -> RawTable:
@@ -303,13 +304,38 @@ def corrupt_file(path: Path, name: str, error: BaseException) -> str:
     return f"cannot read {path}: it is no valid {name} file, or is cut off ({reason})"
 
 
-def folder_columns(path: Path, file: Path) -> dict[str, str]:
-    """Return the columns in the names of a file's folders, such as `year=2026`."""
+def folder_columns(path: Path, file: Path) -> dict[str, str | None]:
+    """Return the columns in the names of a file's folders, such as `year=2026`, as Hive and Spark write them.
+
+    >>> folder_columns(Path("/"), Path("/city=S%C3%A3o Paulo/day=__HIVE_DEFAULT_PARTITION__/0.parquet"))
+    {'city': 'São Paulo', 'day': None}
+    """
     try:
         folders = file.relative_to(path).parts[:-1] if path.is_dir() else ()
     except ValueError:
         return {}
-    return {m[1]: m[2] for part in folders if (m := HIVE.fullmatch(part))}
+    matches = (m for part in folders if (m := HIVE.fullmatch(part)))
+    return {unquote(m[1]): None if m[2] == HIVE_NULL else unquote(m[2]) for m in matches}
+
+
+def folder_values(
+    path: Path, files: Sequence[Path], stored: Collection[str]
+) -> dict[str, tuple[str | None, ...]]:
+    """Return the columns in the names of folders: the value of each file, by column.
+
+    Args:
+        path: the folder of all files.
+        files: the files.
+        stored: columns that the files store, which are read from them.
+
+    Raises:
+        ConfigError: a file lacks such a column, or has another one.
+    """
+    folders = [folder_columns(path, file) for file in files]
+    names = [name for name in folders[0] if name not in stored]
+    for file, values in zip(files, folders, strict=True):
+        missing_or_extra(path, files[0], file, names, [name for name in values if name not in stored])
+    return {name: tuple(values[name] for values in folders) for name in names}
 
 
 def missing_or_extra(
@@ -356,15 +382,10 @@ def _joined(path: Path, files: list[Path], parts: list[RawTable]) -> RawTable:
             (a, file_a), (b, file_b) = typed[0], next(t for t in typed if t[0].form is not typed[0][0].form)
             raise ConfigError(other_type(path, name, (a.stored_as, file_a), (b.stored_as, file_b)))
         columns[name] = join_cells(cells)
-    for key in folder_columns(path, files[0]):
-        values = [
-            folder_columns(path, file).get(key)
-            for file, part in zip(files, parts, strict=True)
-            for _ in range(part.rows)
-        ]
-        columns.setdefault(
-            key, Cells(Form.TEXTS, pl.Series(key, values, dtype=pl.String), "text", from_text=True)
-        )
+    for name, by_file in folder_values(path, files, names).items():
+        values = [value for value, part in zip(by_file, parts, strict=True) for _ in range(part.rows)]
+        series = pl.Series(name, values, dtype=pl.String)
+        columns[name] = Cells(Form.TEXTS, series, "text", from_text=True)
     decimals = {part.decimal for part in parts} - {None}
     detected = dict(first.detected) | {"files": len(files)}
     return RawTable(columns, str(path), detected, decimals.pop() if len(decimals) == 1 else None)
