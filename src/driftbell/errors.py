@@ -80,7 +80,12 @@ class InputError(DriftbellError):
     Args:
         problems: one entry for each invalid field, in the order of the input.
         example: the first such row, if its values are valid and the model fails on one of them.
+
+    Attributes:
+        rows: number of rows of the request, all of which are refused; None if only those with a problem are.
     """
+
+    rows: int | None = None
 
     def __init__(
         self, problems: Sequence[FieldProblem], *, example: Mapping[str, Value] | None = None

@@ -78,8 +78,9 @@ def test_a_new_category_is_named_counted_and_a_warning(service: Running, rows: l
     check = httpx.post(f"{service.url}/monitor/trigger_now", timeout=60).raise_for_status().json()
     assert check["verdict"] == "warning"
     assert (
-        "5 of 105 rows since the last check were refused and not logged: 'city' has the unknown value "
-        f"'{SECRET}' in 4 of them; 'age' has values of another type ('n/a') in 1 of them."
+        "10 of 110 rows since the last check were refused and not logged: 'city' has the unknown value "
+        f"'{SECRET}' in 4 of them; 'age' has values of another type ('n/a') in 1 of them; "
+        "5 more were in the same requests."
     ) in check["sentence"]
     assert service.metric("driftbell_refused_rows_total", reason="unknown_category", field="city") == 4
     last = httpx.get(f"{service.url}/monitor/status").json()["last_check"]

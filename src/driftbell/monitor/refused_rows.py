@@ -36,6 +36,6 @@ def refused_rows(
     day, after, counted = (before.day, before.seq, before.rows) if before else (today, 0, {})
     entries = store.refusals.since(min(day, today), **served)
     predictions = store.predictions.count(**served, limit=MAX_COUNTED, after=after) if entries else 0
-    refused = refused_since(entries, counted, predictions, max_share)
+    refused = refused_since(entries, counted, predictions, max_share, before.time if before else None)
     of_today = [entry for entry in entries if entry.day >= today]
-    return refused, RefusedCount(today, max(window.last, after), counted_refusals(of_today))
+    return refused, RefusedCount(today, max(window.last, after), counted_refusals(of_today), now)

@@ -195,11 +195,13 @@ class RefusedCount(msgspec.Struct, frozen=True, omit_defaults=True):
         day: its date (UTC), such as 2026-01-31.
         seq: sequence number of the newest prediction of its window.
         rows: rows and refused rows of each entry of that day, by the entry's number.
+        time: its time (UTC); None if an earlier release has written it.
     """
 
     day: str
     seq: int
     rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    time: datetime | None = None
 
 
 class CheckState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -18,13 +18,22 @@ MODEL_ERROR = "model_error"
 """Reason of a row that the model failed on without a single value as the cause (500)."""
 
 UNREADABLE = "unreadable"
-"""Reason of a request to another server, or its answer, from which no prediction can be read."""
+"""Reason of a request, or of the answer of another server, from which no rows can be read."""
 
 UNJOINED = "unjoined"
 """Reason of a request to another server without its answer, or of an answer without its request."""
 
 DROPPED = "dropped"
 """Reason of a request to another server that was answered and not recorded, since too many waited."""
+
+SAME_REQUEST = "same_request"
+"""Reason of a row that was refused with a wrong row of its batch; it may be right, or was not checked."""
+
+ADDRESS = "pass_through"
+"""Reason of a request with the name of a feature as id or metadata in its address."""
+
+REQUEST_REASONS = frozenset((UNREADABLE, UNJOINED, DROPPED, ADDRESS))
+"""Reasons of whole requests with an unknown number of rows: each request counts as one row."""
 
 OTHER_CAUSES = "other"
 """Reason under which rows are counted once a day has too many different causes."""
@@ -45,12 +54,17 @@ REASONS = {
     "future": "more than a day in the future",
     "past": "too far in the past",
     "own_id": "no valid id",
+    "duplicate": "a column that is there more than once",
+    "too_large": "too many rows at a time",
+    "not_a_batch": "rows of another form",
     UNKNOWN_CATEGORY: "unknown value",
     UNUSABLE_VALUE: "value that the model fails on",
     MODEL_ERROR: "the model itself failed",
     UNREADABLE: "unreadable request or answer",
     UNJOINED: "request without an answer, or answer without a request",
     DROPPED: "answered and not recorded",
+    ADDRESS: "a feature as id or metadata in the address",
+    SAME_REQUEST: "in the same request",
     OTHER_CAUSES: "several causes",
 }
 """Plain words of reasons; of others, the reason itself."""
@@ -65,7 +79,8 @@ class Refusal:
         reason: see `FieldProblem`.
         value: the refused value, shortened, or the name of an unknown field; "" if there is none, or it is
             one of too many.
-        rows: number of rows with this cause.
+        rows: number of rows of which this is the first value with its field and reason; their sum over all
+            values is the number of rows with this field and reason.
         refused: number of rows of which this is the first cause; their sum over all causes is the number of
             refused rows.
         example: the newest such row, if all its values are valid by the schema; else None.
@@ -142,6 +157,16 @@ class RefusedRows:
     causes: tuple[RefusalCause, ...]
     sentence: str
     limit: float
+
+    @property
+    def requests(self) -> int:
+        """Number of requests among the refused rows that count as one row each."""
+        return sum(cause.rows for cause in self.causes if cause.reason in REQUEST_REASONS)
+
+    @property
+    def unit(self) -> str:
+        """Name of the refused things: rows, or rows and requests."""
+        return "rows and requests" if self.requests else "rows"
 
     @property
     def share(self) -> float:

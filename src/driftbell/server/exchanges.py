@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from driftbell.errors import InputError
@@ -12,7 +11,7 @@ from driftbell.records import FieldProblem
 from driftbell.records.refusals import UNREADABLE
 from driftbell.server.api.predictions import PredictionLogger
 from driftbell.server.http.problems import Refused
-from driftbell.tabular.exchanges import read_exchange
+from driftbell.tabular.exchanges import count_request_rows, read_exchange
 
 MAX_MESSAGE = 160
 """Characters of the reason why a body cannot be read that are stored."""
@@ -72,7 +71,8 @@ class ExchangeLogger:
             self._logger.count_refused(error)
             raise
         except Refused as error:
-            raise self.unreadable(error.detail) from error
+            self._logger.count_refused(error)
+            raise InputError([FieldProblem("", error.reason, error.detail)]) from error
         await self._logger.log(rows, problems)
 
     def unreadable(self, reason: str, *, counts: bool = True) -> InputError:
@@ -81,15 +81,21 @@ class ExchangeLogger:
         return self.refused(UNREADABLE, message, reason, count=int(counts))
 
     def refused(self, reason: str, message: str, value: str = "", count: int = 1) -> InputError:
-        """Count requests without a recorded prediction, one row each; return them as an error.
+        """Count requests or rows without a recorded prediction; return them as an error.
 
         Args:
             reason: label of the count.
             message: what happened.
             value: details that are stored.
-            count: number of requests.
+            count: number of requests, or of rows.
         """
         problem = FieldProblem("", reason, message, None, value[:MAX_MESSAGE])
+        error = InputError([problem])
         if count:
-            self._logger.count_refused(InputError([replace(problem, row=i) for i in range(count)]))
-        return InputError([problem])
+            error.rows = count
+            self._logger.count_refused(error)
+        return error
+
+    def count_rows(self, request: Any) -> int:
+        """Return the number of rows of a request; 1 if its form is not known."""
+        return count_request_rows(request, self._model.schema.names)

@@ -14,7 +14,13 @@ from typing import Any
 
 from driftbell.records import Feature
 from driftbell.records.refusals import MODEL_ERROR, UNREADABLE
-from driftbell.tabular.exchanges import JsonFields, is_inference, read_exchange, read_json_exchange
+from driftbell.tabular.exchanges import (
+    JsonFields,
+    count_request_rows,
+    is_inference,
+    read_exchange,
+    read_json_exchange,
+)
 from driftbell.tabular.inference_tables import csv_rows, mlflow_table, row_objects
 
 CAPTURE_KEYS = (b'"captureData"', b'"groundTruthData"')
@@ -32,6 +38,7 @@ class Captured:
         labels: the true class or number of each, by id.
         problem: why it has no predictions; "" if it has some, or only labels.
         place: the line or row of a problem.
+        rows: number of rows of the request that has a problem; 1 if they cannot be counted.
         reason: the reason with which a problem counts as a refused row; "" if it does not count.
     """
 
@@ -40,6 +47,7 @@ class Captured:
     problem: str = ""
     reason: str = ""
     place: str = ""
+    rows: int = 1
 
 
 def is_capture(head: bytes) -> bool:
@@ -87,7 +95,8 @@ def read_databricks(
         if status is not None and not 200 <= int(status) < 300:
             reason = MODEL_ERROR if int(status) in FAILED_STATUSES else ""
             problem = f"requests with the status {int(status)} have no prediction"
-            yield Captured(problem=problem, reason=reason, place=f"row {index}")
+            rows = _count_rows(row["request"], names) if reason else 1
+            yield Captured(problem=problem, reason=reason, place=f"row {index}", rows=rows)
             continue
         try:
             request, answer = json.loads(row["request"]), json.loads(row["response"])
@@ -104,6 +113,13 @@ def read_databricks(
             if latency is not None:
                 item["latency_ms"] = float(latency) / len(items)
         yield Captured(_with_ids(items, identifier))
+
+
+def _count_rows(request: Any, names: Sequence[str]) -> int:
+    try:
+        return count_request_rows(json.loads(request), names)
+    except (ValueError, TypeError, RecursionError):
+        return 1
 
 
 def _databricks_time(row: Mapping[str, Any]) -> Any:

@@ -154,6 +154,28 @@ def read_exchange(
     )
 
 
+def count_request_rows(request: Any, names: Sequence[str]) -> int:
+    """Return the number of rows of a request; 1 if its form is not known.
+
+    Args:
+        request: the JSON value that was sent.
+        names: the model's features in its order.
+
+    >>> count_request_rows({"instances": [[1.5, 2.5], [3, 4]]}, ["a", "b"])
+    2
+    """
+    rows = request
+    try:
+        if is_v2(request):
+            rows = v2_table(names, request)
+        elif is_inference(request):
+            rows = mlflow_table(names, request)
+    except ValueError:
+        return 1
+    rows = rows.get("data") if isinstance(rows, Mapping) else rows
+    return max(len(rows), 1) if isinstance(rows, list) else 1
+
+
 def is_v2(request: Any) -> bool:
     """Return whether a request has tensors of the Open Inference Protocol."""
     inputs = request.get("inputs") if isinstance(request, dict) else None

@@ -180,9 +180,9 @@ class _Importer:
                 message = request.problem
                 self._result.places.setdefault(message, request.place)
                 if request.reason:
-                    self._result.rows += 1
+                    self._result.rows += request.rows
                     problem = FieldProblem("", request.reason, message, None, message[:MAX_PROBLEM])
-                    self._refuse((problem,), repr((source, request.place, message)))
+                    self._refuse((problem,), repr((source, request.place, message)), request.rows)
                 else:
                     self._result.messages[message] += 1
                 continue
@@ -260,17 +260,19 @@ class _Importer:
             return None
         return NumberTexts()[number]
 
-    def _refuse(self, problems: tuple[FieldProblem, ...], content: str) -> None:
-        """Count a refused row; as data quality only the first time that it is imported."""
-        self._result.refused += 1
+    def _refuse(self, problems: tuple[FieldProblem, ...], content: str, rows: int = 1) -> None:
+        """Count a refused row, or the rows of a request; as data quality only the first time."""
+        self._result.refused += rows
         is_new = self._counted.add(self._logged.digest(content) if self._logged else content)
+        seen: set[tuple[str, str]] = set()
         for number, problem in enumerate(problems):
-            self._result.messages[problem.message] += 1
+            self._result.messages[problem.message] += rows
             if not is_new:
                 continue
             shown = self._logged.problem(problem) if self._logged else problem
             cause = shown.field, shown.reason, shown.value
             if cause not in self._causes and len(self._causes) >= MAX_CAUSES:
                 cause = problem.field, problem.reason, ""
-            self._causes[cause] += 1
-            self._first_causes[cause] += number == 0
+            self._causes[cause] += rows * (cause[:2] not in seen)
+            seen.add(cause[:2])
+            self._first_causes[cause] += rows * (number == 0)

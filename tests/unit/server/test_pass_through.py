@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from driftbell.errors import InputError
 from driftbell.publish.report_folder import ReportFolder
-from driftbell.records import Columns, Label, Outputs, Prediction, Task
+from driftbell.records import Columns, Label, Outputs, Prediction, Refusal, Task
 from driftbell.server.app import Service, create_app
 from driftbell.server.batch import arrow
 from driftbell.server.http.problems import Refused
@@ -106,13 +106,13 @@ def client(tmp_path: Path, model: Model) -> Iterator[Client]:
 
 
 def opened(place: Path, model: Model, **options: Any) -> Iterator[Client]:
+    options = {"body_limit": 50_000, **options}
     service = Service(
         model=model,
         store=open_sqlite(place / "log.sqlite"),
         journals=place / "journal",
         reports=ReportFolder(place / "reports", keep=1),
         window_rows=10,
-        body_limit=50_000,
         queue_limit=100,
         access_log=False,
         site_guard=SiteGuard((), bound="127.0.0.1"),
@@ -180,8 +180,9 @@ def test_an_invalid_id_or_metadata_is_refused_and_nothing_is_recorded(
         assert message in answer.json()["detail"]
     client.get("/monitor/status")
     assert client.service.store.predictions.count(model="sum", version="v1") == 0
-    (refusal,) = [r.refusal for r in client.service.store.refusals.since("", model="sum", version="v1")]
+    refusal, rest = [r.refusal for r in client.service.store.refusals.since("", model="sum", version="v1")]
     assert (refusal.field, refusal.rows, refusal.value) in (("", 2, ""), ("", 2, "idd"))
+    assert rest == Refusal("", "same_request", "", 1, 1)
 
 
 def test_an_id_again_is_answered_again_and_the_log_keeps_the_first(tmp_path: Path, durability: str) -> None:
@@ -338,7 +339,11 @@ def test_an_id_twice_in_a_batch_is_refused_with_its_row(client: Client, name: st
     assert answer.json()["errors"][0]["row"] == 3
     assert "is 'o-1' in more than one row" in answer.json()["detail"]
     client.get("/monitor/status")
-    assert client.service.store.refusals.since("", model="sum", version="v1") == []
+    stored = client.service.store.refusals.since("", model="sum", version="v1")
+    assert [entry.refusal for entry in stored] == [
+        Refusal("", "own_id", "", 1, 1),
+        Refusal("", "same_request", "", 3, 3),
+    ]
     assert client.service.store.predictions.count(model="sum", version="v1") == 0
 
 

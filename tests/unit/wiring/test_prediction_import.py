@@ -106,10 +106,10 @@ def test_an_inference_table_of_databricks_is_recognised(configured: Settings, tm
     )
     table.to_parquet(tmp_path / "payload.parquet")
     first = import_predictions(configured, str(tmp_path / "payload.parquet"), ImportOptions())
-    assert counts(first) == (2, 0, 0, 2)
+    assert counts(first) == (2, 0, 0, 3)  # one unreadable request, and one of two rows with status 400
     assert set(first.places.values()) == {"row 1", "row 2"}
     again = import_predictions(configured, str(tmp_path / "pay*.parquet"), ImportOptions())
-    assert counts(again) == (0, 2, 0, 2)
+    assert counts(again) == (0, 2, 0, 3)
     with closing(open_sqlite(configured.log_path)) as store:
         stored = store.predictions.get("d1-1")
         assert stored is not None

@@ -68,8 +68,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         served = deployment.choose(request.scope)
         schema, classes = served.model.schema, served.model.classes
         media_type, charset = content_type(request)
-        body = await read_bytes(request, body_limit)
         try:
+            body = await read_bytes(request, body_limit)
             fields = requested_fields(request.scope, schema)
             if media_type == CSV:
                 limit = Limit(cells=body_limit // 2, size=MAX_EXPANSION * body_limit)
@@ -80,8 +80,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             else:
                 detail = f"send the header 'Content-Type: application/json' or '{CSV}'"
                 raise Refused(415, "content_type", detail)
-        except InputError as error:
-            served.refusals.count(error)
+        except (InputError, Refused) as error:
+            served.refusals.count_error(error)
             raise
         if served.choose:
             served, rows = served.choose(batch.rows)
@@ -150,6 +150,7 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
         """
         served = deployment.choose(request.scope)
         model = served.model
+        batch: Batch | None = None
         try:
             if name != model.name:
                 raise _unknown_model(name, model.name)
@@ -166,8 +167,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
             answers = await _predict(served, request, batch)
             return infer_response(model.name, served.model.version, model.classes, answers, asked)
         except (DriftbellError, Refused) as error:
-            if isinstance(error, InputError):
-                served.refusals.count(error)
+            if batch is None:
+                served.refusals.count_error(error)
             with bound_contextvars(request_id=request.scope["driftbell.request_id"]):
                 return _with_error(errors.answer(error))
 
@@ -177,8 +178,8 @@ def inference_router(deployment: Deployment, errors: ErrorAnswers, *, body_limit
 async def _predict(served: ServedVersion, request: Request, batch: Batch) -> list[PredictedRow]:
     try:
         return await served.predictor.predict(batch.rows, request.scope["driftbell.started"], batch.passed)
-    except PredictError as error:
-        served.refusals.count_failed(error, len(batch.rows))
+    except (InputError, PredictError) as error:
+        served.refusals.count_error(error, len(batch.rows))
         raise
 
 

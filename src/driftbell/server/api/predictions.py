@@ -21,7 +21,7 @@ from driftbell.server.auth.guard import Access
 from driftbell.server.http.body import read_json
 from driftbell.server.http.errors import ErrorAnswers
 from driftbell.server.http.metrics import Metrics
-from driftbell.server.http.problems import MAX_ERRORS, Refused, documented
+from driftbell.server.http.problems import MAX_ERRORS, Refused, documented, refused_together
 from driftbell.server.http.site_guard import SiteGuard
 from driftbell.server.ids import new_prediction_id
 from driftbell.server.pass_through import describe_fields
@@ -130,10 +130,10 @@ class PredictionLogger:
         reader, now = LoggedRowReader(self._model.schema, self._model.classes), self._clock()
         if not isinstance(body, list):
             return [reader.read(body, now)], [], reader.ignored
-        if len(body) > MAX_ROWS:
-            raise Refused(
-                413, "too_large", f"send at most {MAX_ROWS:,} predictions at a time, got {len(body):,}"
-            )
+        with refused_together(len(body)):
+            if len(body) > MAX_ROWS:
+                detail = f"send at most {MAX_ROWS:,} predictions at a time, got {len(body):,}"
+                raise Refused(413, "too_large", detail)
         rows: list[LoggedRow] = []
         problems: list[FieldProblem] = []
         for index, item in enumerate(body):
@@ -189,9 +189,9 @@ class PredictionLogger:
         if problems:
             self.count_refused(InputError(problems))
 
-    def count_refused(self, error: InputError) -> None:
+    def count_refused(self, error: InputError | Refused) -> None:
         """Count refused rows as data quality."""
-        self._refusals.count(error)
+        self._refusals.count_error(error)
 
 
 def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: int) -> APIRouter:
@@ -217,7 +217,7 @@ def predictions_router(logger: PredictionLogger, model: Model, *, body_limit: in
         """
         try:
             rows, problems, ignored = await read_json(request, body_limit, logger.read)
-        except InputError as error:
+        except (InputError, Refused) as error:
             logger.count_refused(error)
             raise
         known = await logger.count_known(rows)

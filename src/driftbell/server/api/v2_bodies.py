@@ -13,7 +13,7 @@ from fastapi import Response
 from driftbell.records import Value
 from driftbell.server.batch.route import validated_rows
 from driftbell.server.http.body import parse_json
-from driftbell.server.http.problems import Refused
+from driftbell.server.http.problems import Refused, refused_together
 from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.binary_tensors import (
@@ -77,8 +77,10 @@ def read_infer(
     identifier = body.get("id")
     if isinstance(identifier, str) and not is_unicode_text(identifier):
         raise Refused(422, "type", "'id' must be valid Unicode text without NUL")
+    with refused_together(len(table["data"])):
+        batch = _batch(validated_rows(schema, table), fields, columns)
     return InferRequest(
-        _batch(validated_rows(schema, table), fields, columns),
+        batch,
         identifier if isinstance(identifier, str) else None,
         outputs,
         frozenset(name for name in known if wants_binary(body, name)),

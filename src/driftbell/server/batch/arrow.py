@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from driftbell.errors import InputError
@@ -12,7 +13,7 @@ from driftbell.server.batch.arrow_columns import check_header, checked_columns
 from driftbell.server.batch.arrow_messages import file_messages, message_size
 from driftbell.server.batch.arrow_pass_through import check_passed, passed_columns
 from driftbell.server.batch.limit import Limit
-from driftbell.server.http.problems import Refused
+from driftbell.server.http.problems import Refused, refused_together
 from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.server.predict.answers import PredictedRow
 from driftbell.tabular.pass_through import PassThroughFields
@@ -67,11 +68,12 @@ def read_rows(
         table.validate(full=True)
         if not table.num_rows:
             raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
-        rows = schema.rows(checked_columns(table, schema, limit, max_problems))
-        if not columns.named:
-            return Batch(rows)
-        passed = passed_columns(table, columns.named, limit)
-        return Batch(rows, read_passed(rows_of_columns(passed, len(rows)), columns))
+        with refused_together(table.num_rows):
+            rows = schema.rows(checked_columns(table, schema, limit, max_problems))
+            if not columns.named:
+                return Batch(rows)
+            passed = passed_columns(table, columns.named, limit)
+            return Batch(rows, read_passed(rows_of_columns(passed, len(rows)), columns))
     except (InputError, Refused):
         raise
     except Exception as error:  # a broken body can raise any error inside pyarrow
@@ -83,11 +85,11 @@ def _read_stream(body: bytes, schema: Schema, limit: Limit, passed: Sequence[str
     import pyarrow as pa
 
     buffer = pa.py_buffer(body)
+    reader = pa.ipc.MessageReader.open_stream(buffer)
+    messages = ((m.metadata.to_pybytes(), memoryview(m.body or b"")) for m in reader)
     with pa.ipc.open_stream(buffer) as stream:
-        _check_fields(stream.schema, schema, passed)
-        columns = len(stream.schema)
-    messages = pa.ipc.MessageReader.open_stream(buffer)
-    _check_sizes(((m.metadata.to_pybytes(), memoryview(m.body or b"")) for m in messages), columns, limit)
+        fields = stream.schema
+    _check_table(fields, messages, schema, limit, passed)
     with pa.ipc.open_stream(buffer) as stream:
         return stream.read_all()
 
@@ -97,18 +99,45 @@ def _read_file(body: bytes, schema: Schema, limit: Limit, passed: Sequence[str])
 
     messages = file_messages(body)
     with pa.ipc.open_file(pa.py_buffer(body)) as file:
-        _check_fields(file.schema, schema, passed)
-        _check_sizes(messages, len(file.schema), limit)
+        _check_table(file.schema, messages, schema, limit, passed)
         return file.read_all()
 
 
-def _check_sizes(messages: Iterable[tuple[bytes, memoryview]], columns: int, limit: Limit) -> None:
+def _check_table(
+    fields: Any,
+    messages: Iterable[tuple[bytes, memoryview]],
+    schema: Schema,
+    limit: Limit,
+    passed: Sequence[str],
+) -> None:
+    """Check the columns and the size of a table that is not read yet.
+
+    Raises:
+        InputError: columns do not fit the schema.
+        Refused: 413 it is too large, 422 columns that are passed through have another type.
+    """
+    try:
+        _check_fields(fields, schema, passed)
+    except (InputError, Refused) as error:
+        with suppress(Exception):  # a broken body can raise any error inside pyarrow
+            error.rows = _check_sizes(messages, len(fields), limit)
+        raise
+    _check_sizes(messages, len(fields), limit)
+
+
+def _check_sizes(messages: Iterable[tuple[bytes, memoryview]], columns: int, limit: Limit) -> int:
+    """Return the number of rows.
+
+    Raises:
+        Refused: 413, the table is too large.
+    """
     total_rows = total_size = 0
     for metadata, body in messages:
         rows, size = message_size(metadata, body)
         total_rows += rows
         total_size += size
         limit.check(rows=total_rows, columns=columns, size=total_size)
+    return total_rows
 
 
 def _check_fields(fields: Any, schema: Schema, passed: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from driftbell.phrases import printable
 from driftbell.records import Feature, FieldProblem, Kind, Value, probability_column
 from driftbell.server.batch.limit import Limit
 from driftbell.server.http.content_encoding import compression_hint
-from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each
+from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, refused_together
 from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
 from driftbell.tabular.feature_value import wrong_type
 from driftbell.tabular.file_options import FileOptions
@@ -76,13 +76,17 @@ def read_csv_rows(
     hint = compression_hint(body)
     if hint:
         raise Refused(400, "not_csv", hint)
-    named = fields.of_table().named
-    table = _read_table(body, charset, schema, named)
-    frame = table.frame
-    _check_header(schema, list(frame.columns), named)
-    limit.check(rows=len(frame), columns=len(frame.columns), size=len(body))
-    if not len(frame):
+    table = _read_table(body, charset, schema, fields.of_table().named)
+    if not len(table.frame):
         raise Refused(422, "empty_batch", "the batch has no rows: send at least one")
+    with refused_together(len(table.frame)):
+        return _read_rows(table, len(body), schema, limit, fields)
+
+
+def _read_rows(table: Any, size: int, schema: Schema, limit: Limit, fields: PassThroughFields) -> Batch:
+    frame, named = table.frame, fields.of_table().named
+    _check_header(schema, list(frame.columns), named)
+    limit.check(rows=len(frame), columns=len(frame.columns), size=size)
     decimal = _decimal_mark(table)
     cells = {
         f.name: _values(f, frame[f.name].to_list(), decimal)
@@ -107,7 +111,11 @@ def _read_table(body: bytes, charset: str, schema: Schema, named: Sequence[str])
 
     encoding = _encoding(body, charset)
     separator, names = _header(body, encoding or "utf-8-sig", schema)
-    _check_header(schema, names, named)  # before the rows are read: each unknown column would cost memory
+    try:
+        _check_header(schema, names, named)  # before the rows are read: each unknown column would cost memory
+    except (InputError, Refused) as error:
+        error.rows = _count_rows(body, encoding or "utf-8-sig", separator)
+        raise
     options = FileOptions(encoding=encoding, header=True, separator=separator)
     try:
         table = read_text_table(body, "the body", options)
@@ -174,6 +182,17 @@ def _header(body: bytes, encoding: str, schema: Schema) -> tuple[str, list[str]]
         if best is None or rank > best[:2]:
             best = (*rank, separator, names)
     return best[2:] if best else (",", [])
+
+
+def _count_rows(body: bytes, encoding: str, separator: str) -> int | None:
+    """Return the number of rows after the header; None if they cannot be counted."""
+    if b'"' not in body and encoding == "utf-8-sig" and b"\n\n" not in body and b"\r" not in body:
+        return max(1, body.rstrip(b"\n").count(b"\n"))
+    try:
+        text = io.StringIO(body.decode(encoding, "replace"), newline="")
+        return max(1, sum(1 for row in csv.reader(text, delimiter=separator) if any(row)) - 1)
+    except csv.Error:
+        return None
 
 
 def _check_header(schema: Schema, names: list[str], named: Sequence[str]) -> None:

@@ -21,7 +21,13 @@ from driftbell.server.deployment import Deployment
 from driftbell.server.heavy_work import MAX_INLINE_ROWS, run_heavy
 from driftbell.server.http.body import check_json, check_large, content_type, read_bytes
 from driftbell.server.http.openapi import Description
-from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, documented
+from driftbell.server.http.problems import (
+    MAX_PROBLEMS,
+    Refused,
+    check_each,
+    documented,
+    refused_together,
+)
 from driftbell.server.pass_through import (
     Batch,
     read_passed,
@@ -69,8 +75,9 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
         the predictions; objects may have `id` and `metadata` without it.
         """
         served = deployment.choose(request.scope)
-        media_type, charset = _body_type(request)
+        rows: Sequence[list[Value]] = ()
         try:
+            media_type, charset = _body_type(request)
             with served.predictor.tracing.step("validate") as set_rows:
                 batch = await _read_batch(request, media_type, charset, served.model.schema, body_limit)
                 rows = batch.rows
@@ -78,11 +85,8 @@ def batch_router(deployment: Deployment, *, body_limit: int) -> APIRouter:
             if served.choose:
                 served, rows = served.choose(rows)
             answers = await served.predictor.predict(rows, request.scope["driftbell.started"], batch.passed)
-        except InputError as error:
-            served.refusals.count(error)
-            raise
-        except PredictError as error:
-            served.refusals.count_failed(error, len(rows))
+        except (InputError, Refused, PredictError) as error:
+            served.refusals.count_error(error, len(rows) or None)
             raise
         classes = served.model.classes
         model = {"model": served.model.name, "version": served.model.version}
@@ -183,6 +187,21 @@ def read_batch(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
         InputError: rows do not fit the schema, or own ids or metadata are not valid.
         Refused: 422, the body has another shape, or no rows.
     """
+    with refused_together(count_rows(body)):
+        return _read_rows(schema, fields, body)
+
+
+def count_rows(body: Any) -> int | None:
+    """Return the number of rows of a batch, which may be wrong; None if it has another shape.
+
+    >>> count_rows([{"a": 1}, None]), count_rows({"columns": ["a"], "data": [[1]]}), count_rows({"a": 1})
+    (2, 1, None)
+    """
+    rows = body.get("data") if isinstance(body, dict) else body
+    return len(rows) if isinstance(rows, list) else None
+
+
+def _read_rows(schema: Schema, fields: PassThroughFields, body: Any) -> Batch:
     if isinstance(body, list) and set(map(type, body)) == {dict}:
         objects, given = split_objects(body, fields)
         rows = validated_rows(schema, objects)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from starlette.responses import Response
@@ -59,7 +60,12 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not a failure of the 
         detail: one sentence that says what to do.
         errors: the problems of each field.
         headers: more headers of the answer.
+
+    Attributes:
+        rows: number of rows of the request; None if they cannot be counted.
     """
+
+    rows: int | None = None
 
     def __init__(
         self,
@@ -115,6 +121,21 @@ def _error(error: FieldProblem) -> dict[str, Any]:
     if error.row is not None:
         view["row"] = error.row
     return view
+
+
+@contextmanager
+def refused_together(rows: int | None) -> Iterator[None]:
+    """Note in an error that all rows of a request are refused with it.
+
+    Args:
+        rows: their number; None if they cannot be counted.
+    """
+    try:
+        yield
+    except (InputError, Refused) as error:
+        if error.rows is None:
+            error.rows = rows
+        raise
 
 
 def check_each(rows: Sequence[Any], check: Callable[[Any, int], T]) -> list[T]:

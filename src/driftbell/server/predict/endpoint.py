@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from driftbell.errors import DriftbellError, InputError, PredictError
+from driftbell.errors import DriftbellError
 from driftbell.records import Value
 from driftbell.records.api_keys import PREDICT
 from driftbell.server.auth.guard import Access
@@ -78,10 +78,7 @@ class PredictEndpoint:
                 served, (row,) = served.choose([row])
             body = await served.predictor.answer(row, scope["driftbell.started"], passed)
         except (DriftbellError, Refused) as error:
-            if isinstance(error, InputError):
-                served.refusals.count(error)
-            elif isinstance(error, PredictError):
-                served.refusals.count_failed(error, 1)
+            served.refusals.count_error(error)
             with bound_contextvars(request_id=scope["driftbell.request_id"]):
                 answer = self._errors.answer(error)
             await answer(scope, receive, send)

@@ -13,8 +13,9 @@ import structlog
 from driftbell.errors import InputError, PredictError, StoreError
 from driftbell.ports import Model, Store
 from driftbell.records import FieldProblem, Refusal, Value
-from driftbell.records.refusals import MODEL_ERROR, OTHER_CAUSES
+from driftbell.records.refusals import MODEL_ERROR, OTHER_CAUSES, SAME_REQUEST, UNREADABLE
 from driftbell.server.http.metrics import Metrics
+from driftbell.server.http.problems import Refused
 from driftbell.tabular.feature_value import short_value
 from driftbell.tabular.logged_values import LoggedValues
 
@@ -38,6 +39,25 @@ LOG_SECONDS = 10.0
 """Refused rows are logged once in this time, however many there are."""
 
 OTHER_FIELDS = "other"
+
+BODY_STATUSES = (400, 409, 413, 415, 422)
+"""Statuses of requests that are refused for their body."""
+
+BODY_FAULTS = {
+    "not_json": "not JSON",
+    "not_csv": "not CSV",
+    "not_arrow": "not Arrow IPC",
+    "not_a_batch": "no batch of rows",
+    "duplicate": "a field twice",
+    "content_type": "another content type",
+    "content_encoding": "cannot be decompressed",
+    "too_large": "too large",
+    "empty_body": "empty",
+}
+"""Plain words of the reasons why no rows can be read from a body."""
+
+NO_ROWS = ("disconnected", "empty_batch")
+"""Reasons of requests without rows, or from clients that have gone."""
 
 logger = structlog.get_logger()
 
@@ -76,14 +96,41 @@ class RefusalCounter:
         self._unlogged: dict[tuple[str, str], int] = {}
         self._next_log = 0.0
 
-    def count(self, error: InputError) -> None:
-        """Count the rows of a refused request, each with all its problems."""
+    def count_error(self, error: Exception, rows: int | None = None) -> None:
+        """Count a request that got no prediction; nothing for an error that is not of its rows or the model.
+
+        Args:
+            error: why.
+            rows: number of rows of the request; None if they were not read.
+        """
+        match error:
+            case InputError():
+                self.count(error, rows)
+            case Refused():
+                self._count_body(error)
+            case PredictError():
+                self._count_failed(error, rows or 1)
+
+    def count(self, error: InputError, rows: int | None = None) -> None:
+        """Count the rows of a refused request, each with all its problems.
+
+        Args:
+            error: a problem without the position of a row is one of all rows.
+            rows: number of rows of the request, all of which are refused; None for that of the error, or
+                else only the rows that have a problem.
+        """
+        total = rows if error.rows is None else error.rows
         by_row: dict[int | None, list[FieldProblem]] = {}
         for problem in error.problems:
             by_row.setdefault(problem.row, []).append(problem)
+        of_all = by_row.pop(None, None)
         for problems in by_row.values():
-            counted = problems[:MAX_PROBLEMS]
-            self._count_row([self._logged.problem(p) for p in counted] if self._logged else counted)
+            self._count_problems(problems)
+        rest = max((total or 0) - len(by_row), 0 if by_row else 1)
+        if of_all and rest:
+            self._count_problems(of_all, rest)
+        elif rest and total is not None:
+            self._count_problems([FieldProblem("", SAME_REQUEST, "")], rest)
         if error.example is not None and self._logged is None:
             problem = error.problems[0]
             cause = problem.field, problem.reason, problem.value
@@ -91,7 +138,19 @@ class RefusalCounter:
                 self._examples[cause] = _shortened(error.example)
         self._start()
 
-    def count_failed(self, error: PredictError, rows: int) -> None:
+    def _count_body(self, refusal: Refused) -> None:
+        """Count a request that was refused for its body: its rows, or as one if they cannot be counted."""
+        if refusal.status not in BODY_STATUSES or refusal.reason in NO_ROWS:
+            return
+        if refusal.rows is None:
+            why = BODY_FAULTS.get(refusal.reason, refusal.reason)
+            problem = FieldProblem("", UNREADABLE, refusal.detail, value=why)
+            self.count(InputError([problem]))
+        else:
+            problems = refusal.errors or [FieldProblem("", refusal.reason, refusal.detail)]
+            self.count(InputError(problems), refusal.rows)
+
+    def _count_failed(self, error: PredictError, rows: int) -> None:
         """Count the rows of a request that the model failed on, with the type and message of its error."""
         value = short_value(error.reason or str(error), MAX_MESSAGE)
         problem = FieldProblem("", MODEL_ERROR, str(error), value=value)
@@ -118,20 +177,24 @@ class RefusalCounter:
         await self.settle()
         self._log()
 
+    def _count_problems(self, problems: Sequence[FieldProblem], rows: int = 1) -> None:
+        counted = problems[:MAX_PROBLEMS]
+        self._count_row([self._logged.problem(p) for p in counted] if self._logged else counted, rows)
+
     def _count_row(self, problems: Sequence[FieldProblem], rows: int = 1) -> None:
-        seen: set[tuple[str, str, str]] = set()
+        """Count rows with the same problems, once for each field and reason."""
+        seen: set[tuple[str, str]] = set()
         for problem in problems:
-            known = problem.field in self._names
-            field, value = (problem.field, problem.value) if known else ("", problem.value)
-            cause = field, problem.reason, value
-            if cause in seen:
-                continue
+            field = problem.field if problem.field in self._names else ""
             is_first = not seen
-            seen.add(cause)
+            cause = field, problem.reason, problem.value
             if cause not in self._pending and len(self._pending) >= MAX_PENDING:
                 cause = ("", OTHER_CAUSES, "")
+            kind = cause[:2]
             counts = self._pending.setdefault(cause, [0, 0])
-            counts[0] += rows
+            if kind not in seen:
+                counts[0] += rows
+            seen.add(kind)
             counts[1] += rows * is_first
             if is_first:
                 self._count_metric(field, problem.reason, rows)

@@ -28,6 +28,9 @@ CLOSE_SECONDS = 3.0
 FAILED_STATUSES = (400, 422, 500)
 """Statuses of requests that the model fails on, which count as data quality; others are of the server."""
 
+NO_ANSWER = b"null"
+"""JSON in the place of an answer that is not read."""
+
 logger = structlog.get_logger()
 
 
@@ -168,6 +171,19 @@ class ExchangeQueue:
             kind, shown = type(error).__name__, None if hidden else error  # its message may have values
             logger.error("an exchange cannot be recorded", error_type=kind, exc_info=shown)
 
+    async def _count_rows(self, exchange: Exchange) -> int:
+        """Return the number of rows of a request that the model failed on; 1 if it cannot be read."""
+        no_answer = CapturedBody({}, len(NO_ANSWER))
+        no_answer.add(NO_ANSWER)
+
+        def count() -> int:
+            return self._exchanges.count_rows(self._read(exchange.request, no_answer)[0])
+
+        try:
+            return count() if exchange.size <= MAX_INLINE_BYTES else await run_heavy(count)
+        except (ValueError, RecursionError):
+            return 1
+
     async def _record(self, exchange: Exchange) -> None:
         """Record the predictions of one exchange.
 
@@ -177,7 +193,8 @@ class ExchangeQueue:
         """
         if exchange.status in FAILED_STATUSES:
             reason = f"the model's server answered {exchange.status}"
-            raise self._exchanges.refused(MODEL_ERROR, reason, f"status {exchange.status}")
+            count = await self._count_rows(exchange)
+            raise self._exchanges.refused(MODEL_ERROR, reason, f"status {exchange.status}", count)
         if not 200 <= exchange.status < 300:
             return
         try:

@@ -325,6 +325,7 @@ def test_a_value_that_the_model_fails_on_is_refused_named_and_counted(
     assert [entry.refusal for entry in stored] == [
         Refusal("a", "unusable_value", "101", 1, 1, {"a": 101.0, "b": 2.0}),
         Refusal("a", "unusable_value", "102", 1, 1, {"a": 102.0, "b": 2.0}),
+        Refusal("", "same_request", "", 1, 1),
     ]
     metrics = client.get("/metrics").text
     assert 'driftbell_refused_rows_total{field="a",reason="unusable_value"} 2.0' in metrics
@@ -348,6 +349,7 @@ def test_rows_that_do_not_fit_the_schema_are_counted_by_field_reason_and_value(
         ("", "extra", "bb"): (1, 0),
         ("", "not_an_object", ""): (1, 1),
         ("a", "type", "an array"): (1, 1),
+        ("", "same_request", ""): (1, 1),
     }
     assert 'driftbell_refused_rows_total{field="a",reason="type"} 4.0' in client.get("/metrics").text
 

@@ -173,6 +173,26 @@ def test_answers_that_are_not_recorded_are_counted(
     play(tmp_path, lambda _: reply, task)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "path", "body", "rows"),
+    [
+        ("json", "/predict", [ROW] * 7, 7),
+        ("mlflow", "/invocations", {"dataframe_records": [ROW] * 300}, 300),
+        ("mlflow", "/invocations", {"dataframe_split": {"columns": [*ROW], "data": [[1, "north"]] * 3}}, 3),
+        ("mlflow", "/invocations", {"other": 1}, 1),
+    ],
+)
+def test_every_row_of_a_request_that_the_model_fails_on_is_counted(
+    tmp_path: Path, protocol: str, path: str, body: Any, rows: int
+) -> None:
+    async def task(front: Front) -> None:
+        assert (await front.post(path, json=body)).status_code == 422
+        _, refused = await front.settled()
+        assert refused == {"model_error": rows}
+
+    play(tmp_path, lambda _: answer(b"{}", "422 Unprocessable Entity"), task, protocol=protocol)
+
+
 def test_a_large_request_passes_and_is_counted_as_unread(tmp_path: Path) -> None:
     async def task(front: Front) -> None:
         large = b'{"income": 1, "region": "' + b"x" * 2_000_000 + b'"}'
