@@ -318,3 +318,32 @@ def test_lists_in_a_column_of_identifiers_are_unreadable(files: Any, exact_rows:
     result = driftbell.check(past, now, exact_rows=exact_rows)
     assert result.drifted_columns == ("id",)
     assert result.columns[0].comparison.unreadable == (0, 2000)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinite_numbers_are_no_ties_of_finite_ones(files: Any, sign: int) -> None:
+    """Numbers beyond the finite ones of the reference took the place of its infinite ones unnoticed."""
+    rng = np.random.default_rng(0)
+    common, rare = rng.normal(size=(2, 3000)), rng.random((2, 3000)) < 0.3
+    infinite = pl.DataFrame({"x": sign * np.where(rare[0], np.inf, common[0])})
+    large = pl.DataFrame({"x": sign * np.where(rare[1], 1e6, common[1].clip(-3, 3))})
+    again = pl.DataFrame({"x": sign * np.where(rare[1], np.inf, common[1])})
+    first, second, third = (files(f"{i}.parquet", f) for i, f in enumerate((infinite, large, again)))
+    for exact_rows in (5000, 1000):
+        for sides in ((first, second), (second, first)):
+            assert driftbell.check(*sides, exact_rows=exact_rows).drifted_columns == ("x",)
+        same = driftbell.check(first, third, exact_rows=exact_rows)
+        assert same.drifted_columns == ()
+        assert same.detected["current"].get("largest_error", 0.0) < 0.01
+    reason = driftbell.check(first, second, exact_rows=1000).columns[0].reason
+    assert (
+        "rows below infinity: 69.6% → 100.0%" if sign == 1 else "rows at -infinity: 30.4% → 0.0%"
+    ) in reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_near_the_largest_ones_write_no_warning(files: Any) -> None:
+    cells = np.random.default_rng(0).choice([-1.7e308, 1.0, 1.7e308], (2, 3000))
+    past, now = (files(f"{i}.parquet", pl.DataFrame({"x": side})) for i, side in enumerate(cells))
+    for exact_rows in (5000, 1000):
+        assert driftbell.check(past, now, exact_rows=exact_rows).drifted_columns == ()
