@@ -11,6 +11,12 @@ MAX_NAME_LENGTH = 80
 MAX_COMPARED = 1000
 """Longer names are not compared."""
 
+MIN_BEGINNING = 4
+"""Characters of a name that resembles a longer one with the same beginning."""
+
+MIN_P_VALUE = 1e-300
+"""Smaller ones are numbers without full precision, or 0."""
+
 SPACES, CASE = "spaces at the ends", "upper and lower case"
 NORMAL_FORM = "how Unicode writes accents (NFC and NFD)"
 INVISIBLE = (SPACES, NORMAL_FORM)
@@ -97,6 +103,8 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
     "did you mean 'age'?"
     >>> suggest_name("age ", ["age", "income"])
     "did you mean 'age' (they differ only in spaces at the ends)?"
+    >>> suggest_name("prediction", ["age", "pred"])
+    "did you mean 'pred'?"
     >>> suggest_name("height", ["age", "income"])
     ''
     """
@@ -117,7 +125,10 @@ def similar_name(name: str, candidates: Iterable[str]) -> str | None:
     if equal is not None:
         return equal
     matches = difflib.get_close_matches(name[:MAX_NAME_LENGTH], candidates, n=1)
-    return matches[0] if matches else None
+    if matches:
+        return matches[0]
+    beginnings = (c for c in candidates if len(c) >= MIN_BEGINNING and name.startswith(c))
+    return max(beginnings, key=len, default=None)
 
 
 def name_difference(name: str, other: str) -> str:
@@ -152,3 +163,12 @@ def network_address(host: str, port: int) -> str:
     ('localhost:8000', '[::1]:8000')
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def format_p_value(p_value: float) -> str:
+    """Return a p-value with its sign.
+
+    >>> format_p_value(0.0213), format_p_value(0)
+    ('p 0.021', 'p < 1e-300')
+    """
+    return f"p {p_value:.2g}" if p_value >= MIN_P_VALUE else f"p < {MIN_P_VALUE:.0e}"

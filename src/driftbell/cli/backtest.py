@@ -224,6 +224,7 @@ def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
     """
     counts: Counter[str] = Counter()
     first: int | None = None
+    reason = ""
     reference_score = ""
     by_time = checks.every is not None
     for check in checks:
@@ -235,10 +236,13 @@ def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
             click.echo(_header(by_time=by_time))
         click.echo(check.to_json() if as_json else _line(check, by_time=by_time))  # click flushes every line
         counts[check.verdict.value] += 1
+        reason = reason or (check.sentence if check.verdict == "unknown" else "")
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
         each = f"of {format_every(checks.every) if checks.every else size}"
         click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
+        if reason:
+            click.echo(f"The first unknown check: {reason}")
 
 
 @cli.command()

@@ -187,7 +187,7 @@ def _sentence(
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
         return f"The newest labels show no loss any more: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
-        but = f"the estimated loss is {loss} {since}, but " if loss else ""
+        but = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
         return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (

@@ -12,7 +12,7 @@ from driftbell.degradation.metric_texts import METRIC_NAMES, amount_text, metric
 from driftbell.degradation.model_columns import CLASSIFICATION, MIN_LABELS, REGRESSION, ModelColumns
 from driftbell.degradation.reference_models import Answers, Vector
 from driftbell.degradation.relevant_loss import relevant_error
-from driftbell.phrases import count_of
+from driftbell.phrases import count_of, format_p_value
 from driftbell.records import (
     Columns,
     Degradation,
@@ -34,9 +34,6 @@ MAX_P_VALUE = 0.001
 """A loss raises an alarm if the p-value of no loss is at most this."""
 
 DEFAULT_LOSS = SmallestLoss()
-
-MIN_P_VALUE = 1e-300
-"""Smaller ones are numbers without full precision, or 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +185,7 @@ def _sentence(
     assert loss is not None
     assert smallest is not None
     amount = amount_text(deciding.name, abs(loss.value))
-    p_value = _p_value_text(performance.p_value or 0.0)
+    p_value = format_p_value(performance.p_value or 0.0)
     if verdict is Verdict.ALARM:
         interval = amount_text(deciding.name, loss.low, loss.high)
         lost = f"{amount} lost" if performance.task == CLASSIFICATION else f"{amount} more"
@@ -202,7 +199,3 @@ def _sentence(
     if relevant:
         return f"{measured}: a loss of {amount} may be chance with {rows} ({p_value})."
     return f"{measured}: no relevant loss can be seen ({p_value})."
-
-
-def _p_value_text(p_value: float) -> str:
-    return f"p {p_value:.2g}" if p_value >= MIN_P_VALUE else f"p < {MIN_P_VALUE:.0e}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from driftbell.phrases import count_of, join_names, printable
+from driftbell.phrases import count_of, format_p_value, join_names, printable
 from driftbell.records import (
     ColumnComparison,
     ColumnVerdict,
@@ -165,7 +165,7 @@ def _judge_column(
     largest = max(comparison.effects, key=lambda e: e.low, default=None)
     word = "Drift" if drifted else "No drift"
     if not drifted and relevant <= rate:
-        word = f"Weak evidence (p {relevant:.2g}), listed if it lasts"
+        word = f"Weak evidence ({format_p_value(relevant)}), listed if it lasts"
     elif not drifted and largest and adjusted <= min(threshold, FALSE_CHECK_RATE):
         word = _negligible(adjusted, largest, smallest_effect)
     verdict = Verdict.WARNING if drifted else Verdict.OK
@@ -179,8 +179,8 @@ def _judge_column(
 def _negligible(p_value: float, effect: Effect, smallest_effect: float) -> str:
     """Describe a change that is detectable but too small to be listed, or too uncertain to be large."""
     if effect.size <= smallest_effect:
-        return f"No drift (p {p_value:.2g}, but only {effect.size:.1%} of the rows differ)"
-    return f"No drift (p {p_value:.2g}, but perhaps only {effect.low:.1%} of the rows differ)"
+        return f"No drift ({format_p_value(p_value)}, but only {effect.size:.1%} of the rows differ)"
+    return f"No drift ({format_p_value(p_value)}, but perhaps only {effect.low:.1%} of the rows differ)"
 
 
 def _summarize(

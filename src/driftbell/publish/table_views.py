@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from driftbell.phrases import MIN_P_VALUE
 from driftbell.records import ColumnVerdict, Judgement, TablePerformance
 
 MAX_COLUMNS = 20
@@ -14,9 +15,6 @@ MAX_COLUMNS = 20
 
 MAX_NAME, MAX_REASON = 40, 300
 """Characters of a column's name, and of its reason, in lists."""
-
-MIN_P_VALUE = 1e-300
-"""Smaller ones are numbers without full precision, or 0."""
 
 
 def list_order(column: ColumnVerdict) -> tuple[bool, bool, float, float]:

@@ -22,6 +22,7 @@ from driftbell.degradation.reference_models import Answers
 from driftbell.drift.column_stats import reference_stats
 from driftbell.drift.compare import prepare
 from driftbell.drift.logged_columns import typed_columns
+from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import Column
 from driftbell.simulation.backtest_checks import Backtest, BacktestReference
@@ -125,7 +126,10 @@ def backtest(
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     alarm_metric = parse_metric(metric, quantile, costs, currency)
     every = parse_every(every) if isinstance(every, str) else every
-    allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
+    try:
+        allowed = (parse_budget(budget) if isinstance(budget, str) else budget).checks_per_alarm(every)
+    except ConfigError as error:
+        raise ConfigError(f"budget {error}") from error
     by_time = every if window_rows is None else None
     if by_time and not timestamp:
         message = (

@@ -34,7 +34,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TableCheck:
     """Result of checking one table against another; a notebook shows it as a table.
 
@@ -84,6 +84,9 @@ class TableCheck:
     def exceeded_limits(self) -> tuple[LimitResult, ...]:
         """The exceeded limits."""
         return self.judgement.exceeded_limits
+
+    def __repr__(self) -> str:
+        return f"<TableCheck {self.verdict.value}: {self.sentence}>"
 
     def __str__(self) -> str:
         """Return verdict and sentence."""

@@ -181,7 +181,7 @@ def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
     tables = ("--reference", str(tmp_path / "before.csv"), "--stream", str(tmp_path / "now.csv"))
     args = ["backtest", *tables, "--timestamp", "when", "--every", "1d", "--budget", "1 per 30d"]
     done = CliRunner().invoke(cli, args)
-    header, *lines, summary = done.stdout.splitlines()
+    header, *lines, summary, reason = done.stdout.splitlines()
     assert header.split() == ["start", "(UTC)", "rows", "verdict", "score", "loss", "columns"]
     assert [line.split()[:4] for line in lines] == [
         ["2026-03-03", "00:00", "60", "ok"],
@@ -189,6 +189,7 @@ def test_a_line_a_period_and_a_summary(tmp_path: Path) -> None:
         ["2026-03-05", "00:00", "60", "ok"],
     ]
     assert summary == "3 checks of 1d: 1 unknown, 2 ok."
+    assert reason.startswith("The first unknown check: Cannot judge: needs 10, has 0 ")
     assert done.stderr == ""
     checks = [json.loads(line) for line in CliRunner().invoke(cli, [*args, "--json"]).stdout.splitlines()]
     assert [c["start"] for c in checks][:2] == ["2026-03-03T00:00:00+00:00", "2026-03-04T00:00:00+00:00"]

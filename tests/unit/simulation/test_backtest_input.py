@@ -121,6 +121,11 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
     ("stream", "options", "message"),
     [
         (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x, city"),
+        (
+            STREAM,
+            {"prediction": "answers"},
+            "the reference has no column 'answers'; did you mean 'answer'?",
+        ),
         (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
         (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),
         (STREAM, {"label": "truth"}, "neither table has a column 'truth'"),
@@ -225,3 +230,8 @@ def test_identifiers_are_no_features_and_a_path_is_a_table(tmp_path: Any) -> Non
     checks = run(tmp_path / "past.csv.gz", str(tmp_path / "now.csv.gz"))
     assert [c.verdict for c in checks] == [c.verdict for c in run()]
     assert not any("id" in c.columns for c in checks)
+
+
+def test_an_invalid_budget_is_named() -> None:
+    with pytest.raises(ConfigError, match="budget must be false alarms per time or per checks, such as"):
+        run(stream=STREAM, budget="1 per month")
