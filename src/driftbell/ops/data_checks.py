@@ -102,7 +102,7 @@ def _check_journal(folder: Path) -> Finding:
 
 def _check_files(settings: Settings) -> Finding:
     """Look for files that others may read although the setting denies it, and files of another user."""
-    mask, user = int(settings.umask, 8), os.geteuid()
+    mask, user = settings.mask, os.geteuid()
     for path in _files(settings.data_dir):
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
