@@ -226,6 +226,9 @@ def _compare(
             replace(rows, top=("", frequent_rows(groups)))
             for rows, groups in ((past, before.groups), (present, now.groups))
         )
+    if column.kind is None and before.readable:
+        values = f"{before.readable:,} of {before.rows:,} cells of the reference have a value"
+        column = replace(column, excluded=f"{values}, and none of its sample")
     labels = layout.labels if layout is not column.layout else column.labels
     words = count_words(before.null_words)
     stored_as = _stored_as(before)

@@ -12,7 +12,10 @@ import polars as pl
 import pytest
 
 import driftbell
+from driftbell.drift.column_bins import column_bins, compare_counts, count_column_on
+from driftbell.drift.compare import prepare
 from driftbell.errors import ConfigError, DriftbellError
+from driftbell.tabular.typed_column import TypedColumn
 
 
 def table(rows: Any, seed: Any, shift: Any = 0.0, cities: Any = ("Rome", "Oslo", "Bern")) -> Any:
@@ -347,3 +350,31 @@ def test_numbers_near_the_largest_ones_write_no_warning(files: Any) -> None:
     past, now = (files(f"{i}.parquet", pl.DataFrame({"x": side})) for i, side in enumerate(cells))
     for exact_rows in (5000, 1000):
         assert driftbell.check(past, now, exact_rows=exact_rows).drifted_columns == ()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("cells", [["a"] * 300, [1.5, 2.5] * 150])
+def test_a_column_without_values_in_the_sample_is_read_by_its_first_values(
+    tmp_path: Path, suffix: str, cells: list[Any]
+) -> None:
+    """Values of a few rows beside each other are between the runs of rows of the sample."""
+    paths = []
+    for i, values in enumerate((cells, cells, [cells[0]] * 150 + [99] * 150)):
+        column = pl.Series([None] * 300 + [str(v) for v in values] + [None] * 9400, dtype=pl.String)
+        frame = table(10_000, i).select("moved").with_columns(rare=column)
+        paths.append(str(tmp_path / f"{i}.{suffix}"))
+        frame.write_parquet(paths[-1]) if suffix == "parquet" else frame.write_csv(paths[-1])
+    for now, drifted in ((paths[1], False), (paths[2], True)):
+        result = driftbell.check(paths[0], now, exact_rows=1000, smallest_effect=0.0)
+        assert result.columns[1].compared
+        assert result.columns[1].comparison.null_shares == (0.97, 0.97)
+        assert result.columns[1].drifted == drifted
+
+
+def test_values_that_no_sample_has_are_counted_in_the_reason() -> None:
+    """Spark's sample is random, and may lack values that are very rare."""
+    sampled = prepare({"rare": TypedColumn(None, np.full(100, None, dtype=object))})
+    on = column_bins(sampled.columns[0])
+    sides = [count_column_on(TypedColumn(None, np.array([None] * 90 + ["a"] * 10, dtype=object)), on)] * 2
+    (comparison,) = compare_counts(sampled.columns, {"rare": on}, {"rare": sides[0]}, {"rare": sides[1]})
+    assert comparison.note == "10 of 100 cells of the reference have a value, and none of its sample"
