@@ -27,13 +27,17 @@ def restrict_access(folder: Path, umask: int) -> None:
 
 
 @contextmanager
-def exclusive_setup(folder: Path) -> Iterator[None]:
+def exclusive_setup(folder: Path, mask: int | None = None) -> Iterator[None]:
     """Lock a data folder while one process creates or migrates files; others wait.
+
+    Args:
+        folder: the data folder.
+        mask: the umask meanwhile; None for that of the process.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
-    with _locked(folder, ".lock", fcntl.LOCK_EX):
+    with masked(mask), _locked(folder, ".lock", fcntl.LOCK_EX):
         yield
 
 
@@ -49,14 +53,31 @@ def mark_in_use(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def require_unused(folder: Path) -> Iterator[None]:
+def require_unused(folder: Path, mask: int | None = None) -> Iterator[None]:
     """Require that no service and no monitor uses a data folder; those that start meanwhile wait.
+
+    Args:
+        folder: the data folder.
+        mask: the umask meanwhile; None for that of the process.
 
     Raises:
         ConfigError: the folder is in use, or cannot be written.
     """
-    with _locked(folder, ".running", fcntl.LOCK_EX | fcntl.LOCK_NB):
+    with masked(mask), _locked(folder, ".running", fcntl.LOCK_EX | fcntl.LOCK_NB):
         yield
+
+
+@contextmanager
+def masked(mask: int | None) -> Iterator[None]:
+    """Set a umask for a while, unless it is None."""
+    if mask is None:
+        yield
+        return
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager

@@ -133,9 +133,9 @@ def write_label_sheet(
 @contextmanager
 def _opened_store(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
     loaded = settings(config_file, data_dir=data_dir)
-    from driftbell.wiring.store import open_store
+    from driftbell.wiring.store import open_existing_store
 
-    store = open_store(loaded.settings)
+    store = open_existing_store(loaded.settings)
     try:
         yield store
     finally:

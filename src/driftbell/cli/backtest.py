@@ -287,10 +287,10 @@ def rehearse(
     from driftbell.simulation import rehearsal as simulation
     from driftbell.simulation.faults import parse_fault
     from driftbell.wiring.offline import rehearsal
-    from driftbell.wiring.store import clock, open_store
+    from driftbell.wiring.store import clock, has_store, open_store
 
     parsed_faults = [parse_fault(text) for text in faults]
-    if rate is None:
+    if rate is None and has_store(loaded.settings):
         store = open_store(loaded.settings)
         rate = simulation.rows_per_day(store, clock())
         store.close()

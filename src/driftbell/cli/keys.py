@@ -76,7 +76,7 @@ def create(
 
     now = clock()
     stored, key = new_api_key(name, scopes, now=now, expires=_end(now, expires))
-    with _opened_store(config_file, data_dir) as store:
+    with _opened_store(config_file, data_dir, create=True) as store:
         added = store.keys.add(stored)
     if not added:
         raise ConfigError(
@@ -143,13 +143,16 @@ def revoke(config_file: Path | None, data_dir: str | None, parent: int | None, n
 
 
 @contextmanager
-def _opened_store(config_file: Path | None, data_dir: str | None) -> Iterator[SqlStore]:
+def _opened_store(
+    config_file: Path | None, data_dir: str | None, *, create: bool = False
+) -> Iterator[SqlStore]:
     loaded = settings(config_file, data_dir=data_dir).settings
     from driftbell.data_folder import restrict_access
-    from driftbell.wiring.store import open_store
+    from driftbell.wiring.store import open_existing_store, open_store
 
-    restrict_access(loaded.data_dir, int(loaded.umask, 8))  # the store may be created here
-    with closing(open_store(loaded)) as store:
+    if create:
+        restrict_access(loaded.data_dir, loaded.mask)
+    with closing((open_store if create else open_existing_store)(loaded)) as store:
         yield store
 
 

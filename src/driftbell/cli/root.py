@@ -335,6 +335,6 @@ def begin(parent: int | None, configured: config.Settings) -> None:
     from driftbell.process.parent_death import exit_with
 
     jsonlog.configure()
-    restrict_access(configured.data_dir, int(configured.umask, 8))
+    restrict_access(configured.data_dir, configured.mask)
     if parent:
         exit_with(parent)

@@ -101,7 +101,7 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(mark_in_use(loaded.settings.data_dir))
         for own in load_models(loaded.settings).values():
-            restrict_access(own.data_dir, int(own.umask, 8))
+            restrict_access(own.data_dir, own.mask)
             stack.enter_context(mark_in_use(own.data_dir))
         trial = stack.enter_context(early_trial(loaded.settings))
         from driftbell.wiring.server import run_server  # imports for a while, as the trial's process does

@@ -69,13 +69,24 @@ class Registry:
 
 
 @contextmanager
-def opened_registry(config_file: Path | None, data_dir: str | None) -> Iterator[Registry]:
-    """Open the registry of the configured model."""
+def opened_registry(
+    config_file: Path | None, data_dir: str | None, *, create: bool = False
+) -> Iterator[Registry]:
+    """Open the registry of the configured model.
+
+    Args:
+        config_file: the configuration file; None is that of the environment or the working folder.
+        data_dir: the data folder; None is that of the settings.
+        create: whether it is created if there is none.
+
+    Raises:
+        ConfigError: there is none, and it is not created.
+    """
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.wiring.model_files import model_name
-    from driftbell.wiring.store import open_store
+    from driftbell.wiring.store import open_existing_store, open_store
 
-    store = open_store(loaded.settings)
+    store = (open_store if create else open_existing_store)(loaded.settings)
     try:
         yield Registry(loaded.settings, store.versions, model_name(loaded.settings.model))
     finally:
@@ -275,7 +286,7 @@ def add(
     )
     name_model(model)
     # what the model prints is no result
-    with redirect_stdout(sys.stderr), opened_registry(config_file, data_dir) as registry:
+    with redirect_stdout(sys.stderr), opened_registry(config_file, data_dir, create=True) as registry:
         added = add_version(
             registry.settings,
             registry.versions,

@@ -223,6 +223,11 @@ class Settings(Section):
         return self
 
     @property
+    def mask(self) -> int:
+        """The umask as a number."""
+        return int(self.umask, 8)
+
+    @property
     def log_path(self) -> Path:
         """The SQLite file of the log, unless a database is configured."""
         return self.data_dir / "log.sqlite"

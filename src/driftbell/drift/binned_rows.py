@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.drift.column_counts import TextCounts
 from driftbell.tabular.number_counts import NumberCounts, NumberEdges
@@ -18,6 +19,25 @@ class BinnedNumbers:
     on: NumberEdges
 
     @property
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of `bins`, which are infinite at both ends."""
+        return np.concatenate([[-np.inf], self.on.edges, [np.inf]])
+
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        """Rows of each bin, of which infinite numbers have their own: they are no ties of finite ones."""
+        low, high = self.counts.infinite
+        bins = np.concatenate([[0, low], self.counts.bins, [high, 0]])
+        bins[2] -= low
+        bins[-3] -= high
+        return bins
+
+    @property
+    def finite(self) -> NDArray[np.int64]:
+        """Rows of each bin between the finite edges, without infinite numbers."""
+        return self.bins[2:-2]
+
+    @property
     def median(self) -> float | None:
         """Median, rounded to the middle of its bin; None without finite numbers."""
         low, high = self.counts.infinite
@@ -28,8 +48,8 @@ class BinnedNumbers:
         return float(self.counts.values(self.on)[place])
 
     def upto(self, place: int) -> float:
-        """Return the share of the rows up to the end of a bin."""
-        return float(self.counts.bins[: place + 1].sum()) / self.counts.rows
+        """Return the share of the rows up to the end of one of `bins`."""
+        return float(self.bins[: place + 1].sum()) / self.counts.rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,13 +42,13 @@ def add_binned_numbers(before: BinnedNumbers, now: BinnedNumbers, tested: Tested
     """
     a, b = before.counts, now.counts
     n, m = a.rows, b.rows
-    ks = binned_kolmogorov_smirnov(a.bins, b.bins)
+    ks = binned_kolmogorov_smirnov(before.bins, now.bins)
     size = distance_size(ks.test.statistic, n, m)
     tested.distance("Kolmogorov–Smirnov", ks.test.statistic, n, m)
     tested.distance(ERROR, ks.error, n, m)
     note = _distribution_note(before, now, ks)
     tested.p_value("Kolmogorov–Smirnov", SHAPE_WEIGHT, ks.test.p_value, n, m, size, note)
-    ranks = binned_rank_sum(a.bins, b.bins)
+    ranks = binned_rank_sum(before.bins, now.bins)
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
     sides = zip(("below", "above"), ("minimum", "maximum"), now.on.limits, b.beyond, strict=True)
@@ -72,17 +72,10 @@ def add_binned_distances(before: ColumnRows, now: ColumnRows, tested: Tested) ->
         ends = [x for x in (a.low, a.high, b.low, b.high) if x is not None]
         both = np.zeros_like(a.bins)
         values = type(a)(both, low=min(ends), high=max(ends)).values(before.binned.on)
-        sigmas = binned_wasserstein(_finite(before.binned), _finite(now.binned), values)
+        sigmas = binned_wasserstein(before.binned.finite, now.binned.finite, values)
     tested.distance("Wasserstein in sigmas", sigmas, a.rows, b.rows)
     if infinite:
         tested.remarks.append(f"{infinite} infinite values")
-
-
-def _finite(numbers: BinnedNumbers) -> np.ndarray:
-    bins = numbers.counts.bins.copy()
-    bins[0] -= numbers.counts.infinite[0]
-    bins[-1] -= numbers.counts.infinite[1]
-    return bins
 
 
 def _distribution_note(before: BinnedNumbers, now: BinnedNumbers, ks: BinnedDistance) -> str:
@@ -90,14 +83,15 @@ def _distribution_note(before: BinnedNumbers, now: BinnedNumbers, ks: BinnedDist
     a, b = before.median, now.median
     if a is None or b is None:
         return "no finite values on one side"
-    place = int(np.searchsorted(now.on.edges, b, side="right"))
+    place = int(np.searchsorted(now.edges, b, side="right"))
     moved = abs(before.upto(2 * place) - 0.5) if a != b else 0.0
     if a != b and (ks.test.p_value > UNUSUAL or moved >= ks.test.statistic / 2):
         return f"median {numbers_changed(a, b)}"
     if not ks.test.statistic:
         return f"median {short(a)}"
-    edge = float(now.on.edges[min(ks.place // 2, len(now.on.edges) - 1)])
-    return f"rows up to {short(edge)}: {shares_changed(before.upto(ks.place), now.upto(ks.place))}"
+    edge = float(now.edges[min(ks.place // 2, len(now.edges) - 1)])
+    where = f"up to {short(edge)}" if np.isfinite(edge) else "below infinity" if edge > 0 else "at -infinity"
+    return f"rows {where}: {shares_changed(before.upto(ks.place), now.upto(ks.place))}"
 
 
 def add_binned_texts(before: BinnedTextCounts, now: BinnedTextCounts, tested: Tested) -> None:
@@ -109,7 +103,7 @@ def add_binned_texts(before: BinnedTextCounts, now: BinnedTextCounts, tested: Te
         return
     names = ("characters", *(f"share of {name}" for name in CLASSES))
     for name, x, y in zip(names, before.features, now.features, strict=True):
-        ks = binned_kolmogorov_smirnov(x.counts.bins, y.counts.bins)
+        ks = binned_kolmogorov_smirnov(x.bins, y.bins)
         weight = SHAPE_WEIGHT if name == "characters" else CELLS_WEIGHT
         note = f"{name}: {_distribution_note(x, y, ks)}" if ks.test.statistic else ""
         size = distance_size(ks.test.statistic, a, b)

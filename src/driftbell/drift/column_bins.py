@@ -17,13 +17,22 @@ from driftbell.drift.column_counts import (
     count_times,
     empty_texts,
 )
-from driftbell.drift.compare import compare_newest, compare_rows, extra_column, missing_column, not_compared
+from driftbell.drift.compare import (
+    compare_newest,
+    compare_rows,
+    extra_column,
+    is_identifier,
+    missing_column,
+    not_compared,
+)
 from driftbell.drift.measures import as_written
 from driftbell.drift.prepared import NO_NUMBERS, ColumnRows, PreparedColumn, null_rows
 from driftbell.drift.texts import text_features
-from driftbell.records import ColumnComparison, Kind
+from driftbell.drift.value_groups import Groups, frequent_rows, group_series
+from driftbell.records import Column, ColumnComparison, Kind
 from driftbell.tabular.category_bins import MAX_NAME_LENGTH, MAX_NAMES, CategoryBins, bucket, choose_salt
 from driftbell.tabular.category_counts import CategoryCounts, KnownCategories, count_known, no_categories
+from driftbell.tabular.columns import is_null
 from driftbell.tabular.convert_cells import MAX_EXAMPLE_LENGTH
 from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_bins import MIN_GROUP
@@ -51,6 +60,7 @@ class ColumnBins:
         categories: categorical and boolean: categories of the reference's sample.
         words: text: edges of the length, and of the share of each class of characters.
         typed: how the cells of the other table are read, without cells.
+        is_identifier: whether the groups of values are counted, to find one that fills many rows.
     """
 
     kind: Kind | None
@@ -58,6 +68,7 @@ class ColumnBins:
     categories: KnownCategories | None = None
     words: tuple[NumberEdges, ...] = ()
     typed: TypedColumn | None = None
+    is_identifier: bool = False
 
     def empty(self) -> ColumnCounts:
         """Return the counts of no rows."""
@@ -86,7 +97,7 @@ def column_bins(column: PreparedColumn, dtype: np.dtype[Any] | None = None) -> C
     """
     decided = TypedColumn(column.kind, NO_NUMBERS, date_order=column.date_order, unit=column.unit)
     if column.excluded:
-        return ColumnBins(None, typed=decided)
+        return ColumnBins(None, typed=decided, is_identifier=is_identifier(column))
     if column.kind is Kind.NUMERIC:
         layout = column.layout
         edges = number_edges(column.cells.values, layout.edges, layout.bars, dtype=dtype)
@@ -126,6 +137,8 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
             readable = counts.texts.rows if counts.texts else 0
         case _:
             readable = rows - null_rows(typed).nulls
+            if on.is_identifier:
+                counts = replace(counts, groups=_group_texts(cells))
     unreadable = min(typed.unreadable, rows - readable)
     examples = tuple(sorted(text[:MAX_EXAMPLE_LENGTH] for text in typed.examples))
     stored_as = (typed.stored_as,) if typed.stored_as not in ("", "nulls") else ()
@@ -138,6 +151,12 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
         stored_as=stored_as,
         null_words=dict(typed.null_words),
     )
+
+
+def _group_texts(cells: Column) -> Groups:
+    import polars as pl
+
+    return group_series(pl.Series([None if is_null(c) else str(c) for c in cells.tolist()], dtype=pl.String))
 
 
 def with_limits(on: ColumnBins, counts: ColumnCounts) -> ColumnBins:
@@ -202,6 +221,14 @@ def _compare(
     elif before.texts and now.texts:
         past = replace(past, binned_texts=BinnedTextCounts(before.texts, on.words))
         present = replace(present, binned_texts=BinnedTextCounts(now.texts, on.words))
+    elif before.groups is not None and now.groups is not None:
+        past, present = (
+            replace(rows, top=("", frequent_rows(groups)))
+            for rows, groups in ((past, before.groups), (present, now.groups))
+        )
+    if column.kind is None and before.readable:
+        values = f"{before.readable:,} of {before.rows:,} cells of the reference have a value"
+        column = replace(column, excluded=f"{values}, and none of its sample")
     labels = layout.labels if layout is not column.layout else column.labels
     words = count_words(before.null_words)
     stored_as = _stored_as(before)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.drift.texts import CLASSES, TextFeatures
-from driftbell.drift.times import HOUR, TimeProfile, time_groups, time_profile, time_profile_of_hours
+from driftbell.drift.times import HOUR, TimeProfile, time_profile, time_profile_of_hours
+from driftbell.drift.value_groups import group_integers, sum_groups
 from driftbell.records import Column
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.category_counts import CategoryCounts
@@ -34,8 +35,8 @@ class TimeCounts:
         oldest: oldest time, in microseconds since 1970; None without any.
         newest: newest time.
         timed: whether a time is not midnight.
-        groups: rows of each group of times by their hash, shape (`TIME_GROUPS`,); None if they are not known,
-            as in counts of an earlier release.
+        groups: rows of each group of times by their hash, shape (`value_groups.GROUPS`,); None if they are
+            not known, as in counts of an earlier release.
     """
 
     hours: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -59,8 +60,7 @@ class TimeCounts:
         np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
         oldest = min((t for t in (self.oldest, other.oldest) if t is not None), default=None)
         newest = max((t for t in (self.newest, other.newest) if t is not None), default=None)
-        known = [side.groups for side in (self, other) if len(side.hours)]
-        groups = reduce(lambda a, b: None if a is None or b is None else a + b, known) if known else None
+        groups = sum_groups([side.groups for side in (self, other) if len(side.hours)])
         return TimeCounts(hours, counts, oldest, newest, self.timed or other.timed, groups)
 
 
@@ -76,7 +76,7 @@ def count_times(cells: Column) -> TimeCounts:
     hours, counts = distinct_counts(np.sort(np.clip(times // HOUR, MIN_HOUR, MAX_HOUR)))
     timed = bool(np.any(times % (24 * HOUR)))
     ends = int(times.min()), int(times.max())
-    return TimeCounts(hours, counts.astype(np.int64), *ends, timed, time_groups(times))
+    return TimeCounts(hours, counts.astype(np.int64), *ends, timed, group_integers(times))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +125,8 @@ class ColumnCounts:
         stored_as: types in which the cells were stored, sorted.
         null_words: nulls by the word that means null by default, such as NA.
         numbers, categories, times, texts: counts of the values, by the kind of the column.
+        groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
+            if they are not known, as in counts of an earlier release.
     """
 
     rows: int = 0
@@ -137,6 +139,12 @@ class ColumnCounts:
     categories: CategoryCounts | None = None
     times: TimeCounts | None = None
     texts: TextCounts | None = None
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def readable(self) -> int:
+        """Number of cells with a value of the column's kind."""
+        return self.rows - self.nulls - self.unreadable
 
     def __add__(self, other: ColumnCounts) -> ColumnCounts:
         return ColumnCounts(
@@ -150,6 +158,7 @@ class ColumnCounts:
             _sum(self.categories, other.categories),
             _sum(self.times, other.times),
             _sum(self.texts, other.texts),
+            sum_groups([side.groups for side in (self, other) if side.readable]),
         )
 
 

@@ -232,7 +232,7 @@ def compare_rows(
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")
     if before.null_words or typed.null_words:
         tested.remarks.append(_null_words(name, before.null_words, count_words(typed.null_words)))
-    frozen = _is_identifier(before) and add_frozen(before, now, tested)
+    frozen = is_identifier(before) and add_frozen(before, now, tested)
     if scope is not Scope.VALUES:
         add_nulls(before, now, tested)
     if scope is Scope.NULLS and not now.readable and not before.cells.readable:
@@ -322,7 +322,7 @@ def _test(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effect_siz
     return Scope.VALUES
 
 
-def _is_identifier(before: PreparedColumn) -> bool:
+def is_identifier(before: PreparedColumn) -> bool:
     """Return whether a column has almost all different values, and is not of a kind that the user set."""
     kinds = (Kind.IDENTIFIER, Kind.CATEGORICAL)
     return bool(before.excluded) and before.kind in kinds and not before.layout.comparable

@@ -49,7 +49,8 @@ class ColumnRows:
         times: datetime: counts by day, weekday and hour.
         words: text: length and character classes of each cell.
         names: categorical: names of categories in descriptions, where they differ.
-        top: categorical and identifier: the most frequent value and its rows; 0 rows if that is not known.
+        top: categorical and identifier: the most frequent value and its rows; 0 rows if that is not known,
+            and "" for rows that are estimated.
         binned: numeric: counts on bins instead of `values`; None if the numbers are known.
         binned_texts: text: counts on bins instead of `words`; None if the texts are known.
     """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.drift.value_groups import frequent_rows
 from driftbell.records import Column
 from driftbell.stats import Outcome, chi_square
 from driftbell.stats.samples import distinct_counts
@@ -25,18 +25,6 @@ MIN_DAY_SHARE = 20 / 24
 
 MAX_DAYS = 400_000
 """More days between the oldest and the newest time, about 1,000 years, are not counted day by day."""
-
-TIME_GROUPS = 256
-"""Groups into which times are hashed: a group with far more rows than the others has a frequent time."""
-
-MAX_NOISE, NORMAL_QUARTILES = 4.0, 1.349
-"""See `_ties_of_groups`; the distance of the quartiles of a normal distribution in standard deviations."""
-
-MIX = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-"""Shifts and factors of the hash of a time; its first bits are its group."""
 
 TINY = 1e-9
 """Smaller sums of squares are rounding errors."""
@@ -152,23 +140,6 @@ def time_profile(cells: Column) -> TimeProfile:
     )
 
 
-def time_groups(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of rows in each of `TIME_GROUPS` groups, into which times are hashed.
-
-    Args:
-        times: microseconds since 1970.
-
-    Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA
-    (2014), `mix64variant13`.
-    """
-    hashes = times.astype(np.uint64)
-    for shift, factor in MIX:
-        hashes ^= hashes >> shift
-        hashes *= factor
-    hashes >>= np.uint64(64 - (TIME_GROUPS - 1).bit_length())
-    return np.bincount(hashes.view(np.intp), minlength=TIME_GROUPS).astype(np.int64)
-
-
 def time_profile_of_hours(
     hours: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -184,7 +155,7 @@ def time_profile_of_hours(
         counts: rows of each hour, shape (k,).
         ends: the oldest and the newest time, in microseconds.
         timed: whether a time is not midnight.
-        groups: from `time_groups`; None if they are not known, so that no time is the most frequent one.
+        groups: from `group_integers`; None if they are not known, so that no time is the most frequent one.
     """
     days, hour, rows = hours // 24, hours % 24, int(counts.sum())
     first = np.flatnonzero(np.concatenate([[True], days[1:] != days[:-1]]))
@@ -217,17 +188,8 @@ def _ties(different: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
 
 
 def _ties_of_groups(groups: NDArray[np.int64], hours: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
-    """Estimate the ties of times.
-
-    If every time had c rows, the rows of the groups would have a variance of c times their mean (Poisson),
-    and the most frequent of random times has about c + 3 √c. A more frequent time's group has more rows than
-    the others: the largest of groups without one is above their median by up to `MAX_NOISE` standard
-    deviations. The time is known by its hour, if only one hour has so many rows.
-    """
-    low, middle, high = np.percentile(groups, (25, 50, 75))
-    deviation = (high - low) / NORMAL_QUARTILES
-    usual = max(1.0, deviation**2 / middle) if middle else 1.0
-    rows = max(round(usual + 3 * math.sqrt(usual)), int(groups.max() - middle - MAX_NOISE * deviation))
+    """Estimate the ties of times, see `frequent_rows`; the time is its hour, if only one has so many rows."""
+    rows = frequent_rows(groups)
     possible = np.flatnonzero(counts >= rows)
     hour = int(hours[possible[0]]) * HOUR if len(possible) == 1 else None
     return Ties(max(int(np.count_nonzero(groups)), len(hours)), hour, rows)

@@ -11,6 +11,7 @@ from typing import Any
 
 from driftbell.drift.column_bins import ColumnBins, count_column_on
 from driftbell.drift.column_counts import ColumnCounts
+from driftbell.drift.value_groups import group_series
 from driftbell.engines.text_counts import TextCounter
 from driftbell.records import Kind
 from driftbell.tabular.category_counts import count_known
@@ -107,8 +108,12 @@ class FrameCounter:
             return _count_numbers(series, on)
         if plain and series.dtype == pl.String and on.kind is Kind.CATEGORICAL:
             return self._count_texts(series, on)
-        if plain and on.kind is None:
-            counts = _count_nulls(series, keep_null_words=options.keeps_null_words(name))
+        if (
+            plain
+            and on.kind is None
+            and _is_nested(series) == (on.typed is not None and on.typed.kind is Kind.NESTED)
+        ):
+            counts = _count_nulls(series, on, keep_null_words=options.keeps_null_words(name))
             return replace(counts, stored_as=()) if plan.from_text else counts
         cells = replace(
             read_series(name, series, from_text=plan.from_text), is_category=name in plan.categories
@@ -165,16 +170,23 @@ def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
     return ColumnCounts(len(series), len(series) - counts.rows, stored_as=stored_as, numbers=counts)
 
 
-def _count_nulls(series: Any, *, keep_null_words: bool) -> ColumnCounts:
+def _is_nested(series: Any) -> bool:
+    """Return whether the cells are lists, structures or bytes."""
+    import polars as pl
+
+    return bool(series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object))
+
+
+def _count_nulls(series: Any, on: ColumnBins, *, keep_null_words: bool) -> ColumnCounts:
     """Count the nulls of a column of which the values are not compared."""
     import polars as pl
 
-    nulls = series.null_count()
+    present = series.drop_nulls()
+    stored_as = (read_series(series.name, present.head(1)).stored_as,) if len(present) else ()
     if series.dtype.is_float():
-        nulls += series.is_nan().sum()
+        present = present.drop_nans()
     elif series.dtype == pl.String:
         words = pl.Series(sorted({""} if keep_null_words else null_words(())), dtype=pl.String)
-        nulls += series.str.strip_chars().is_in(words.implode()).sum()
-    present = series.drop_nulls().head(1)
-    stored_as = (read_series(series.name, present).stored_as,) if len(present) else ()
-    return ColumnCounts(len(series), nulls, stored_as=stored_as)
+        present = present.filter(~present.str.strip_chars().is_in(words.implode()))
+    groups = group_series(present) if on.is_identifier else None
+    return ColumnCounts(len(series), len(series) - len(present), stored_as=stored_as, groups=groups)

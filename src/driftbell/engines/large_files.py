@@ -12,8 +12,10 @@ import numpy as np
 
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.engines.count_parts import CountPlan, count_table
+from driftbell.engines.samples import TextBudget, first_present, sample_places
 from driftbell.errors import ConfigError
 from driftbell.tabular.cells import Cells, Form, read_series
+from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.files import (
     PANDAS_INDEX,
     PARQUET,
@@ -32,12 +34,6 @@ from driftbell.tabular.typed_column import read_with_options
 
 PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
-
-SAMPLE_PARTS = 20
-"""The sample of a large reference consists of about this number of runs of rows, at even distances."""
-
-MAX_SAMPLE_BYTES = 256 * 2**20
-"""About the largest size of the texts and lists in a sample, which has fewer rows if they are long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +128,16 @@ class LargeFiles:
             columns[name] = replace(columns[name], from_text=True)
         table = RawTable(columns, self.path, self.detected)
         return with_categories(table, self.categories)
+
+    def present(self, options: ColumnOptions, names: Sequence[str]) -> dict[str, Cells]:
+        """Return some cells of columns that are not null; those of a column that has any.
+
+        Raises:
+            ConfigError: a file cannot be read; the message names it.
+        """
+        parts = first_present(self.parts(names), names, keep_null_words=options.keeps_null_words)
+        cells = {name: _joined(name, some, self.schema[name]) for name, some in parts.items()}
+        return {name: replace(c, from_text=name in self.folders) for name, c in cells.items()}
 
     def _slice(self, index: int, first: int, rows: int, names: Sequence[str]) -> Any:
         import polars as pl
@@ -326,53 +332,3 @@ def number_precision(dtype: Any) -> np.dtype[Any] | None:
     if dtype == pl.Float32:
         return np.dtype(np.float32)
     return np.dtype(np.float64) if _form(dtype)[0] in (Form.NUMBERS, Form.TEXTS, Form.BOOLEANS) else None
-
-
-class TextBudget:
-    """Number of rows of the runs of a sample, of which all texts have about `MAX_SAMPLE_BYTES`.
-
-    Args:
-        runs: number of runs.
-    """
-
-    def __init__(self, runs: int) -> None:
-        self._bytes = MAX_SAMPLE_BYTES / runs
-        self._row_bytes = 0.0
-
-    def rows(self, wanted: int) -> int:
-        """Return the number of rows of the next run, by the size of the texts of the runs before."""
-        return max(1, min(wanted, int(self._bytes / self._row_bytes))) if self._row_bytes else wanted
-
-    def add(self, frame: Any) -> None:
-        """Add a run, a Polars frame."""
-        size = sum(s.estimated_size() for s in frame.get_columns() if _form(s.dtype)[0] in LONG)
-        self._row_bytes = max(self._row_bytes, size / max(1, len(frame)))
-
-
-LONG = (Form.TEXTS, Form.NESTED)
-"""Forms of cells of any length."""
-
-
-def sample_places(rows: Sequence[int], wanted: int) -> list[tuple[int, int, int]]:
-    """Return runs of rows at even distances: index of the file, first row and number of rows.
-
-    Args:
-        rows: rows of each file.
-        wanted: about the number of rows of all runs.
-    """
-    total = sum(rows)
-    if total <= wanted:
-        return [(i, 0, count) for i, count in enumerate(rows)]
-    size = -(-wanted // SAMPLE_PARTS)
-    starts = [round(i * (total - size) / (SAMPLE_PARTS - 1)) for i in range(SAMPLE_PARTS)]
-    ends = np.cumsum(rows)
-    places = []
-    for start in starts:
-        left, place = size, start
-        while left and place < total:
-            i = int(np.searchsorted(ends, place, side="right"))
-            first = place - (int(ends[i]) - rows[i])
-            count = min(left, rows[i] - first)
-            places.append((i, first, count))
-            left, place = left - count, place + count
-    return places

@@ -13,9 +13,10 @@ import numpy as np
 from driftbell.drift.column_bins import count_column_on
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.engines.count_parts import CountPlan, FrameCounter
-from driftbell.engines.large_files import TextBudget, sample_places
+from driftbell.engines.samples import TextBudget, first_present, sample_places
 from driftbell.records import Kind
-from driftbell.tabular.cells import read_series
+from driftbell.tabular.cells import Cells, read_series
+from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import list_files
 from driftbell.tabular.raw_table import RawTable
@@ -84,6 +85,17 @@ class LargeText:
         whole = pl.concat(frames)
         columns = {s.name: read_series(s.name, s, from_text=True) for s in whole.get_columns()}
         return RawTable(columns, str(table.path), self.detected, table.decimal)
+
+    def present(self, options: ColumnOptions, names: Sequence[str]) -> dict[str, Cells]:
+        """Return some cells of columns that are not null; those of a column that has any.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        import polars as pl
+
+        parts = first_present(self._frames(names), names, keep_null_words=options.keeps_null_words)
+        return {name: read_series(name, pl.concat(some), from_text=True) for name, some in parts.items()}
 
     def count(self, plan: CountPlan) -> dict[str, ColumnCounts]:
         """Return the counts of the columns of a plan.

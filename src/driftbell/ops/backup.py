@@ -126,8 +126,8 @@ def _restore_model(settings: Settings, source: Path, manifest: Manifest) -> None
     # the reports may be on another file system, and a rename works only within one
     stages = {LOG: stage, MODELS: stage, REPORTS: settings.reports_dir / STAGE}
     with (
-        require_unused(settings.data_dir),
-        exclusive_setup(settings.data_dir),
+        require_unused(settings.data_dir, settings.mask),
+        exclusive_setup(settings.data_dir, settings.mask),
         _translate_errors(f"cannot restore {source}"),
     ):
         _require_empty_data_folder(settings)
@@ -196,7 +196,7 @@ def _fill(
     journaled.unlink()
     facts = read_facts(log)
     files = {LOG: _hashed(log)}
-    with exclusive_setup(settings.data_dir):  # waits for a model that is being trained
+    with exclusive_setup(settings.data_dir, settings.mask):  # waits for a model that is being trained
         left_out = REBUILT if settings.columns.masks_features else ()
         files |= _copy_tree(settings.data_dir / MODELS, part / MODELS, left_out)
     files |= _copy_tree(settings.reports_dir, part / REPORTS)

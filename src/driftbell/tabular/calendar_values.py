@@ -80,6 +80,7 @@ _DATE = re.compile(
 )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of numbers near the largest ones
 def calendar_kind(name: str, values: Vector) -> str:
     """Return which part of the calendar a column of numbers is, `time` or `counter`; "" for any other.
 

@@ -25,7 +25,7 @@ from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import read_columns
 from driftbell.wiring.native_model import known_words
 from driftbell.wiring.offline import rehearsal
-from driftbell.wiring.store import open_complete_store
+from driftbell.wiring.store import has_store, open_complete_store
 from driftbell.wiring.tables import open_table
 
 PAST_WINDOWS = 100
@@ -157,12 +157,14 @@ def _labels(column: Column, model: Model, source: str, ids: bool) -> list[str | 
 
 
 def logged_past(settings: Settings, simulation: Rehearsal) -> Past | None:
-    """Read the newest predictions of the log, with their labels; None if there are none.
+    """Read the newest predictions of the log, with their labels; None if there are none, or no log.
 
     Raises:
         StoreError, ConfigError: the log cannot be read.
     """
     model, limit = simulation.model, PAST_WINDOWS * simulation.window_rows
+    if not has_store(settings):
+        return None
     store = open_complete_store(settings)
     try:
         window = store.predictions.window(limit, model=model.name, version=model.version)

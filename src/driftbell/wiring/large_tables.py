@@ -126,9 +126,19 @@ class CountableSide:
         return self.table.names
 
     def sample(self) -> dict[str, TypedColumn]:
-        """Return some of the rows, all if there are not more than wanted."""
-        rows = max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // max(len(self.names), 1))
-        return read_with_options(self.table.sample(min(self.rows, rows)), self.options)
+        """Return some of the rows, all if there are not more than wanted.
+
+        Of a column without a value in them, the first values of all rows are returned. Spark's rows are
+        random, so they only lack values that are very rare.
+        """
+        rows = min(self.rows, max(MIN_SAMPLE_ROWS, MAX_SAMPLE_CELLS // max(len(self.names), 1)))
+        sample = self.table.sample(rows)
+        typed = read_with_options(sample, self.options)
+        empty = [name for name, column in typed.items() if column.kind is None]
+        if not empty or rows >= self.total or isinstance(self.table, SparkTable):
+            return typed
+        present = self.table.present(self.options, empty)
+        return typed | _read_whole(replace(sample, columns=present), self.options, empty, None, roles=())
 
     def read(self, names: Collection[str], kinds: Mapping[str, TypedColumn] | None) -> dict[str, TypedColumn]:
         """Return all cells of some columns."""
@@ -312,9 +322,13 @@ def _compare_counts(
 
 
 def _read_whole(
-    raw: RawTable, options: ColumnOptions, names: Collection[str], kinds: Mapping[str, TypedColumn] | None
+    raw: RawTable,
+    options: ColumnOptions,
+    names: Collection[str],
+    kinds: Mapping[str, TypedColumn] | None,
+    roles: Collection[str] | None = None,
 ) -> dict[str, TypedColumn]:
-    """Read the cells of columns that have a role."""
+    """Read the cells of some columns, which have a role unless others are named."""
     columns = {name: cells for name, cells in raw.columns.items() if name in names}
     some = replace(
         options,
@@ -323,7 +337,8 @@ def _read_whole(
         include=(),
         keep_null_words=[name for name in columns if options.keeps_null_words(name)],
     )
-    return read_with_options(replace(raw, columns=columns), some, kinds, list(columns))
+    used = list(columns) if roles is None else roles
+    return read_with_options(replace(raw, columns=columns), some, kinds, used)
 
 
 def _side(table: Countable | None, options: ColumnOptions, rows: int) -> Side | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from driftbell.alarms.limits import parse_limits
-from driftbell.config.settings import Settings, log_database
+from driftbell.config.settings import Settings
 from driftbell.drift.counted_reference import TableParts, with_precision
 from driftbell.drift.judge import judge
 from driftbell.drift.limits import apply_limits, check_limits
@@ -50,11 +50,6 @@ def check_log(
         ConfigError: there is no log, the model has no such version, or a setting does not fit.
         StoreError, ArchiveError: the log or the archive cannot be read.
     """
-    if log_database(settings.log) is None and not settings.log_path.exists():
-        raise ConfigError(
-            f"there is no prediction log: {settings.log_path} does not exist; name its folder with "
-            "--data-dir or data_dir, or set log.url"
-        )
     store = open_complete_store(settings)
     try:
         return _check(settings, store, since, until or clock(), version)

@@ -56,7 +56,7 @@ def _require_same(settings: Settings, path: Path, name: str) -> None:
     """
     file = settings.data_dir / ID_FILE
     try:
-        with exclusive_setup(settings.data_dir):
+        with exclusive_setup(settings.data_dir, settings.mask):
             if not file.exists():
                 write_atomically(file, f"{name}\n".encode(), mode=0o600)
             known = file.read_text("ascii", "replace").strip()

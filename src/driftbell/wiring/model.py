@@ -46,11 +46,11 @@ def open_model(settings: Settings) -> OpenedModel:
         ConfigError: a file is missing or invalid; the message names it.
     """
     _check_paths(settings.model)
-    with exclusive_setup(settings.data_dir):  # waits for the process that converts the model
+    with exclusive_setup(settings.data_dir, settings.mask):  # waits for the process that converts the model
         conversion = load_cached_conversion(settings)
     if conversion is None and isinstance(settings.model.path, Path) and settings.model.prediction is None:
         try_model(settings)
-    with exclusive_setup(settings.data_dir):
+    with exclusive_setup(settings.data_dir, settings.mask):
         conversion = load_cached_conversion(settings)
         model: Model | None = conversion.model if conversion else None
         training = read_cached_training(settings, model) if model else None
@@ -81,7 +81,7 @@ def convert_model(settings: Settings) -> None:
     Raises:
         ConfigError: a file is missing or invalid; the message names it.
     """
-    with exclusive_setup(settings.data_dir):
+    with exclusive_setup(settings.data_dir, settings.mask):
         if load_cached_conversion(settings) is None:
             model, training, _ = build_model(settings)
             with suppress(PredictError):  # a row that the model refuses is refused in requests too
@@ -114,7 +114,7 @@ def open_serving_model(
         trial.close()
     model: Model | None = conversion.model if conversion else None
     if model is None:
-        with exclusive_setup(settings.data_dir):
+        with exclusive_setup(settings.data_dir, settings.mask):
             model, _, conversion = build_model(settings)
     served = _with_threshold(settings, model)
     log_engine(served, conversion)

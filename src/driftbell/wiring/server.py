@@ -186,7 +186,7 @@ def application() -> FastAPI:
     settings = load().settings
     models = load_models(settings)
     for own in (settings, *models.values()):
-        restrict_access(own.data_dir, int(settings.umask, 8))
+        restrict_access(own.data_dir, settings.mask)
     return _application(settings, models)
 
 

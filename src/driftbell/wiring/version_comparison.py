@@ -11,7 +11,7 @@ from driftbell.models.version_comparison import VersionComparer
 from driftbell.records import Task
 from driftbell.records.comparison import VersionComparison
 from driftbell.wiring.model import open_model
-from driftbell.wiring.store import clock, open_complete_store
+from driftbell.wiring.store import clock, open_complete_store, require_store
 
 
 def compare_logged_versions(settings: Settings, before: str | None, after: str | None) -> VersionComparison:
@@ -23,6 +23,7 @@ def compare_logged_versions(settings: Settings, before: str | None, after: str |
         ConfigError: a version has no predictions, or there are fewer than two versions.
         StoreError: the store cannot be read.
     """
+    require_store(settings)  # before the model is read
     model = open_model(settings).model
     store = open_complete_store(settings)
     try:

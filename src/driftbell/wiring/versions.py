@@ -11,6 +11,7 @@ import structlog
 
 from driftbell.config.columns import ColumnSettings
 from driftbell.config.settings import ModelSettings, Settings
+from driftbell.data_folder import masked
 from driftbell.errors import ConfigError, ModelError, StoreError
 from driftbell.ports import EXTERNAL, Model, VersionStore
 from driftbell.records.versions import (
@@ -144,9 +145,10 @@ def settings_of_version(settings: Settings, versions: VersionStore, version: Mod
         ConfigError: a file is missing or cannot be written, or this release does not know an option.
     """
     key = log_key(settings) if any(file.encrypted_with for file in version.files) else b""
-    paths: dict[str, Path] = {
-        file.role: open_version_file(versions, file, settings.data_dir, key) for file in version.files
-    }
+    with masked(settings.mask):
+        paths: dict[str, Path] = {
+            file.role: open_version_file(versions, file, settings.data_dir, key) for file in version.files
+        }
     source: Path | str | None = paths.get(MODEL_FILE)
     if source is None and version.source:
         source = ModelSettings.model_validate({"path": version.source}).path

@@ -13,7 +13,9 @@ from tests.command_line import driftbell
 from tests.conftest import with_models
 
 from driftbell.cli.root import FAIL_ON, exit_code
+from driftbell.config.settings import Settings
 from driftbell.records import ColumnComparison, ColumnVerdict, Degradation, Judgement, Kind, Scope, Verdict
+from driftbell.wiring.store import open_store
 
 
 @pytest.fixture
@@ -200,6 +202,7 @@ def test_usage_errors_exit_2_and_say_what_is_wrong(tables: Path, args: tuple[str
 @pytest.mark.slow
 def test_check_and_report_on_an_empty_log_cannot_judge(tmp_path: Path) -> None:
     with_models(tmp_path / "data")
+    open_store(Settings(data_dir=tmp_path / "data")).close()
     done = driftbell("check", "--data-dir", "data", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "UNKNOWN  Cannot judge: needs 10, has 0 predictions.\n")
     done = driftbell("report", "page.html", "--data-dir", "data", cwd=tmp_path)

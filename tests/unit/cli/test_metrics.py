@@ -185,6 +185,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DRIFTBELL_DATA_DIR", str(tmp_path))
+    open_store(Settings(data_dir=tmp_path)).close()
     done: Any = CliRunner().invoke(cli, ["metrics", *args])
     assert words in done.output + str(done.exception)
     assert done.exit_code != 0

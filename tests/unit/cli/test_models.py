@@ -90,6 +90,7 @@ def register(folder: Path, version: str, *, champion: bool = False) -> None:
 
 
 def test_unknown_versions_and_a_log_of_one_version_are_errors(folder: Path) -> None:
+    log(folder, 0, {})
     with pytest.raises(ConfigError, match="fewer than two versions of 'iris' in the log: no predictions"):
         run()
     log(folder, 5, {"3f6c2a9d10be": 1.0})

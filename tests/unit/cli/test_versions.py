@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from tests.init_tables import FRAME, churn
 
 from driftbell.cli import cli
+from driftbell.config.settings import Settings
 from driftbell.errors import DriftbellError
+from driftbell.wiring.store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,8 @@ def refused(*args: str) -> str:
 ADD = ("add", "churn.joblib", "--trust", "--reference", "held_out.csv", "--author", "ada")
 
 
-def test_a_version_is_added_listed_and_shown() -> None:
+def test_a_version_is_added_listed_and_shown(folder: Path) -> None:
+    open_store(Settings(data_dir=folder / "driftbell-data")).close()
     assert run("list") == "no versions of churn: a service registers its model when it starts\n"
     lines = run(*ADD, "--note", "more trees").splitlines()
     version = re.fullmatch(r"churn ([0-9a-f]{12}) added", lines[0])[1]
@@ -73,7 +76,8 @@ def test_what_cannot_be_added_is_refused_with_advice() -> None:
     assert "has no column 'churn'" in refused(*ADD, "--target", "churn")
 
 
-def test_an_unknown_version_is_refused() -> None:
+def test_an_unknown_version_is_refused(folder: Path) -> None:
+    open_store(Settings(data_dir=folder / "driftbell-data")).close()
     assert refused("show", "abc") == "no version of 'churn' is named 'abc'; it has no versions yet"
     version = re.match(r"churn ([0-9a-f]{12}) added", run(*ADD))[1]
     text = f"; the versions, newest first: {version}"

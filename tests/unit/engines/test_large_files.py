@@ -13,7 +13,7 @@ import pytest
 from driftbell.drift.column_bins import column_bins, count_column_on
 from driftbell.drift.column_counts import encode_counts
 from driftbell.drift.compare import prepare
-from driftbell.engines import count_parts, large_files
+from driftbell.engines import count_parts, large_files, samples
 from driftbell.engines.count_parts import CountPlan, count_table
 from driftbell.engines.large_files import open_large
 from driftbell.engines.large_text import open_text
@@ -209,7 +209,7 @@ def test_long_texts_are_counted_some_rows_at_a_time(tmp_path: Any, monkeypatch: 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_a_sample_of_long_texts_has_fewer_rows(tmp_path: Any, monkeypatch: Any, suffix: str) -> None:
-    monkeypatch.setattr(large_files, "MAX_SAMPLE_BYTES", 100_000)
+    monkeypatch.setattr(samples, "MAX_SAMPLE_BYTES", 100_000)
     frame = pl.DataFrame({"number": range(8000), "text": [f"{i} " + "word " * 40 for i in range(8000)]})
     path = tmp_path / f"long.{suffix}"
     frame.write_parquet(path) if suffix == "parquet" else frame.write_csv(path)

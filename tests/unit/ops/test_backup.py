@@ -157,7 +157,7 @@ def test_only_the_owner_can_read_a_backup(settings: Settings, tmp_path: Path) ->
 def test_a_restored_report_is_as_readable_as_a_written_one(settings: Settings, tmp_path: Path) -> None:
     """The report viewer is another user."""
     back_up(settings, tmp_path / "saved", now=NOW)
-    restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
+    restore(Settings(data_dir=tmp_path / "new", umask="022"), tmp_path / "saved")
     for name in ("reports", "reports/drift_report_latest.html"):
         restored, written = tmp_path / "new" / name, settings.data_dir / name
         assert restored.stat().st_mode == written.stat().st_mode

@@ -12,7 +12,10 @@ import polars as pl
 import pytest
 
 import driftbell
+from driftbell.drift.column_bins import column_bins, compare_counts, count_column_on
+from driftbell.drift.compare import prepare
 from driftbell.errors import ConfigError, DriftbellError
+from driftbell.tabular.typed_column import TypedColumn
 
 
 def table(rows: Any, seed: Any, shift: Any = 0.0, cities: Any = ("Rome", "Oslo", "Bern")) -> Any:
@@ -271,3 +274,107 @@ def test_files_in_folders_of_different_columns_are_named(
     for sides in ((folder, table(200, 0)), (table(200, 0), folder)):
         with pytest.raises(ConfigError, match=message):
             driftbell.check(*sides, exact_rows=exact_rows)
+
+
+@pytest.mark.parametrize("kind", [pl.Int64, pl.String])
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_frozen_identifier_is_found_by_the_groups_of_its_values(
+    files: Any, kind: Any, share: float
+) -> None:
+    past = table(4000, 0).select("moved", id=pl.int_range(5, 4005).cast(kind))
+    frozen = pl.int_range(4000) < 4000 * share
+    now = past.with_columns(id=pl.when(frozen).then(pl.lit(7).cast(kind)).otherwise("id"))
+    first, second = files("a.parquet", past), files("b.parquet", now)
+    for exact_rows, words in (
+        (5000, "frozen at 7 in 800 of 4,000 rows"),
+        (1000, "frozen at one or very few"),
+    ):
+        (result,) = (
+            c for c in driftbell.check(first, second, exact_rows=exact_rows).columns if c.column == "id"
+        )
+        assert result.drifted == bool(share)
+        assert (words in result.reason) == bool(share)
+
+
+@pytest.mark.parametrize("sizes", [(900, 4000), (4000, 900)])
+@pytest.mark.parametrize("cells", [[1.5, None], ["a", "NA"], [True, None]])
+@pytest.mark.parametrize("nested", [[[1, 2]], [{"a": 1}], [b"x"]])
+def test_a_column_of_lists_that_has_other_cells_now_is_drift(
+    files: Any, nested: Any, cells: Any, sizes: tuple[int, int]
+) -> None:
+    """Half of the other cells are null, and the rest are no lists."""
+    past, now = (table(size, i).select("moved") for i, size in enumerate(sizes))
+    first = files("a.parquet", past.with_columns(y=pl.Series(nested * sizes[0])))
+    second = files("b.parquet", now.with_columns(y=pl.Series(cells * (sizes[1] // 2))))
+    for exact_rows in (5000, 1000):
+        result = driftbell.check(first, second, exact_rows=exact_rows)
+        assert result.drifted_columns == ("y",)
+        comparison = result.columns[1].comparison
+        assert comparison.unreadable == (0, sizes[1] // 2)
+        assert comparison.null_shares == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("exact_rows", [5000, 1000])
+def test_lists_in_a_column_of_identifiers_are_unreadable(files: Any, exact_rows: int) -> None:
+    past = files("a.parquet", pl.DataFrame({"id": [f"id {i}" for i in range(2000)], "x": range(2000)}))
+    now = files("b.parquet", pl.DataFrame({"id": [["id"]] * 2000, "x": range(2000)}))
+    result = driftbell.check(past, now, exact_rows=exact_rows)
+    assert result.drifted_columns == ("id",)
+    assert result.columns[0].comparison.unreadable == (0, 2000)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_infinite_numbers_are_no_ties_of_finite_ones(files: Any, sign: int) -> None:
+    """Numbers beyond the finite ones of the reference took the place of its infinite ones unnoticed."""
+    rng = np.random.default_rng(0)
+    common, rare = rng.normal(size=(2, 3000)), rng.random((2, 3000)) < 0.3
+    infinite = pl.DataFrame({"x": sign * np.where(rare[0], np.inf, common[0])})
+    large = pl.DataFrame({"x": sign * np.where(rare[1], 1e6, common[1].clip(-3, 3))})
+    again = pl.DataFrame({"x": sign * np.where(rare[1], np.inf, common[1])})
+    first, second, third = (files(f"{i}.parquet", f) for i, f in enumerate((infinite, large, again)))
+    for exact_rows in (5000, 1000):
+        for sides in ((first, second), (second, first)):
+            assert driftbell.check(*sides, exact_rows=exact_rows).drifted_columns == ("x",)
+        same = driftbell.check(first, third, exact_rows=exact_rows)
+        assert same.drifted_columns == ()
+        assert same.detected["current"].get("largest_error", 0.0) < 0.01
+    reason = driftbell.check(first, second, exact_rows=1000).columns[0].reason
+    assert (
+        "rows below infinity: 69.6% → 100.0%" if sign == 1 else "rows at -infinity: 30.4% → 0.0%"
+    ) in reason
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_near_the_largest_ones_write_no_warning(files: Any) -> None:
+    cells = np.random.default_rng(0).choice([-1.7e308, 1.0, 1.7e308], (2, 3000))
+    past, now = (files(f"{i}.parquet", pl.DataFrame({"x": side})) for i, side in enumerate(cells))
+    for exact_rows in (5000, 1000):
+        assert driftbell.check(past, now, exact_rows=exact_rows).drifted_columns == ()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize("cells", [["a"] * 300, [1.5, 2.5] * 150])
+def test_a_column_without_values_in_the_sample_is_read_by_its_first_values(
+    tmp_path: Path, suffix: str, cells: list[Any]
+) -> None:
+    """Values of a few rows beside each other are between the runs of rows of the sample."""
+    paths = []
+    for i, values in enumerate((cells, cells, [cells[0]] * 150 + [99] * 150)):
+        column = pl.Series([None] * 300 + [str(v) for v in values] + [None] * 9400, dtype=pl.String)
+        frame = table(10_000, i).select("moved").with_columns(rare=column)
+        paths.append(str(tmp_path / f"{i}.{suffix}"))
+        frame.write_parquet(paths[-1]) if suffix == "parquet" else frame.write_csv(paths[-1])
+    for now, drifted in ((paths[1], False), (paths[2], True)):
+        result = driftbell.check(paths[0], now, exact_rows=1000, smallest_effect=0.0)
+        assert result.columns[1].compared
+        assert result.columns[1].comparison.null_shares == (0.97, 0.97)
+        assert result.columns[1].drifted == drifted
+
+
+def test_values_that_no_sample_has_are_counted_in_the_reason() -> None:
+    """Spark's sample is random, and may lack values that are very rare."""
+    sampled = prepare({"rare": TypedColumn(None, np.full(100, None, dtype=object))})
+    on = column_bins(sampled.columns[0])
+    sides = [count_column_on(TypedColumn(None, np.array([None] * 90 + ["a"] * 10, dtype=object)), on)] * 2
+    (comparison,) = compare_counts(sampled.columns, {"rare": on}, {"rare": sides[0]}, {"rare": sides[1]})
+    assert comparison.note == "10 of 100 cells of the reference have a value, and none of its sample"

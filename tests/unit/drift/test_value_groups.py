@@ -1,0 +1,45 @@
+"""Groups of values by their hash: a monoid, and the rows of a frequent value that come from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from driftbell.drift.value_groups import GROUPS, frequent_rows, group_integers, group_series, sum_groups
+
+
+def test_every_row_is_in_the_group_of_its_value() -> None:
+    values = np.random.default_rng(0).integers(-(2**62), 2**62, 5000)
+    for group in (
+        group_integers,
+        lambda v: group_series(pl.Series(v)),
+        lambda v: group_series(pl.Series(v).cast(str)),
+    ):
+        whole = group(values)
+        assert (whole.shape, whole.sum()) == ((GROUPS,), 5000)
+        parts = [group(values[:700]), group(values[700:])]
+        assert sum_groups(parts).tolist() == sum_groups(parts[::-1]).tolist() == whole.tolist()
+        assert np.count_nonzero(group(np.full(300, 7))) == 1
+        assert whole.max() < 50  # about 20 each
+
+
+def test_nulls_are_in_no_group_and_categories_in_that_of_their_text() -> None:
+    texts = pl.Series(["a", "b", None, "b"])
+    assert group_series(texts).sum() == 3
+    assert group_series(texts.cast(pl.Categorical)).tolist() == group_series(texts).tolist()
+    assert group_series(pl.Series([1.0, float("nan"), None])).sum() == 1
+
+
+def test_unknown_groups_stay_unknown() -> None:
+    groups = group_integers(np.arange(9))
+    assert sum_groups([groups, None]) is None
+    assert sum_groups([]) is None
+
+
+@pytest.mark.parametrize(("rows", "frequent"), [(3000, 0), (3000, 300), (300_000, 0), (300_000, 6000)])
+def test_the_rows_of_a_frequent_value_are_estimated(rows: int, frequent: int) -> None:
+    values = np.arange(rows) * 3_600_000_000
+    values[:frequent] = 5
+    noise = 4 * (rows / GROUPS) ** 0.5
+    assert frequent - 2 * noise <= frequent_rows(group_integers(values)) <= frequent + noise + 4
