@@ -164,8 +164,15 @@ def openings(alarms: list[int]) -> int:
 
 
 def after(row: Row) -> list[int]:
-    """Return the alarms in the windows after the change, at most the first `WITHIN`."""
-    alarms: list[int] = row["alarms"][row["change"] :][:WITHIN]
+    """Return the alarms in the windows after the change, at most the first `WITHIN`.
+
+    An alarm that is open before the change, of an older fault, and that closes again says nothing about it.
+    """
+    change = row["change"]
+    alarms: list[int] = row["alarms"][change:][:WITHIN]
+    if row["scenario"] == OLD_THEN_NEW and row["alarms"][change - 1] and 0 in alarms:
+        closed = alarms.index(0)
+        alarms = [0] * closed + alarms[closed:]
     return alarms
 
 

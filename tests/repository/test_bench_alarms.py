@@ -138,6 +138,18 @@ def test_an_older_fault_is_labelled_in_every_mode(frames: dict[str, Frame]) -> N
     assert len(np.unique(run.stream[run.columns[0]][2000:].astype(float))) == 1
 
 
+@pytest.mark.parametrize(
+    ("alarms", "detected", "late"),
+    [([0, 1, 1, 1], True, 1), ([0, 1, 1, 0], False, 3), ([1, 1, 0, 1], True, 2), ([1, 0, 1, 0], True, 1)],
+)
+def test_an_alarm_of_an_older_fault_that_closes_says_nothing(
+    alarms: list[int], detected: bool, late: int
+) -> None:
+    old = row(alarms, [0.0] * 4, scenario="old then new")
+    assert (score.is_detected(old), score.delay(old)) == (detected, late)
+    assert score.is_detected(row(alarms, [0.0] * 4))
+
+
 def test_the_rows_of_a_calendar_change_are_of_a_part_of_it(frames: dict[str, Frame]) -> None:
     run = made("calendar", frames["shop"], seed=1)
     (column,) = run.columns

@@ -272,6 +272,18 @@ def test_a_file_is_sent_to_the_service_of_the_settings(
     assert json.loads(done.stdout) == receipt(0, 2, 9, "nobody")
 
 
+def test_a_file_without_any_known_prediction_is_an_error(service: Running, tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("prediction_id,label\nnobody,setosa\nnothing,setosa\n", "utf-8")
+    done = driftbell("labels", "truth.csv", "--url", service.url, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "truth.csv: 0 new, 0 corrected, 0 already known\n")
+    unknown, error = done.stderr.splitlines()
+    assert unknown == "2 unknown prediction ids: nobody, nothing"
+    assert f"{service.url} has none of the predictions of truth.csv: check the column prediction_id" in error
+    assert "(--url)" in error
+    done = driftbell("labels", "truth.csv", "--url", service.url, "--json", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["unknown_count"]) == (2, 2)
+
+
 def test_a_wrong_label_in_a_file_is_told_with_its_line(
     service: Running, ids: list[str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftbell.cli.root import cli, common, key_option, service_url, settings, silence_retries
+from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def labels(
     are skipped and counted. Sending a file again is safe. Unknown prediction ids, and labels that are no
     class of the model, are listed on stderr; the latter count as wrong answers.
 
+    Exit codes: 0 some labels belong to predictions of the service, 2 none does, or nothing could be sent.
+
     \b
     Examples:
       driftbell labels truth.csv --url http://127.0.0.1:8000
@@ -51,8 +54,9 @@ def labels(
     from driftbell.ops.label_upload import read_labels, send_labels
 
     silence_retries()
+    address = url or service_url(loaded.settings)
     result = send_labels(
-        url or service_url(loaded.settings),
+        address,
         read_labels(file),
         accept_unseen=accept_unseen,
         headers=client_headers(api_key_file),
@@ -67,6 +71,11 @@ def labels(
     if result.unseen:
         names = ", ".join(f"'{name}' ({count})" for name, count in result.unseen.items())
         click.echo(f"labels that are no class of the model count as wrong answers: {names}", err=True)
+    if result.unknown_count and not result.total:
+        raise ConfigError(
+            f"{address} has none of the predictions of {file}: check the column prediction_id, which must "
+            "have the ids of answers or your own ids, and the address (--url)"
+        )
 
 
 def _print_unknown(result: UploadResult) -> None:

@@ -118,15 +118,24 @@ def _exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_USAGE))
 
 
+STACK_URLS = {
+    "prometheus": "http://127.0.0.1:9090",
+    "loki": "http://127.0.0.1:3100",
+    "grafana": "http://127.0.0.1:3000",
+    "reports": "http://127.0.0.1:8080",
+}
+"""Default URLs of the components of the Docker stack."""
+
+GRAFANA_LOGIN = ("GRAFANA_TOKEN", "GRAFANA_USER", "GRAFANA_PASSWORD", "GRAFANA_PASSWORD_FILE")
+
+
 @cli.command()
 @common
 @click.option("--service", help="URL of the service [default: from the settings].")
-@click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="URL of Prometheus.")
-@click.option("--loki", default="http://127.0.0.1:3100", show_default=True, help="URL of Loki.")
-@click.option("--grafana", default="http://127.0.0.1:3000", show_default=True, help="URL of Grafana.")
-@click.option(
-    "--reports", default="http://127.0.0.1:8080", show_default=True, help="URL of the report viewer."
-)
+@click.option("--prometheus", help=f"URL of Prometheus [default: {STACK_URLS['prometheus']}].")
+@click.option("--loki", help=f"URL of Loki [default: {STACK_URLS['loki']}].")
+@click.option("--grafana", help=f"URL of Grafana [default: {STACK_URLS['grafana']}].")
+@click.option("--reports", help=f"URL of the report viewer [default: {STACK_URLS['reports']}].")
 @click.option(
     "--alertmanager",
     help="URL of Alertmanager [default: http://127.0.0.1:9093, which may be absent].",
@@ -138,15 +147,18 @@ def doctor(
     data_dir: str | None,
     parent: int | None,
     service: str | None,
-    prometheus: str,
-    loki: str,
-    grafana: str,
-    reports: str,
+    prometheus: str | None,
+    loki: str | None,
+    grafana: str | None,
+    reports: str | None,
     alertmanager: str | None,
     api_key_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Check every component of a running stack, and the data folder on this machine, and suggest fixes.
+    """Check a running service, its stack, and the data folder on this machine, and suggest fixes.
+
+    Prometheus, Loki, Grafana and the report viewer are skipped if none of them answers at its default URL and
+    nothing names one: no option, and no login for Grafana.
 
     Of the data folder it checks the database, the journal, permissions and free space.
 
@@ -167,12 +179,13 @@ def doctor(
 
     loaded = settings(config_file, data_dir=data_dir).settings
     user, password, token = _grafana_login()
+    named = {"prometheus": prometheus, "loki": loki, "grafana": grafana, "reports": reports}
+    has_login = any(os.environ.get(name) for name in GRAFANA_LOGIN)
+    is_named = has_login or any(url is not None and url != "off" for url in named.values())
     stack = Stack(
         service=_address("service", service or service_url(loaded)),
-        prometheus=_address("prometheus", prometheus),
-        loki=_address("loki", loki),
-        grafana=_address("grafana", grafana),
-        reports=_address("reports", reports),
+        **{n: _address(n, STACK_URLS[n] if url is None else url) for n, url in named.items()},
+        unnamed=frozenset(() if is_named else (name for name, url in named.items() if url is None)),
         alertmanager=_address("alertmanager", alertmanager or "http://127.0.0.1:9093"),
         alertmanager_wanted=alertmanager is not None,
         login=(user, password),

@@ -14,6 +14,9 @@ FILE_VARIABLE = "DRIFTBELL_CONFIG"
 KEY_VARIABLE, URL_VARIABLE = "DRIFTBELL_API_KEY", "DRIFTBELL_URL"
 """Variables of clients: the API key, and the address of the service for `driftbell.Monitor`; no settings."""
 
+START_OR_NAME = "is the service running there? start it with `driftbell up`, or name its address with --url"
+"""Hint after a service that cannot be reached."""
+
 GIVE_KEY = f"give this command a key in {KEY_VARIABLE} or with --api-key-file"
 """The cure after a 401 or 403."""
 

@@ -62,7 +62,9 @@ def _check_sqlite(path: Path) -> Finding:
         return Finding("database", State.WRONG, f"{path} cannot be read: {error}", restore)
     if result != "ok":
         return Finding("database", State.WRONG, f"{path} is damaged: {' '.join(result.split())}", restore)
-    return Finding("database", State.OK, f"{path} has no damage ({_size(path.stat().st_size)})")
+    wal = path.with_name(f"{path.name}-wal")  # holds the newest rows until they are written to the file
+    size = path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+    return Finding("database", State.OK, f"{path} has no damage ({_size(size)})")
 
 
 def _check_postgres(database: Database, now: datetime) -> Finding:

@@ -47,15 +47,33 @@ async def _examine(stack: Stack, now: datetime, seconds: float) -> list[Finding]
         ("reports", stack.reports, lambda p: _reports(p, stack)),
         ("alertmanager", stack.alertmanager, lambda p: _alertmanager(p, wanted=stack.alertmanager_wanted)),
     ]
+    named = [(name, url, check) for name, url, check in components if url is not None]
     async with httpx.AsyncClient(timeout=seconds) as client:
-        findings_by_component = await asyncio.gather(
-            *(
-                _check_component(name, url, check, client, seconds)
-                for name, url, check in components
-                if url is not None
-            )
+        results = await asyncio.gather(
+            *(_check_component(name, url, check, client, seconds) for name, url, check in named)
         )
-    return [finding for findings in findings_by_component for finding in findings]
+    by_component = {name: result for (name, _, _), result in zip(named, results, strict=True)}
+    return [finding for result in _without_stack(stack, by_component).values() for finding in result]
+
+
+def _without_stack(stack: Stack, findings: dict[str, list[Finding]]) -> dict[str, list[Finding]]:
+    """Skip the components that nobody named if none of them answers: a service needs no Docker stack.
+
+    Another program at such an address is no component; any web server answers as a report viewer does.
+    """
+    recognised = (f for name in stack.unnamed - {"reports"} for f in findings[name])
+    if not stack.unnamed or any(f.state is State.OK for f in recognised):
+        return findings
+    skipped = {
+        name: Finding(
+            name,
+            State.SKIPPED,
+            f"not found at {getattr(stack, name)}, skipped",
+            f"name it with --{name} if it runs elsewhere",
+        )
+        for name in stack.unnamed
+    }
+    return {name: [skipped[name]] if name in skipped else found for name, found in findings.items()}
 
 
 async def _check_component(

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from driftbell.config.sources import GIVE_KEY
+from driftbell.config.sources import GIVE_KEY, START_OR_NAME
 from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import count_of, join_names
 from driftbell.retries import with_backoff
@@ -28,6 +28,7 @@ MAX_BATCH = 2000
 """Labels per request; halved when the service answers 413 because of a small `server.body_limit`."""
 
 TIMEOUT_SECONDS = 60.0
+NAME_URL = "name the address of the service with --url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def send_labels(
                 size = max(1, len(part) // 2)
                 continue
             if not answer.is_success:
-                raise ConfigError(_refusal(answer, part) + _accepted(done))
+                raise ConfigError(_refusal(url, answer, part) + _accepted(done))
             receipt = _receipt(url, answer)
             done += receipt
             # labels beside them are classes, so that a later part without any is no typo
@@ -210,8 +211,7 @@ def _post(
     except _UnavailableError as error:
         return error.answer
     except (httpx.RequestError, httpx.InvalidURL) as error:
-        hint = "is the service running? start it with `driftbell up`"
-        raise ConfigError(f"cannot reach {url}: {hint} ({error or type(error).__name__})") from error
+        raise ConfigError(f"cannot reach {url}: {START_OR_NAME} ({error or type(error).__name__})") from error
 
 
 def _receipt(url: str, answer: httpx.Response) -> UploadResult:
@@ -223,10 +223,10 @@ def _receipt(url: str, answer: httpx.Response) -> UploadResult:
             unseen={str(name): int(count) for name, count in totals["unseen"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{url} is not a driftbell service with labels") from error
+        raise ConfigError(f"{url} is not a driftbell service with labels: {NAME_URL}") from error
 
 
-def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
+def _refusal(url: str, answer: httpx.Response, part: Sequence[LabelLine]) -> str:
     try:
         body = answer.json()
         errors = [e for e in body.get("errors", ()) if "row" in e]
@@ -234,10 +234,10 @@ def _refusal(answer: httpx.Response, part: Sequence[LabelLine]) -> str:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"{part[errors[0]['row']].place}: {errors[0]['message']}{more}"
         detail = str(body["detail"]).replace("with ?accept_unseen=true", "with --accept-unseen")
-        key = f"; {GIVE_KEY}" if answer.status_code in (401, 403) else ""
-        return f"the service answered {answer.status_code}: {detail}{key}"
+        cure = {401: GIVE_KEY, 403: GIVE_KEY, 404: NAME_URL, 405: NAME_URL}.get(answer.status_code)
+        return f"the service answered {answer.status_code}: {detail}{f'; {cure}' if cure else ''}"
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # perhaps the error page of a proxy
-        return f"the service answered {answer.status_code} {answer.reason_phrase}"
+        return f"{url} answered {answer.status_code} {answer.reason_phrase}; {NAME_URL}"
 
 
 def _accepted(done: UploadResult) -> str:

@@ -47,6 +47,7 @@ class Stack:
         reports: the report viewer.
         alertmanager: Alertmanager.
         alertmanager_wanted: whether a missing Alertmanager is an error.
+        unnamed: components at their default URL that nobody named; they are skipped if none of them answers.
         login: Grafana's user and password.
         token: Grafana's token, instead of the login.
         service_headers: headers for the service, such as an API key.
@@ -59,6 +60,7 @@ class Stack:
     reports: str | None
     alertmanager: str | None
     alertmanager_wanted: bool = False
+    unnamed: frozenset[str] = frozenset()
     login: tuple[str, str] = field(default=DEFAULT_LOGIN, repr=False)
     token: str | None = field(default=None, repr=False)
     service_headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.config.sources import START_OR_NAME
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Value
 from driftbell.retries import with_backoff
@@ -175,8 +176,7 @@ class _Sender:
         except (httpx.RequestError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             if not self.reached:
-                hint = "is the service running? start it with `driftbell up`"
-                raise ConfigError(f"cannot reach {self.url}: {hint} ({reason})") from error
+                raise ConfigError(f"cannot reach {self.url}: {START_OR_NAME} ({reason})") from error
             return None, reason
 
     def _post(self, row: Row) -> Answer:

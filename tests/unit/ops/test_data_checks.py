@@ -41,6 +41,14 @@ def check(folder: Path, umask: str = "077") -> dict[str, Finding]:
     return {f.component: f for f in check_data(Settings(data_dir=folder, umask=umask), now=NOW)}
 
 
+def test_the_size_of_the_database_has_its_write_ahead_log(data: Path) -> None:
+    size = (data / "log.sqlite").stat().st_size
+    wal = data / "log.sqlite-wal"
+    wal.write_bytes(bytes(3_700_000))
+    wal.chmod(0o600)
+    assert f"({(size + 3_700_000) / 1e6:.1f} MB)" in check(data)["database"].message
+
+
 def test_a_healthy_data_folder(data: Path) -> None:
     findings = check(data)
     assert {name: f.state for name, f in findings.items() if name != "disk"} == {

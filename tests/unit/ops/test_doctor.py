@@ -304,6 +304,34 @@ def test_an_alertmanager_that_was_not_requested_may_be_absent() -> None:
     assert result.state is State.WRONG
 
 
+STACK = frozenset(("prometheus", "loki", "grafana", "reports"))
+
+
+def test_a_service_without_the_docker_stack_is_well() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with serving(SERVICE) as service, serving({"/": "another web server"}) as other:
+        service.date = "Sat, 31 Jan 2026 12:00:00 GMT"
+        urls = (service.url, nowhere, nowhere, other.url, other.url, None)
+        findings = look(replace(Stack(*urls), unnamed=STACK))
+        assert {f.component for f in findings if f.state is State.SKIPPED} == STACK
+        assert State.WRONG not in {f.state for f in findings}
+        assert only(findings, "loki") == Finding(
+            "loki",
+            State.SKIPPED,
+            f"not found at {nowhere}, skipped",
+            "name it with --loki if it runs elsewhere",
+        )
+        findings = look(replace(Stack(*urls), unnamed=STACK - {"loki"}))
+        assert only(findings, "loki").state is State.WRONG
+
+
+def test_a_missing_component_of_a_stack_that_is_there_is_wrong() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    with serving(PROMETHEUS) as prometheus:
+        stack = Stack(None, prometheus.url, nowhere, nowhere, nowhere, None, unnamed=STACK)
+        assert {f.component for f in look(stack) if f.state is State.WRONG} == STACK - {"prometheus"}
+
+
 def test_grafana_gets_the_credentials_and_no_finding_contains_them() -> None:
     with serving(GRAFANA) as fake:
         stack = replace(NOTHING, grafana=fake.url)

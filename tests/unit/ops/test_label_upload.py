@@ -393,9 +393,12 @@ def test_a_refused_label_is_an_error_with_its_line_and_the_accepted_count() -> N
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (httpx.Response(404, json={"detail": "there is nothing here"}), "404: there is nothing here"),
-        (httpx.Response(502, text="<html>"), "answered 502 Bad Gateway"),
-        (httpx.Response(200, text="<html>"), "is not a driftbell service"),
+        (
+            httpx.Response(404, json={"detail": "there is nothing here"}),
+            "404: there is nothing here; name .* with --url",
+        ),
+        (httpx.Response(502, text="<html>"), "http://a answered 502 Bad Gateway; name .* with --url"),
+        (httpx.Response(200, text="<html>"), "is not a driftbell service .* with --url"),
         (httpx.Response(200, json={"accepted": 1}), "is not a driftbell service"),
     ],
 )
@@ -406,7 +409,7 @@ def test_an_answer_that_is_no_receipt_is_an_error(answer: httpx.Response, says: 
 
 
 def test_an_unreachable_service_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="start it with `driftbell up`"):
+    with pytest.raises(ConfigError, match="start it with `driftbell up`, or name its address with --url"):
         send_labels("http://127.0.0.1:9", lines(1))
     with pytest.raises(ConfigError, match="must begin with http://"):
         send_labels("127.0.0.1:8000", lines(1))

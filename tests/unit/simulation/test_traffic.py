@@ -263,8 +263,9 @@ def test_a_missing_service_is_a_clear_error() -> None:
         pass
     with pytest.raises(ConfigError) as raised:
         send(service.url)
-    assert f"cannot reach {service.url}: is the service running? start it with `driftbell up`" in str(
-        raised.value
+    assert (
+        f"cannot reach {service.url}: is the service running there? start it with `driftbell up`, or name"
+        in str(raised.value)
     )
 
 

@@ -72,7 +72,8 @@ class LabelReader:
 
         Raises:
             InputError: labels are invalid; holds the problems of all labels.
-            Refused: 422, there are no labels or too many, or no label of a list is a class of the model.
+            Refused: 422, there are no labels or too many, or a list has several labels and none of them is a
+                class of the model. One label may be the first of a new class.
         """
         others = others or {}
 

@@ -190,8 +190,9 @@ def labels_router(labeller: Labeller, readers: LabelReaders, *, body_limit: int)
 
         Labels may arrive late and in any order. A later label of a prediction corrects the earlier one.
         A single label of an unknown prediction is answered with 404, several with a list of the unknown ids.
-        A label that is no class of the model counts as a wrong answer. A list without any class of the model
-        is refused, since it may be a typo, except with `accept_unseen=true`. Empty labels of a list are
+        A label that is no class of the model counts as a wrong answer. Several labels
+        without any class of the model are refused, since they may be typos, except with `accept_unseen=true`;
+        one label, also in a list, may be the first of a new class. Empty labels of a list are
         skipped and counted.
         """
         sent = await readers.read(request, body_limit, accept_unseen=accept_unseen)
