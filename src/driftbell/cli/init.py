@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -236,7 +236,7 @@ def _lines(result: InitResult) -> Iterator[str]:
         if len(rows) > MAX_FEATURES:
             yield f"  and {len(rows) - MAX_FEATURES} more; --json prints all"
     yield ""
-    yield f"Score      {score_text(result.score)}"
+    yield f"Score      {score_text(result.score, result.label_candidates)}"
     yield f"Golden     {_golden_text(result)}"
     for name, dtype in result.other_types.items():
         yield f"Type       {printable(name)} is read as {dtype}: the model knows its values only in this type"
@@ -277,8 +277,15 @@ def _aligned(rows: list[Any]) -> Iterator[str]:
         yield "  " + "  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip()
 
 
-def score_text(score: Score | None) -> str:
-    """Return the score on the reference as a text, beside that of a constant answer."""
+def score_text(score: Score | None, candidates: Sequence[str] = ()) -> str:
+    """Return the score on the reference as a text, beside that of a constant answer.
+
+    Args:
+        score: the score; None without labels.
+        candidates: columns of which each could be the label.
+    """
+    if score is None and candidates:
+        return f"unknown: {join_names(candidates)} could be the label; name it with --target"
     if score is None:
         return "unknown: the reference has no labels (--target names their column)"
     texts = [f"{METRICS[m.name]} {_number(m.value)}" for m in score.metrics]

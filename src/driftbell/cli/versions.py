@@ -306,7 +306,7 @@ def _added_lines(added: AddedVersion) -> Iterator[str]:
     version = added.version
     verb = "added" if added.is_new else "was registered before and stays as it is"
     yield f"{version.model} {version.version} {verb}"
-    yield f"Score      {score_text(added.score)}"
+    yield f"Score      {score_text(added.score, added.label_candidates)}"
     rows = f"{count_of(added.golden_rows, 'answer')} of the model's own library"
     yield f"Golden     {rows if added.golden_rows else f'none: {added.no_golden}'}"
     if added.champion == version.version:

@@ -35,7 +35,7 @@ EXTRA = "extra"
 TARGET = "target"
 """The role of the column with the labels, which is no feature of the model."""
 
-MAX_REASON = 80
+MAX_REASON = 240
 """Characters of the reason why a column is not compared, in a sentence about all columns."""
 
 MAX_TARGET_NOTE = 200

@@ -15,6 +15,9 @@ from driftbell.records import ColumnComparison, Judgement, Kind, Limit, LimitRes
 MAX_NAMED = 5
 """Number of limits that a sentence names."""
 
+MAX_REASON = 240
+"""Characters of the reason of a limit in a sentence."""
+
 MIN_DIGITS, MAX_DIGITS = 4, 17
 
 NOT_COMPARED = "the check compared no column"
@@ -156,6 +159,6 @@ def _plural(word: str, results: Sequence[LimitResult]) -> str:
 
 
 def _named(results: Sequence[LimitResult]) -> str:
-    named = [f"{printable(r.column)}: {printable(r.reason)}" for r in results[:MAX_NAMED]]
+    named = [f"{printable(r.column)}: {printable(r.reason, MAX_REASON)}" for r in results[:MAX_NAMED]]
     more = [f"{len(results) - MAX_NAMED} more"] if len(results) > MAX_NAMED else []
     return "; ".join([*named, *more])

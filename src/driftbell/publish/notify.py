@@ -45,6 +45,7 @@ MAX_AGE = timedelta(days=1)
 
 POLL_SECONDS = 1.0
 MAX_COLUMN_NAMES = 20
+MAX_REASON = 240
 
 logger = structlog.get_logger()
 
@@ -94,7 +95,8 @@ def format_message(
         lines.append(f"Drifted columns: {join_names(judgement.drifted_columns, max_names=MAX_COLUMN_NAMES)}")
     if degradation and judgement and judgement.exceeded_limits:
         limits = (
-            f"{printable(limit.column)}: {printable(limit.reason)}" for limit in judgement.exceeded_limits
+            f"{printable(limit.column)}: {printable(limit.reason, MAX_REASON)}"
+            for limit in judgement.exceeded_limits
         )
         lines.append(f"Limits exceeded: {'; '.join(islice(limits, MAX_COLUMN_NAMES))}")
     lines.append(f"Model: {notification.model}, version {notification.version}")

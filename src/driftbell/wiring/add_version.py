@@ -65,6 +65,7 @@ class AddedVersion:
         no_golden: why there are none; "" if there are some.
         score: its score on its reference; None without labels.
         warnings: what its library and the checks warn of.
+        label_candidates: columns of which each could be the label, if none was chosen.
     """
 
     version: ModelVersion
@@ -75,6 +76,7 @@ class AddedVersion:
     no_golden: str
     score: Score | None
     warnings: tuple[str, ...]
+    label_candidates: tuple[str, ...]
 
 
 def add_version(
@@ -129,6 +131,7 @@ def add_version(
         no_golden=examined.no_golden,
         score=examined.score,
         warnings=examined.warnings,
+        label_candidates=examined.plan.candidates,
     )
 
 

@@ -38,6 +38,7 @@ class ColumnPlan:
         left_out: the reason by column for those that are neither features nor the label.
         excluded: names of these columns as the setting `columns.exclude` has them.
         warnings: what the user should know or decide.
+        candidates: columns of which each could be the label, if none was chosen.
     """
 
     target: str | None
@@ -45,6 +46,7 @@ class ColumnPlan:
     left_out: dict[str, str]
     excluded: tuple[str, ...]
     warnings: tuple[str, ...]
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class _Planner:
         names: columns that the options select.
         ids: whether labels may be class ids.
         warnings: see `ColumnPlan`.
+        candidates: see `ColumnPlan`.
     """
 
     raw: RawTable
@@ -70,6 +73,7 @@ class _Planner:
     names: list[str]
     ids: bool
     warnings: list[str] = field(default_factory=list)
+    candidates: tuple[str, ...] = ()
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     def decide(self, name: str) -> Decision:
@@ -144,6 +148,7 @@ class _Planner:
         if fitting and ordered and fitting[-1] == candidates[-1]:
             return fitting[-1], f"the last column, with {what}"
         if fitting:
+            self.candidates = tuple(fitting)
             self.warnings.append(
                 f"several columns could be the label: {join_names(fitting)}: name it with --target to "
                 "measure the performance"
@@ -194,7 +199,8 @@ def plan_columns(
     planner.warnings += _needed_identifiers(planner, features)
     user = {name: "by --exclude" for name in raw.columns if name not in names}
     excluded = (*options.exclude, *map(glob.escape, reasons))
-    return ColumnPlan(chosen, why, {**user, **reasons}, excluded, tuple(planner.warnings))
+    candidates = () if chosen else planner.candidates
+    return ColumnPlan(chosen, why, {**user, **reasons}, excluded, tuple(planner.warnings), candidates)
 
 
 def classes_advice(loaded: LoadedModel, values: Collection[object]) -> str:
@@ -261,7 +267,8 @@ def _missing(planner: _Planner, missing: list[str], extras: list[str], target: s
     if target is None and len(others) > len(missing) - len(renamed):  # otherwise all may be features
         label, _ = planner.guess(others)
         message += f"; the label is probably '{printable(label)}'" if label else ""
-    return f"{message}. Use a table with the columns that the model was fitted on, under the same names"
+    end = "" if message.endswith("?") else "."
+    return f"{message}{end} Use a table with the columns that the model was fitted on, under the same names"
 
 
 def _by_count(planner: _Planner, target: str | None) -> tuple[str | None, str, list[str]]:

@@ -92,6 +92,7 @@ def _init(
         other_types=examined.other_types,
         score=examined.score,
         warnings=examined.warnings,
+        label_candidates=plan.candidates,
         example=model.schema.example,
         example_file=row if is_long else None,
     )

@@ -62,6 +62,7 @@ class InitResult:
         other_types: types by column in which it is read because the model knows its values only then.
         score: the score on the reference; None without labels.
         warnings: what the user should know or decide.
+        label_candidates: columns of which each could be the label, if none was chosen.
         example: a valid row.
         example_file: the file with this row if it is long; None if not.
     """
@@ -87,6 +88,7 @@ class InitResult:
     other_types: dict[str, str]
     score: Score | None
     warnings: tuple[str, ...]
+    label_candidates: tuple[str, ...]
     example: dict[str, Value]
     example_file: Path | None
 

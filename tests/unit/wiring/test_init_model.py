@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from tests.init_tables import FEATURES, FRAME, RNG, ROWS, churn, run, served
 
+from driftbell.cli.init import score_text
 from driftbell.config.settings import load
 from driftbell.errors import ConfigError
 from driftbell.tabular.column_options import ColumnOptions
@@ -236,6 +237,10 @@ def test_of_several_labels_none_is_taken(folder: Path) -> None:
     result = run("two.csv")
     assert result.target is None
     assert "several columns could be the label: churned and again" in result.warnings[0]
+    assert result.label_candidates == ("churned", "again")
+    text = score_text(result.score, result.label_candidates)
+    assert text == "unknown: churned and again could be the label; name it with --target"
+    assert run("two.csv", target="again", force=True).label_candidates == ()
     assert run("two.csv", target="again", force=True).left_out["churned"] == "not a feature of the model"
 
 
@@ -322,6 +327,7 @@ def test_another_table_is_refused_with_both_lists_and_the_likely_label(folder: P
     assert "the file has customer, tenure, PLAN, zipp, city and churned" in text
     assert "for 'plan', did you mean 'PLAN'?" in text
     assert "for 'zip', did you mean 'zipp'?" in text
+    assert "?." not in text
     assert "the label is probably 'churned'" in text
     with pytest.raises(ConfigError) as error:
         run("other.csv", target="churned")

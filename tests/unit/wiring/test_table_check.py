@@ -283,6 +283,8 @@ def test_names_that_hardly_differ_are_named_together(other: str, difference: str
             f"{difference}: rename one of both."
         )
         assert "the reference has no such column, but 'größe', which" in new.reason
+        sentence = driftbell.check(reference, now).sentence
+        assert f"'{other}', which differs only in {difference}: rename one of both)" in sentence
 
 
 def test_an_additional_column_is_a_note_everywhere() -> None:
