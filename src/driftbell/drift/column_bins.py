@@ -150,6 +150,7 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
         examples=examples,
         stored_as=stored_as,
         null_words=dict(typed.null_words),
+        remarks=(typed.remark,) if typed.remark else (),
     )
 
 
@@ -233,7 +234,14 @@ def _compare(
     words = count_words(before.null_words)
     stored_as = _stored_as(before)
     whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=stored_as, null_words=words)
-    typed = TypedColumn(column.kind, NO_NUMBERS, stored_as=_stored_as(now), null_words=now.null_words)
+    whole = replace(whole, remark="; ".join(before.remarks) or column.remark)
+    typed = TypedColumn(
+        column.kind,
+        NO_NUMBERS,
+        stored_as=_stored_as(now),
+        null_words=now.null_words,
+        remark="; ".join(now.remarks),
+    )
     rows = len(newest.values) if newest else 0
     alone = compare_newest(column, newest) if newest and rows else None
     comparison = compare_rows(whole, present, typed, _range(now, on), newest=rows, alone=alone)
