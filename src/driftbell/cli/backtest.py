@@ -92,9 +92,9 @@ def _parsed(parse: Callable[[str], T]) -> Callable[[click.Context, click.Paramet
 @click.option("--timestamp", metavar="COL", help="Column with the time; rows are sorted by it.")
 @click.option(
     "--smallest-loss",
-    type=click.FloatRange(0, min_open=True),
-    help="Smallest relevant loss, in units of alarms.metric [default: 0.02 of accuracy, or a tenth of an "
-    "error].",
+    metavar="LOSS",
+    help="Smallest relevant loss, in units of alarms.metric, or '5%' of an error [default: 0.02 of "
+    "accuracy, or a tenth of an error].",
 )
 @click.option(
     "--task",

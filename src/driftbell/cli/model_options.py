@@ -37,9 +37,9 @@ OPTIONS = (
     ),
     click.option(
         "--smallest-loss",
-        type=click.FloatRange(0, min_open=True),
-        help="Smallest loss that is an alarm [default: alarms.smallest_loss, which is 0.02 of accuracy, or "
-        "a tenth of the mean absolute error].",
+        metavar="LOSS",
+        help="Smallest loss that is an alarm, such as 0.05, or '5%' of an error [default: "
+        "alarms.smallest_loss, which is 0.02 of accuracy, or a tenth of the mean absolute error].",
     ),
 )
 

@@ -69,17 +69,27 @@ def frequent_rows(groups: Groups) -> int:
     If every value had c rows, the rows of the groups would have a variance of c times their mean (Poisson),
     and the most frequent of random values has about c + 3 √c. A more frequent value's group has more rows
     than the others: the largest of groups without one is above their median by up to `MAX_NOISE` standard
-    deviations.
+    deviations. If groups are empty, the values are few, and c follows from their number, which is
+    -k ln(e / k) with e of k groups empty (linear counting).
 
     >>> groups = np.full(256, 100)
     >>> groups[7] += 5000
     >>> frequent_rows(groups)
     5000
+
+    Source: K.-Y. Whang, B. T. Vander-Zanden, H. M. Taylor, "A linear-time probabilistic counting algorithm
+    for database applications", ACM Transactions on Database Systems 15 (1990).
     """
     low, middle, high = np.percentile(groups, (25, 50, 75))
-    deviation = (high - low) / NORMAL_QUARTILES
+    deviation, mean = (high - low) / NORMAL_QUARTILES, float(groups.mean())
     usual = max(1.0, deviation**2 / middle) if middle else 1.0
-    return max(round(usual + 3 * math.sqrt(usual)), int(groups.max() - middle - MAX_NOISE * deviation))
+    if empty := int(np.count_nonzero(groups == 0)):
+        usual = max(usual, mean / math.log(GROUPS / empty)) if empty < GROUPS else 0.0
+        deviation = max(deviation, math.sqrt(usual * mean))
+    largest = int(groups.max())
+    return min(
+        largest, max(round(usual + 3 * math.sqrt(usual)), int(largest - middle - MAX_NOISE * deviation))
+    )
 
 
 def sum_groups(groups: Sequence[Groups | None]) -> Groups | None:

@@ -174,10 +174,10 @@ def _check_numbers(
     ):
         if not isinstance(value, int | np.integer) or not minimum <= value <= maximum:
             raise input_error(name, "type", f"{name} must be an integer from {minimum}, got {value!r}")
-    if isinstance(smallest_loss, int | float) and not 0 < smallest_loss < math.inf:
-        raise input_error(
-            "smallest_loss", "type", f"smallest_loss must be more than 0, got {smallest_loss!r}"
-        )
+    try:
+        parse_smallest_loss(smallest_loss)
+    except ConfigError as error:
+        raise input_error("smallest_loss", "type", f"smallest_loss {error}, got {smallest_loss!r}") from error
 
 
 def _read_tables(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.alarms.smallest_loss import SmallestLoss, parse_smallest_loss
 from driftbell.alarms.verdict import combine
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import TARGET, judge
@@ -59,7 +58,7 @@ class ModelRoles:
     label: str | None = None
     probabilities: Mapping[Any, str] = field(default_factory=dict)
     task: str | None = None
-    smallest_loss: float | None = None
+    smallest_loss: float | str | None = None
     default_loss: SmallestLoss = SmallestLoss()  # noqa: RUF009 - it is immutable
     max_p_value: float | None = None
 
@@ -71,8 +70,10 @@ class ModelRoles:
             raise ConfigError("labels and probabilities need the predictions: pass --prediction COL as well")
         if self.label is None and (self.task is not None or self.smallest_loss is not None):
             raise ConfigError("--task and --smallest-loss need labels: pass --label COL as well")
-        if self.smallest_loss is not None and not 0 < self.smallest_loss < math.inf:
-            raise ConfigError(f"--smallest-loss must be more than 0, got {self.smallest_loss!r}")
+        try:
+            parse_smallest_loss(self.smallest_loss)
+        except ConfigError as error:
+            raise ConfigError(f"--smallest-loss {error}, got {self.smallest_loss!r}") from error
 
     @property
     def read_as_role(self) -> tuple[str, ...]:
@@ -198,7 +199,7 @@ def measure_performance(
         NAMES,
         smallest_loss=roles.default_loss
         if roles.smallest_loss is None
-        else SmallestLoss(roles.smallest_loss),
+        else parse_smallest_loss(roles.smallest_loss),
         max_p_value=roles.max_p_value or MAX_P_VALUE,
     )
     current = {n: c for n, c in current.items() if n != roles.label or n in reference}

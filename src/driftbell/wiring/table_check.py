@@ -202,7 +202,7 @@ def check(
     label: str | None = None,
     probabilities: Mapping[Any, str] | None = None,
     task: str | None = None,
-    smallest_loss: float | None = None,
+    smallest_loss: float | str | None = None,
     exact_rows: int = EXACT_ROWS,
 ) -> TableCheck:
     """Check one table against another, as `driftbell check REFERENCE CURRENT` does.
@@ -230,7 +230,8 @@ def check(
             look too good.
         probabilities: column of each class's probability; for two classes, one column is enough.
         task: "classification" or "regression"; needed for more than 20 distinct integers.
-        smallest_loss: smallest relevant loss (0.02 of accuracy, or a tenth of the error of a regression).
+        smallest_loss: smallest relevant loss, such as 0.02 of accuracy, or a share of an error, such as
+            "10%"; these two are the defaults.
         exact_rows: Parquet and text files, and data frames of Spark, with more rows are compared by counts on
             bins, in bounded memory, except for predictions, probabilities and labels. Files are read in
             parts, and Spark counts on its executors.

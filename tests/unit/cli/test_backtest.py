@@ -279,7 +279,7 @@ def test_a_pair_that_is_none(pair: str) -> None:
         (("--label-delay", "-1"), ["--label-delay"]),
         (("--budget", "often"), ["--budget", "'1 per 30d'"]),
         (("--every", "5"), ["--every", "'5m'"]),
-        (("--smallest-loss", "0"), ["--smallest-loss"]),
+        (("--smallest-loss", "0"), ["smallest_loss must be more than 0"]),
         (("--seed", "-1"), ["--seed"]),
         (("--stream", "nowhere.csv"), ["--stream", "nowhere.csv"]),
         (("--reference", "nowhere.parquet"), ["--reference", "nowhere.parquet"]),

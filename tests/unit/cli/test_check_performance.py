@@ -117,6 +117,11 @@ def test_the_smallest_loss_and_the_budget_come_from_the_settings(
     performance = json.loads(configured.stdout)["performance"]
     assert (performance["smallest_loss"], performance["threshold"]) == (0.6, 0.02)
     assert run(*arguments, "--smallest-loss", "0.05").exit_code == 1
+    for wrong in ("0", "5%%", "-1", "nan"):
+        error = str(run(*arguments, "--smallest-loss", wrong).exception)
+        assert error.startswith("--smallest-loss must be more than 0: such as 0.02, or of an error or a cost")
+    error = str(run(*arguments, "--smallest-loss", "10%").exception)
+    assert "is a share of an error, such as that of a regression, but the metric is accuracy" in error
 
 
 @pytest.mark.parametrize(

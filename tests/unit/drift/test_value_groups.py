@@ -43,3 +43,13 @@ def test_the_rows_of_a_frequent_value_are_estimated(rows: int, frequent: int) ->
     values[:frequent] = 5
     noise = 4 * (rows / GROUPS) ** 0.5
     assert frequent - 2 * noise <= frequent_rows(group_integers(values)) <= frequent + noise + 4
+
+
+@pytest.mark.parametrize(("different", "rows"), [(1, 6000), (2, 3000), (60, 100), (400, 15)])
+def test_few_values_of_one_group_are_not_taken_for_one_value(different: int, rows: int) -> None:
+    values = np.arange(different * rows) % different * 86_400_000_000
+    assert rows <= frequent_rows(group_integers(values)) <= 1.5 * rows + 10
+
+
+def test_no_rows_have_no_frequent_value() -> None:
+    assert frequent_rows(np.zeros(GROUPS, dtype=np.int64)) == 0

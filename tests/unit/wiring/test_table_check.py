@@ -296,3 +296,15 @@ def test_an_additional_column_is_a_note_everywhere() -> None:
     assert page.count('<b class="badge unknown">not compared</b>') == 4
     assert "</span> unknown</b>" not in page
     assert "### ✓ driftbell check: ok" in text
+
+
+def test_a_smallest_loss_may_be_a_share_of_the_error() -> None:
+    table = {
+        "y": [float(i % 37) for i in range(400)],
+        "p": [float(i % 37) + 2 * (-1) ** i for i in range(400)],
+    }
+    options: Any = {"prediction": "p", "label": "y", "task": "regression"}
+    for share, expected in (("25%", 0.5), (None, 0.2), (0.3, 0.3)):
+        performance = driftbell.check(table, table, smallest_loss=share, **options).performance
+        assert performance
+        assert performance.smallest_loss == pytest.approx(expected)
