@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -52,8 +53,8 @@ def _table(data: bytes, source: str) -> Any:
             return [content]
     else:
         try:
-            content = msgspec.json.decode(text)  # one object over several lines
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            content = _parse(text)  # one object over several lines
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _lines(text, source)
     if isinstance(content, dict) and isinstance(content.get("data"), list):  # pandas' orients table and split
         names, rows = content.get("columns"), content["data"]
@@ -85,8 +86,16 @@ def _plain(cell: Any) -> Any:
         return _number(value)
     if name == "$date":
         inner = _plain(value)  # a text, or milliseconds since 1970
-        return datetime.fromtimestamp(inner / 1000, UTC) if isinstance(inner, int | float) else inner
+        return _moment(inner) if isinstance(inner, int | float) else inner
     return value if name in ("$oid", "$uuid", "$symbol") else cell
+
+
+def _moment(milliseconds: float) -> Any:
+    """Return a time; the number as text if it is beyond the years 1 to 9999, so that it is no date."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
 
 
 def _number(value: Any) -> Any:
@@ -114,6 +123,26 @@ def _decode(text: bytes, source: str, place: str) -> Any:
     import msgspec
 
     try:
-        return msgspec.json.decode(text)
+        return _parse(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {source}: {place}it is not valid JSON ({error})") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"cannot read {source}: {place}its lists or objects are nested too deeply"
+        ) from error
+
+
+def _parse(text: bytes) -> Any:
+    """Parse JSON, also with NaN and Infinity, as Python and JavaScript write them."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
+        raise

@@ -25,7 +25,7 @@ def parquet_categories(file: BinaryIO) -> frozenset[str]:
         described = json.loads(pl.read_parquet_metadata(file).get("pandas", "{}"))
         columns = described.get("columns", [])
         return frozenset(str(c["field_name"]) for c in columns if c["pandas_type"] == "categorical")
-    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError):
+    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return frozenset()  # described in another way
 
 

@@ -16,6 +16,7 @@ import pytest
 from pyarrow import feather, parquet
 
 from driftbell.errors import ConfigError, InputError, MissingExtraError
+from driftbell.records import Kind
 from driftbell.tabular.features import read_feature_table, read_features
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import ZONE_SETTING, read_file
@@ -154,6 +155,24 @@ def test_json_is_read(text: str, tmp_path: Path) -> None:
     assert columns["y"].values.tolist() == ["a", None]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"x": NaN}\n{"x": -Infinity}\n', '[{"x": NaN},\n {"x": -Infinity}]', '{"x": [NaN,\n -Infinity]}'],
+)
+def test_json_with_numbers_that_python_writes_is_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(text)
+    values = read_columns(tmp_path / "t.json")["x"].values
+    assert np.isnan(values[0])
+    assert values[1] == -np.inf
+
+
+def test_a_date_of_mongodb_beyond_the_calendar_is_unreadable(tmp_path: Path) -> None:
+    rows = ['{"day": {"$date": 1e30}}', *['{"day": {"$date": 1769860800000}}'] * 19]
+    (tmp_path / "t.json").write_text("\n".join(rows))
+    column = read_columns(tmp_path / "t.json")["day"]
+    assert (column.kind, column.unreadable, column.examples) == (Kind.DATETIME, 1, ("1e+30",))
+
+
 def test_typed_cells_of_mongodb_are_read(tmp_path: Path) -> None:
     row = (
         '{"_id": {"$oid": "5f"}, "n": {"$numberLong": "7"}, "x": {"$numberDecimal": "1.50"}, '
@@ -186,6 +205,9 @@ def test_a_type_that_polars_does_not_have_is_refused(tmp_path: Path) -> None:
         ("[]", "has no rows"),
         ("[1, 2]", "must be a mapping of columns"),
         ('{"x": [1], "y": [1, 2]}', "differ in length"),
+        ("[NaN, 1", "it is not valid JSON"),
+        ("[" * 100_000 + "]" * 100_000, "its lists or objects are nested too deeply"),
+        ('{"x": 1}\n{"x": ' + "[" * 100_000 + "]" * 100_000 + "}", "line 2: its lists or objects are nested"),
     ],
 )
 def test_json_that_is_no_table_is_refused(text: str, words: str, tmp_path: Path) -> None:
