@@ -18,6 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skops import io as skops_io
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python examples/own_model.py FOLDER, which is created")
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 

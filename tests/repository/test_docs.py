@@ -93,3 +93,9 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_every_benchmark_runs_on_tiny_data_in_ci(program: str) -> None:
     source = (ROOT / "bench" / program).read_text("utf-8")
     assert 'add_argument("--tiny"' in source
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+@pytest.mark.parametrize("guide", ["existing-services.md", "scheduled-checks.md", "your-model.md"])
+def test_each_way_to_begin_is_linked_where_a_newcomer_looks(page: str, guide: str) -> None:
+    assert f"guides/{guide})" in (ROOT / page).read_text("utf-8")

@@ -18,6 +18,12 @@ from driftbell.tabular.features import read_features
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 
 
+def test_the_example_without_its_folder_prints_its_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE)])
+    with pytest.raises(SystemExit, match=r"usage: .* FOLDER"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
+
+
 @pytest.mark.service
 def test_own_model_is_served_and_its_stuck_feature_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

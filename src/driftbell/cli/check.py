@@ -239,6 +239,8 @@ def _check(
             from driftbell.wiring.profile_source import as_profile
             from driftbell.wiring.table_check import TableCheck
 
+            if Path(reference).is_file() and Path(current).is_file() and Path(reference).samefile(current):
+                click.echo("note: both tables are the same file", err=True)
             reading = read_options(options, configured.columns)
             check_roles(named_roles(options), reading.columns)
             if (profile := as_profile(reference)) is not None:

@@ -275,14 +275,12 @@ def add_frozen(before: PreparedColumn, now: ColumnRows, tested: Tested) -> bool:
     if not n or not m or count < 2 or count / m <= usual / n:
         return False
     test, size = null_share(usual, n, count, m), difference_size(usual, n, count, m)
+    frozen = test.p_value < FROZEN_P_VALUE and size.low > MIN_FROZEN
     rows = f"{count:,} of {m:,} rows"
-    note = (
-        f"frozen at {category_name(value)} in {rows}"
-        if value
-        else f"frozen at one or very few values in about {rows}"
-    )
+    where = f"{category_name(value)} in {rows}" if value else f"one or very few values in about {rows}"
+    note = f"frozen at {where}" if frozen else f"most frequent: {where}"
     tested.p_value("most frequent value", CELLS_WEIGHT, test.p_value, n, m, size, note)
-    return test.p_value < FROZEN_P_VALUE and size.low > MIN_FROZEN
+    return frozen
 
 
 def add_texts(before: PreparedColumn, now: ColumnRows, tested: Tested) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,10 @@ MAX_LABEL_IDS = 100
 MAX_CLASSES = 12
 
 FULL_SCORE = 2.0
-"""The score that fills a bar; the threshold, 1, is in its middle."""
+"""The score that fills a bar unless there is a larger one, which then fills it; the threshold is 1."""
+
+NEWEST_ROWS = re.compile(r"newest (\d[\d,]* )?(rows|values)")
+"""Words of sentences about the predictions of one check alone."""
 
 GAUGE_WIDTH, GAUGE_HEIGHT = 200, 14
 
@@ -62,9 +66,11 @@ def register_template_globals(environment: Environment) -> None:
         "format_daily_cost": format_daily_cost,
         "format_loss": format_loss,
         "format_score": format_score,
+        "full_score": full_score,
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
+        "mentions_newest_rows": mentions_newest_rows,
         "metric_labels_sentence": metric_labels_sentence,
         "metric_table": metric_table,
         "performance_rows": performance_rows,
@@ -96,9 +102,29 @@ def sorted_evidence(degradation: Degradation) -> list[Evidence]:
     return sorted(degradation.evidence, key=lambda e: (not e.can_alarm, -e.score))
 
 
-def evidence_gauge(evidence: Evidence) -> Markup:
-    """Draw a score as a bar, with the threshold as a line in its middle."""
-    filled = GAUGE_WIDTH * min(max(evidence.score, 0.0), FULL_SCORE) / FULL_SCORE
+def full_score(degradation: Degradation) -> float:
+    """Return the score that fills a bar: the largest one, or twice the threshold.
+
+    >>> full_score(Degradation(Verdict.ALARM, "", evidence=(Evidence("labels", "", 3.65),)))
+    3.65
+    """
+    return max([FULL_SCORE, *(e.score for e in degradation.evidence if math.isfinite(e.score))])
+
+
+def mentions_newest_rows(degradation: Degradation) -> bool:
+    """Return whether the sentence or a suspect column is about the newest rows."""
+    texts = (degradation.sentence, *describe_suspects(degradation))
+    return any(NEWEST_ROWS.search(text) for text in texts)
+
+
+def evidence_gauge(evidence: Evidence, full: float = FULL_SCORE) -> Markup:
+    """Draw a score as a bar, with the threshold as a line.
+
+    Args:
+        evidence: has the score.
+        full: the score that fills a bar, the same for all bars of a table.
+    """
+    filled = GAUGE_WIDTH * min(max(evidence.score, 0.0), full) / full
     style = "over" if evidence.score >= 1 and evidence.can_alarm else "under"
     return Markup(
         '<svg class="gauge" role="img" viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
@@ -111,7 +137,7 @@ def evidence_gauge(evidence: Evidence) -> Markup:
         title=f"{evidence_title(evidence)}: {format_score(evidence.score)} × its threshold",
         style=style,
         filled=filled,
-        middle=GAUGE_WIDTH / FULL_SCORE,
+        middle=round(GAUGE_WIDTH / full, 1),
     )
 
 

@@ -146,6 +146,12 @@ def test_an_output_replaces_no_table(tables: Path, arguments: tuple[str, ...], m
     assert {path: path.read_bytes() for path in tables.rglob("*.csv")} == before
 
 
+def test_a_file_that_is_compared_with_itself_is_noted(tables: Path) -> None:
+    (tables / "link.csv").symlink_to("same.csv")
+    done = driftbell("check", "same.csv", "link.csv", cwd=tables)
+    assert (done.returncode, done.stderr) == (0, "note: both tables are the same file\n")
+
+
 def test_nothing_compared_is_unknown(tables: Path) -> None:
     (tables / "ids.csv").write_text("id\n" + "\n".join(f"u{i}x" for i in range(200)))
     done = driftbell("check", "ids.csv", "ids.csv", cwd=tables)

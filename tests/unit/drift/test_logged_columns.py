@@ -58,7 +58,10 @@ def test_an_identifier_that_is_frozen_has_drifted() -> None:
     assert frozen.reason.startswith("Drift: frozen at u1 in 500 of 500 rows; identifier")
     new = verdict(reference, [f"v{i}" for i in range(500)])
     assert (new.drifted, new.compared) == (False, False)
-    assert not verdict(reference, [*["u1"] * 4, *[f"v{i}" for i in range(496)]]).drifted
+    repeated = verdict(reference, [*["u1"] * 4, *[f"v{i}" for i in range(496)]])
+    assert not repeated.drifted
+    assert "most frequent: u1 in 4 of 500 rows" in repeated.reason
+    assert "frozen" not in repeated.reason
 
 
 def test_a_frozen_identifier_of_a_table_is_listed_unless_its_user_set_the_kind() -> None:

@@ -10,7 +10,13 @@ import pytest
 from tests import degradations
 
 from driftbell.degradation.explain import since_clause
-from driftbell.publish.degradation_block import evidence_gauge, performance_rows, sorted_evidence
+from driftbell.publish.degradation_block import (
+    evidence_gauge,
+    full_score,
+    mentions_newest_rows,
+    performance_rows,
+    sorted_evidence,
+)
 from driftbell.publish.json_views import degradation_view
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
@@ -23,6 +29,7 @@ from driftbell.publish.wording import (
 from driftbell.records import (
     ColumnComparison,
     ColumnVerdict,
+    Degradation,
     Evidence,
     Interval,
     Judgement,
@@ -151,6 +158,24 @@ def test_a_gauge_is_as_long_as_its_score_and_red_at_the_threshold(
     gauge = evidence_gauge(part)
     assert re.search(rf'class="{kind}" d="M0 3h{width:.1f}v', gauge)
     assert f"{part.source}: {part.score:.2f}".split(":")[0] in gauge
+
+
+def test_bars_beyond_the_threshold_differ_on_a_common_scale() -> None:
+    scores = (3.65, 2.51, 2.15, 0.5)
+    evidence = tuple(Evidence("data quality", f"c{i}", score) for i, score in enumerate(scores))
+    degradation = Degradation(Verdict.ALARM, "", evidence=evidence)
+    gauges = [evidence_gauge(part, full_score(degradation)) for part in evidence]
+    widths = [float(re.search(r'class="(?:over|under)" d="M0 3h([\d.]+)v', gauge)[1]) for gauge in gauges]
+    assert widths == [200.0, 137.5, 117.8, 27.4]
+    assert {re.search(r'"threshold" d="M([\d.]+) ', gauge)[1] for gauge in gauges} == {"54.8"}
+
+
+def test_newest_rows_are_explained_only_where_they_are_named() -> None:
+    nothing = Degradation(Verdict.OK, "No loss.")
+    assert not mentions_newest_rows(nothing)
+    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no loss."))
+    for words in ("frozen at 5 in 62% of the newest 1,200 rows", "9% of the newest values outside 1 to 2"):
+        assert mentions_newest_rows(replace(nothing, suspects=(Suspect("age", 0.6, words),)))
 
 
 def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -58,6 +59,9 @@ BODY_FAULTS = {
 
 NO_ROWS = ("disconnected", "empty_batch")
 """Reasons of requests without rows, or from clients that have gone."""
+
+Kind = tuple[str, str]
+"""Field and reason of a problem."""
 
 logger = structlog.get_logger()
 
@@ -124,13 +128,15 @@ class RefusalCounter:
         for problem in error.problems:
             by_row.setdefault(problem.row, []).append(problem)
         of_all = by_row.pop(None, None)
+        firsts: Counter[Kind] = Counter()
         for problems in by_row.values():
-            self._count_problems(problems)
+            self._count_problems(problems, 1, firsts)
         rest = max((total or 0) - len(by_row), 0 if by_row else 1)
         if of_all and rest:
-            self._count_problems(of_all, rest)
+            self._count_problems(of_all, rest, firsts)
         elif rest and total is not None:
-            self._count_problems([FieldProblem("", SAME_REQUEST, "")], rest)
+            self._count_problems([FieldProblem("", SAME_REQUEST, "")], rest, firsts)
+        self._count_firsts(firsts)
         if error.example is not None and self._logged is None:
             problem = error.problems[0]
             cause = problem.field, problem.reason, problem.value
@@ -154,7 +160,9 @@ class RefusalCounter:
         """Count the rows of a request that the model failed on, with the type and message of its error."""
         value = short_value(error.reason or str(error), MAX_MESSAGE)
         problem = FieldProblem("", MODEL_ERROR, str(error), value=value)
-        self._count_row([problem], rows)
+        firsts: Counter[Kind] = Counter()
+        self._count_row([problem], rows, firsts)
+        self._count_firsts(firsts)
         self._start()
 
     def _start(self) -> None:
@@ -177,13 +185,19 @@ class RefusalCounter:
         await self.settle()
         self._log()
 
-    def _count_problems(self, problems: Sequence[FieldProblem], rows: int = 1) -> None:
+    def _count_problems(self, problems: Sequence[FieldProblem], rows: int, firsts: Counter[Kind]) -> None:
         counted = problems[:MAX_PROBLEMS]
-        self._count_row([self._logged.problem(p) for p in counted] if self._logged else counted, rows)
+        self._count_row([self._logged.problem(p) for p in counted] if self._logged else counted, rows, firsts)
 
-    def _count_row(self, problems: Sequence[FieldProblem], rows: int = 1) -> None:
-        """Count rows with the same problems, once for each field and reason."""
-        seen: set[tuple[str, str]] = set()
+    def _count_row(self, problems: Sequence[FieldProblem], rows: int, firsts: Counter[Kind]) -> None:
+        """Count rows with the same problems, once for each field and reason.
+
+        Args:
+            problems: of each of the rows.
+            rows: number of rows.
+            firsts: counts the rows by their first problem.
+        """
+        seen: set[Kind] = set()
         for problem in problems:
             field = problem.field if problem.field in self._names else ""
             is_first = not seen
@@ -197,10 +211,14 @@ class RefusalCounter:
             seen.add(kind)
             counts[1] += rows * is_first
             if is_first:
-                self._count_metric(field, problem.reason, rows)
-                key = field, problem.reason
-                if key in self._unlogged or len(self._unlogged) < MAX_FIELDS:
-                    self._unlogged[key] = self._unlogged.get(key, 0) + rows
+                firsts[field, problem.reason] += rows
+
+    def _count_firsts(self, firsts: Counter[Kind]) -> None:
+        """Count rows by their first problem in the metric and for the log."""
+        for kind, rows in firsts.items():
+            self._count_metric(*kind, rows)
+            if kind in self._unlogged or len(self._unlogged) < MAX_FIELDS:
+                self._unlogged[kind] = self._unlogged.get(kind, 0) + rows
 
     def _count_metric(self, field: str, reason: str, rows: int) -> None:
         if field and field not in self._fields:
