@@ -128,6 +128,7 @@ class ColumnCounts:
         groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
             if they are not known, as in counts of an earlier release.
         remarks: what is not certain about how cells were read, sorted; see `TypedColumn`.
+        stored: numeric: counts of the numbers as they are stored, if they are rounded to be compared.
     """
 
     rows: int = 0
@@ -142,6 +143,7 @@ class ColumnCounts:
     texts: TextCounts | None = None
     groups: NDArray[np.int64] | None = None
     remarks: tuple[str, ...] = ()
+    stored: NumberCounts | None = None
 
     @property
     def readable(self) -> int:
@@ -162,6 +164,7 @@ class ColumnCounts:
             _sum(self.texts, other.texts),
             sum_groups([side.groups for side in (self, other) if side.readable]),
             tuple(sorted({*self.remarks, *other.remarks})),
+            _sum(self.stored, other.stored),
         )
 
 
