@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -277,9 +277,9 @@ def count_stored(parts: Iterable[NDArray[Any]], on: NumberEdges) -> NumberCounts
         on: the edges.
 
     Returns:
-        None if the numbers are not rounded.
+        None if the numbers are not rounded; without their sum, which depends on the order.
     """
-    return None if on.dtype is None else count_number_parts(parts, ONE_EDGE)
+    return None if on.dtype is None else replace(count_number_parts(parts, ONE_EDGE), total=None, rest=0.0)
 
 
 @lru_cache(GRIDS)

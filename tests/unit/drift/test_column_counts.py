@@ -26,12 +26,16 @@ def table(rows: Any, seed: Any, cities: Any = ("Rome", "Oslo", "Bern")) -> Any:
         "time": times.astype("datetime64[us]"),
         "text": [" ".join(["word"] * int(k)) + f" {i}" for i, k in enumerate(rng.integers(3, 9, rows))],
         "mixed": [*map(str, rng.integers(0, 90, rows - 3)), "n/k", "n/k", "zz"],
+        "id": [f"{seed}-{i}" for i in range(rows)],
     }
 
 
 REFERENCE = read_columns(table(800, 0))
 PREPARED = prepare(REFERENCE)
-BINS = {column.name: column_bins(column) for column in PREPARED.columns}
+BINS = {
+    column.name: column_bins(column, np.dtype(np.float32) if column.name == "x" else None)
+    for column in PREPARED.columns
+}
 
 
 def counts_of(columns: Any) -> Any:
