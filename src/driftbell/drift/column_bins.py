@@ -36,7 +36,13 @@ from driftbell.tabular.columns import is_null
 from driftbell.tabular.convert_cells import MAX_EXAMPLE_LENGTH
 from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_bins import MIN_GROUP
-from driftbell.tabular.number_counts import NumberEdges, count_numbers_on, no_numbers, number_edges
+from driftbell.tabular.number_counts import (
+    NumberEdges,
+    count_numbers_on,
+    count_stored,
+    no_numbers,
+    number_edges,
+)
 from driftbell.tabular.precision import coarser
 from driftbell.tabular.profile import (
     MAX_CATEGORIES,
@@ -124,7 +130,12 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
     counts = on.empty()
     match on.kind:
         case Kind.NUMERIC if on.edges is not None:
-            counts = replace(counts, numbers=count_numbers_on(numbers(cells), on.edges))
+            values = numbers(cells)
+            counts = replace(
+                counts,
+                numbers=count_numbers_on(values, on.edges),
+                stored=count_stored((values,), on.edges),
+            )
             readable = counts.numbers.rows if counts.numbers else 0
         case Kind.CATEGORICAL | Kind.BOOLEAN if on.categories is not None:
             counts = replace(counts, categories=count_known(count_categories(cells), on.categories))
@@ -150,6 +161,7 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
         examples=examples,
         stored_as=stored_as,
         null_words=dict(typed.null_words),
+        remarks=(typed.remark,) if typed.remark else (),
     )
 
 
@@ -233,7 +245,14 @@ def _compare(
     words = count_words(before.null_words)
     stored_as = _stored_as(before)
     whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=stored_as, null_words=words)
-    typed = TypedColumn(column.kind, NO_NUMBERS, stored_as=_stored_as(now), null_words=now.null_words)
+    whole = replace(whole, remark="; ".join(before.remarks) or column.remark)
+    typed = TypedColumn(
+        column.kind,
+        NO_NUMBERS,
+        stored_as=_stored_as(now),
+        null_words=now.null_words,
+        remark="; ".join(now.remarks),
+    )
     rows = len(newest.values) if newest else 0
     alone = compare_newest(column, newest) if newest and rows else None
     comparison = compare_rows(whole, present, typed, _range(now, on), newest=rows, alone=alone)
@@ -258,13 +277,14 @@ def _numbers(side: ColumnCounts, on: NumberEdges, layout: ColumnLayout) -> Colum
 def _range(now: ColumnCounts, on: ColumnBins) -> tuple[float, float] | None:
     if now.numbers is None or on.edges is None or not now.numbers.rows:
         return None
-    below, above = now.numbers.infinite
-    low, high = now.numbers.low, now.numbers.high
+    stored = now.stored or now.numbers
+    below, above = stored.infinite
+    low, high = stored.low, stored.high
     ends = (
         -np.inf if below or (low is None and not above) else np.inf if low is None else low,
         np.inf if above or (high is None and not below) else -np.inf if high is None else high,
     )
-    return as_written((float(ends[0]), float(ends[1])), on.edges.dtype)
+    return as_written((float(ends[0]), float(ends[1])), None)
 
 
 def _categories(

@@ -127,6 +127,8 @@ class ColumnCounts:
         numbers, categories, times, texts: counts of the values, by the kind of the column.
         groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
             if they are not known, as in counts of an earlier release.
+        remarks: what is not certain about how cells were read, sorted; see `TypedColumn`.
+        stored: numeric: counts of the numbers as they are stored, if they are rounded to be compared.
     """
 
     rows: int = 0
@@ -140,6 +142,8 @@ class ColumnCounts:
     times: TimeCounts | None = None
     texts: TextCounts | None = None
     groups: NDArray[np.int64] | None = None
+    remarks: tuple[str, ...] = ()
+    stored: NumberCounts | None = None
 
     @property
     def readable(self) -> int:
@@ -159,6 +163,8 @@ class ColumnCounts:
             _sum(self.times, other.times),
             _sum(self.texts, other.texts),
             sum_groups([side.groups for side in (self, other) if side.readable]),
+            tuple(sorted({*self.remarks, *other.remarks})),
+            _sum(self.stored, other.stored),
         )
 
 

@@ -18,7 +18,7 @@ from driftbell.tabular.category_counts import count_known
 from driftbell.tabular.cells import read_series
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.null_words import null_words
-from driftbell.tabular.number_counts import count_number_parts
+from driftbell.tabular.number_counts import count_number_parts, count_stored
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.typed_column import read_with_options
@@ -165,9 +165,16 @@ def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
     """Count stored numbers, without the conversions that texts need."""
     assert on.edges is not None
     present = series.drop_nulls() if series.null_count() else series
-    counts = count_number_parts((chunk.to_numpy() for chunk in present.get_chunks()), on.edges)
+    chunks = [chunk.to_numpy() for chunk in present.get_chunks()]
+    counts = count_number_parts(chunks, on.edges)
     stored_as = ("numbers",) if len(present) else ()
-    return ColumnCounts(len(series), len(series) - counts.rows, stored_as=stored_as, numbers=counts)
+    return ColumnCounts(
+        len(series),
+        len(series) - counts.rows,
+        stored_as=stored_as,
+        numbers=counts,
+        stored=count_stored(chunks, on.edges),
+    )
 
 
 def _is_nested(series: Any) -> bool:

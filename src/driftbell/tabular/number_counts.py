@@ -266,6 +266,22 @@ def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> Number
     )
 
 
+ONE_EDGE = NumberEdges(np.zeros(1), (-math.inf, math.inf))
+
+
+def count_stored(parts: Iterable[NDArray[Any]], on: NumberEdges) -> NumberCounts | None:
+    """Count numbers that are rounded to be compared as they are stored, for their exact ends.
+
+    Args:
+        parts: see `count_number_parts`.
+        on: the edges.
+
+    Returns:
+        None if the numbers are not rounded.
+    """
+    return None if on.dtype is None else count_number_parts(parts, ONE_EDGE)
+
+
 @lru_cache(GRIDS)
 def _grid(on: NumberEdges) -> PointGrid | None:
     """Return the grid of the points of edges; None if they have none."""

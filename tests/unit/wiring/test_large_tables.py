@@ -378,3 +378,20 @@ def test_values_that_no_sample_has_are_counted_in_the_reason() -> None:
     sides = [count_column_on(TypedColumn(None, np.array([None] * 90 + ["a"] * 10, dtype=object)), on)] * 2
     (comparison,) = compare_counts(sampled.columns, {"rare": on}, {"rare": sides[0]}, {"rare": sides[1]})
     assert comparison.note == "10 of 100 cells of the reference have a value, and none of its sample"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize(("side", "words"), [(0, "in the reference"), (1, "in current")])
+def test_what_is_not_certain_about_dates_is_said_of_the_side_that_has_it(
+    tmp_path: Path, suffix: str, side: int, words: str
+) -> None:
+    """Some days of one side are no dates, so the day may be the other number."""
+    paths = []
+    for i in range(2):
+        days = [f"{day % (31 if i == side else 28) + 1:02}/{day % 2 + 1:02}/2026" for day in range(2000)]
+        paths.append(str(tmp_path / f"{i}.{suffix}"))
+        frame = table(2000, i).select("moved").with_columns(day=pl.Series(days))
+        frame.write_parquet(paths[-1]) if suffix == "parquet" else frame.write_csv(paths[-1])
+    for exact_rows in (5000, 1000):
+        reason = driftbell.check(*paths, exact_rows=exact_rows).columns[1].reason
+        assert f"{words}, dates such as 03/04/2026 are read day first" in reason
