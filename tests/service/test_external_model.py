@@ -19,7 +19,9 @@ from tests.conftest import CHEAP_MONITOR, Running, monitored, running
 from tests.external import applicants, checked, logged, score, send, settings
 
 from driftbell import Monitor, watch
+from driftbell.config.settings import Settings
 from driftbell.store.sqlite import open_sqlite
+from driftbell.wiring.store import open_store
 
 pytestmark = pytest.mark.service
 
@@ -182,6 +184,7 @@ def test_ids_and_times_may_be_excluded_from_the_features(tmp_path: Path) -> None
 def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
     applicants(300, seed=0).to_parquet(tmp_path / "reference.parquet")
     good = {**settings(tmp_path), "DATA_DIR": str(tmp_path / "data")}
+    open_store(Settings(data_dir=tmp_path / "data")).close()
     for change, text in (
         ({"MODEL__PATH": "model.joblib"}, "exclude each other"),
         ({"MODEL__PREDICTION": "predictd"}, "has no column 'predictd'; did you mean 'predicted'?"),

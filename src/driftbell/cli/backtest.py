@@ -273,9 +273,9 @@ def rehearse(
     """Inject faults into rows sampled from the reference, and measure the detection delay of the alarms.
 
     The served model predicts the rows, and the alarms judge the predictions, without labels, for at most 20
-    windows. Nothing is sent or saved. Faults: shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1],
-    nulls:NAME[=0.3], swap:NAME,NAME. By default the most important features are shifted, scaled, stuck and
-    swapped, after a run without a fault.
+    windows. Nothing is sent, and nothing is saved but the converted model in the data folder. Faults:
+    shift:NAME=+3, scale:NAME=1.8, stuck:NAME[=5.1], nulls:NAME[=0.3], swap:NAME,NAME. By default the most
+    important features are shifted, scaled, stuck and swapped, after a run without a fault.
 
     Exit codes: 0 the rehearsal ran, with or without alarms; 2 it could not run.
 
