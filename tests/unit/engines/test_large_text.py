@@ -102,6 +102,7 @@ def both(
     """Return the counts of a file in parts, and of the file as it is read whole."""
     (tmp_path / "past.csv").write_bytes(past)
     (tmp_path / "now.csv").write_bytes(now)
+    text_parts.PART_BYTES = len(now) // 15
     options = options or FileOptions()
     reading: dict[str, Any] = {
         "columns": columns.kinds,
