@@ -276,6 +276,8 @@ def add_frozen(before: PreparedColumn, now: ColumnRows, tested: Tested) -> bool:
         return False
     test, size = null_share(usual, n, count, m), difference_size(usual, n, count, m)
     frozen = test.p_value < FROZEN_P_VALUE and size.low > MIN_FROZEN
+    if not value and not frozen:  # a small number of rows that is estimated is nothing but noise
+        return False
     rows = f"{count:,} of {m:,} rows"
     where = f"{category_name(value)} in {rows}" if value else f"one or very few values in about {rows}"
     note = f"frozen at {where}" if frozen else f"most frequent: {where}"
