@@ -159,7 +159,8 @@ def backtest(
     from driftbell.wiring.tables import read_pair
 
     target = None if metrics is None else parse_target(metrics)
-    refuse_tables({"--html": html, "--metrics": metrics and metrics.partition("?")[0]}, [reference, stream])
+    metrics_file = None if metrics is None or "://" in metrics else metrics.partition("?")[0]
+    refuse_tables({"--html": html, "--metrics": metrics_file}, [reference, stream])
     if target:
         if not every or not options["timestamp"] or window_rows:
             raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")

@@ -17,20 +17,24 @@ DATABASE = "sqlite:///"
 
 
 def refuse_tables(outputs: Mapping[str, str | None], tables: Iterable[str]) -> None:
-    """Refuse an output that would replace a table, a file of a folder or pattern, or another output.
+    """Refuse an output that cannot be written, or would replace a table or another output.
 
     Args:
-        outputs: file of each option; None and "-" write none.
+        outputs: file of each option, of --markdown also "-" for the standard output; None writes none.
         tables: files, folders, patterns or databases that are read.
 
     Raises:
-        ConfigError: an output would replace one of them.
+        ConfigError: an output would replace one of them, or is no file of a folder.
     """
     named: dict[Path, str] = {}
     for option, output in outputs.items():
-        if output is None or output == "-":
+        if output is None or (output == "-" and option == "--markdown"):
             continue
+        if output == "-":
+            raise ConfigError(f"{option}: '-' is no file: name one")
         path = Path(output).resolve()
+        if not path.parent.is_dir():
+            raise ConfigError(f"{option}: cannot write {output}: there is no folder {path.parent}")
         if path in named and path.parts[1:2] != ("dev",):
             raise ConfigError(f"{option}: {printable(output)} is the file of {named[path]}: name another one")
         named[path] = option

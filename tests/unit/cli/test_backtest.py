@@ -313,4 +313,4 @@ def test_a_page_is_written(folder: Path, tmp_path: Path) -> None:
     target = str(tmp_path / "missing" / "page.html")
     done = backtest(folder, "--html", target, code=None)
     assert isinstance(done.exception, ConfigError)
-    assert str(done.exception) == f"--html: cannot write {target}: No such file or directory"
+    assert str(done.exception) == f"--html: cannot write {target}: there is no folder {tmp_path / 'missing'}"

@@ -134,6 +134,11 @@ def test_an_exit_code_that_the_verdict_does_not_explain_has_its_reason(tables: P
         (("before.csv", "days", "--html", "days/link.csv"), "--html: days/link.csv is read as days"),
         (("same.csv", "few.csv", "--html", "days/link.csv"), "--html: days/link.csv is read as same.csv"),
         (("same.csv", "few.csv", "--html", "x", "--junit", "x"), "--junit: x is the file of --html"),
+        (
+            ("same.csv", "few.csv", "--html", "no/x.html"),
+            "--html: cannot write no/x.html: there is no folder",
+        ),
+        (("same.csv", "few.csv", "--junit", "-"), "--junit: '-' is no file: name one"),
     ],
 )
 def test_an_output_replaces_no_table(tables: Path, arguments: tuple[str, ...], message: str) -> None:
