@@ -304,6 +304,15 @@ def predict(url: str, rows: Sequence[Mapping[str, Value]]) -> list[dict[str, Any
 
 
 @pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """Keep the umask, which a command sets for its process."""
+    before = os.umask(0o077)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(autouse=True)
 def default_logging() -> Iterator[None]:
     """Restore the logging that a test configures in this process, such as by a command.
 

@@ -105,6 +105,7 @@ def sorted_evidence(degradation: Degradation) -> list[Evidence]:
 def full_score(degradation: Degradation) -> float:
     """Return the score that fills a bar: the largest one, or twice the threshold.
 
+    >>> from driftbell.records import Verdict
     >>> full_score(Degradation(Verdict.ALARM, "", evidence=(Evidence("labels", "", 3.65),)))
     3.65
     """
