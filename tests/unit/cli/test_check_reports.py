@@ -135,7 +135,10 @@ def test_junit_has_a_test_case_for_each_column(
     [
         (("before.csv", "same.csv", "--json", "--markdown", "-"), "--json and --markdown - both print"),
         (("--html", "drift.html"), "--html needs two tables"),
-        (("before.csv", "same.csv", "--html", "none/drift.html"), "--html: cannot write none/drift.html: there is no folder"),
+        (
+            ("before.csv", "same.csv", "--html", "none/drift.html"),
+            "--html: cannot write none/drift.html: there is no folder",
+        ),
         (("before.csv", "same.csv", "--junit", "."), "--junit: cannot write .: Is a directory"),
     ],
 )
