@@ -38,6 +38,9 @@ from driftbell.wiring.server import METRICS_PREFIX
 from tests import postgres, processes
 from tests.ports import free_port
 
+UMASK = os.umask(0o077)
+os.umask(UMASK)
+
 CHEAP_MONITOR = {"REPORTS__EVIDENTLY": "off", "ALARMS__BUDGET": "1 per 200 checks"}
 """Settings with which a monitor starts soonest: no import of Evidently, short simulations of false alarms.
 
@@ -305,11 +308,10 @@ def predict(url: str, rows: Sequence[Mapping[str, Value]]) -> list[dict[str, Any
 
 @pytest.fixture(autouse=True)
 def usual_umask() -> Iterator[None]:
-    """Keep the umask, which a command sets for its process."""
-    before = os.umask(0o077)
-    os.umask(before)
+    """Restore the umask, which a command sets for its process, also in a fixture of a module."""
+    os.umask(UMASK)
     yield
-    os.umask(before)
+    os.umask(UMASK)
 
 
 @pytest.fixture(autouse=True)
