@@ -127,7 +127,7 @@ class ColumnCounts:
         numbers, categories, times, texts: counts of the values, by the kind of the column.
         groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
             if they are not known, as in counts of an earlier release.
-        remarks: what is not certain about how cells were read, sorted; see `TypedColumn`.
+        remarks: ambiguous readings of cells, sorted; see `TypedColumn`.
         stored: numeric: counts of the numbers as they are stored, if they are rounded to be compared.
     """
 
