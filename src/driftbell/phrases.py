@@ -116,6 +116,18 @@ def suggest_name(name: str, candidates: Iterable[str]) -> str:
     return f"did you mean '{similar}'{note}?"
 
 
+def suggest_column(name: str, columns: Iterable[str]) -> str:
+    """Return the column most similar to a name as a question, else the columns; "" if there is none.
+
+    >>> suggest_column("agee", ["age", "income"])
+    "did you mean 'age'?"
+    >>> suggest_column("height", ["age", "income"])
+    'the columns are age and income'
+    """
+    names = list(columns)
+    return suggest_name(name, names) or (f"the columns are {join_names(names)}" if names else "")
+
+
 def similar_name(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate most similar to a name; None if none is similar."""
     import difflib  # used in messages of errors only: every command would pay for it at its start

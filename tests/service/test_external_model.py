@@ -152,7 +152,7 @@ def test_a_file_of_predictions_can_be_imported_again_when_its_labels_arrive(tmp_
     region = {} if found.features["region"] is None else {"region": found.features["region"]}
     assert dict(found.metadata) == {"channel": "web", **region}
     done = driftbell("import", "part.parquet", "--metadata", "chanel", cwd=tmp_path, **environment)
-    assert "--metadata: part.parquet has no column 'chanel'; did you mean 'channel'?" in done.stderr
+    assert "--metadata: part.parquet has no column 'chanel': did you mean 'channel'?" in done.stderr
     done = driftbell("import", "part.parquet", "--id", "ordr", cwd=tmp_path, **environment)
     assert done.returncode == 2
     assert "--id: part.parquet has no column 'ordr'" in done.stderr
@@ -187,7 +187,7 @@ def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
     open_store(Settings(data_dir=tmp_path / "data")).close()
     for change, text in (
         ({"MODEL__PATH": "model.joblib"}, "exclude each other"),
-        ({"MODEL__PREDICTION": "predictd"}, "has no column 'predictd'; did you mean 'predicted'?"),
+        ({"MODEL__PREDICTION": "predictd"}, "has no column 'predictd': did you mean 'predicted'?"),
         ({"MODEL__PROBABILITIES": "maybe=p_yes"}, "'maybe' is no class"),
         ({"MODEL__TARGET": "region"}, "['north', 'south'] against ['no', 'yes']"),
     ):

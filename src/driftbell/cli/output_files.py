@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,9 @@ def refuse_tables(outputs: Mapping[str, str | None], tables: Iterable[str]) -> N
         if path in named and path.parts[1:2] != ("dev",):
             raise ConfigError(f"{option}: {printable(output)} is the file of {named[path]}: name another one")
         named[path] = option
-        if not path.is_file():
-            continue
         for table in tables:
-            if any(path.samefile(file) for file in _files(table)):
-                of = "the table itself" if table == output else f"read as {printable(table)}"
-                raise ConfigError(f"{option}: {printable(output)} is {of}: name another file")
+            if reason := _read_as(path, table):
+                raise ConfigError(f"{option}: {printable(output)} is {reason}: name another file")
 
 
 def write_file(option: str, target: str, content: bytes) -> None:
@@ -83,13 +80,16 @@ def write_documents(
         write_file("--junit", junit, page)
 
 
-def _files(table: str) -> Iterator[Path]:
-    """Yield the files of a table."""
+def _read_as(path: Path, table: str) -> str:
+    """Return what a file is of a table, "" for nothing."""
+    from driftbell.tabular.files import is_hidden, list_files
+
+    if "://" in table.removeprefix(DATABASE):
+        return ""
     source = Path(table.removeprefix(DATABASE))
-    if source.is_file():
-        yield source
-    elif source.is_dir():
-        yield from (p for p in source.rglob("*") if p.is_file())
-    elif "*" in table or "?" in table or "[" in table:
-        folder = Path(source.anchor)
-        yield from (p for p in folder.glob(str(source.relative_to(source.anchor))) if p.is_file())
+    folder = source.resolve()
+    if source.is_dir() and path.is_relative_to(folder) and not is_hidden(path.relative_to(folder)):
+        return f"in the folder {printable(table)}, of which every file is read"
+    if not path.is_file() or not any(file.exists() and path.samefile(file) for file in list_files(source)):
+        return ""
+    return "the table itself" if path == folder else f"read as {printable(table)}"

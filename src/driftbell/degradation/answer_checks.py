@@ -11,7 +11,7 @@ import numpy as np
 
 from driftbell.degradation.reference_models import Vector
 from driftbell.errors import InputError
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import join_names, printable, suggest_column
 from driftbell.records import FieldProblem, Kind
 from driftbell.tabular.logged_rows import ERROR_PER_CLASS, MAX_SUM_ERROR
 from driftbell.tabular.typed_column import TypedColumn
@@ -34,17 +34,17 @@ def check_present(tables: Mapping[str, Collection[str]], needed: Sequence[str], 
     for table_name, columns in tables.items():
         for name in needed:
             if name not in columns:
-                message = f"the {table_name} has no column '{name}'{_available(name, columns)}"
+                message = f"the {table_name} has no column '{name}'{_suggestion(name, columns)}"
                 raise InputError([FieldProblem(name, "missing", message)])
     if label is not None and not any(label in columns for columns in tables.values()):
-        available = _available(label, next(iter(tables.values())))
-        message = f"neither table has a column '{label}'{available}"
+        suggestion = _suggestion(label, next(iter(tables.values())))
+        message = f"neither table has a column '{label}'{suggestion}"
         raise InputError([FieldProblem(label, "missing", message)])
 
 
-def _available(name: str, columns: Collection[str]) -> str:
-    hint = suggest_name(name, columns) or (columns and f"available columns: {join_names(list(columns))}")
-    return f"; {hint}" if hint else ""
+def _suggestion(name: str, columns: Collection[str]) -> str:
+    hint = suggest_column(name, columns)
+    return f": {hint}" if hint else ""
 
 
 def check_readable(columns: Mapping[str, TypedColumn], names: Collection[str], table_name: str) -> None:

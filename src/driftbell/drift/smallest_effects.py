@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import printable, suggest_column
 
 
 def effects_by_column(
@@ -44,5 +44,5 @@ def check_column(name: str, columns: Collection[str], setting: str) -> None:
         ConfigError: the name is no column of the reference.
     """
     if name not in columns:
-        hint = suggest_name(name, columns) or f"the columns are {join_names(columns)}"
+        hint = suggest_column(name, columns)
         raise ConfigError(f"{setting}: the reference has no column '{printable(name)}': {hint}")

@@ -37,7 +37,7 @@ from driftbell.simulation.backtest_run import (
 from driftbell.simulation.backtest_tables import read_tables, sort_by_time
 from driftbell.simulation.backtest_windows import BacktestWindow, period_windows, row_windows, typical_rows
 from driftbell.simulation.feature_columns import FeatureColumns
-from driftbell.tabular.column_options import check_mapping, check_name
+from driftbell.tabular.column_options import as_mapping, check_name
 from driftbell.tabular.typed_column import TypedColumn, plain_columns
 
 MIN_REFERENCE_ROWS = 20
@@ -121,8 +121,7 @@ def backtest(
     """
     for option, value in {"prediction": prediction, "label": label, "timestamp": timestamp}.items():
         check_name(option, value)
-    probabilities = {} if probabilities is None else probabilities
-    check_mapping("probabilities", probabilities, "{'yes': 'p_yes'}")
+    probabilities = as_mapping("probabilities", probabilities)
     _check_numbers(window_rows, label_delay, smallest_loss, seed)
     alarm_metric = parse_metric(metric, quantile, costs, currency)
     every = parse_every(every) if isinstance(every, str) else every

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from driftbell.degradation.model_columns import input_error
-from driftbell.phrases import join_names, suggest_name
+from driftbell.phrases import suggest_column
 from driftbell.records import Column, Columns
 
 
@@ -44,9 +44,7 @@ class FeatureColumns:
             raise input_error("prediction", "missing", f"{name} needs the column of the predictions, too")
         for table_name, table in (("reference", reference), ("stream", stream)):
             if timestamp is not None and timestamp not in table:
-                available = f"available columns: {join_names(list(table))}"
-                hint = suggest_name(timestamp, table) or available
-                message = f"the {table_name} has no column '{timestamp}'; {hint}"
+                message = f"the {table_name} has no column '{timestamp}': {suggest_column(timestamp, table)}"
                 raise input_error(timestamp, "missing", message)
         self.notes: list[str] = []
         self._names = tuple(name for name in reference if name != timestamp)

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any
 
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import printable, suggest_column, suggest_name
 from driftbell.records import Kind
 from driftbell.tabular.null_words import PANDAS_WORDS
 
@@ -18,6 +18,14 @@ ALL_WORDS = frozenset(PANDAS_WORDS) - {""}
 INTEGER = "integer"
 KIND_NAMES = ("numeric", INTEGER, "categorical", "boolean", "datetime", "text", "identifier")
 """Kinds that a user may set; "integer" is numeric, and numbers with decimals are unreadable."""
+
+
+MAPPINGS = {
+    "columns": "{'zip': 'categorical'}",
+    "probabilities": "{'yes': 'p_yes'}",
+    "limits": "{'age.max': 120}",
+}
+"""Examples of options that are mappings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,7 @@ class ColumnOptions:
     A text is one name or word, and a number in `nulls` is its text.
 
     Raises:
-        ConfigError: an option is something else than names or words, or `kinds` is no mapping.
+        ConfigError: an option is something else than names or words.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +56,6 @@ class ColumnOptions:
     keep_null_words: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        check_mapping("columns", self.kinds, "{'zip': 'categorical'}")
         for option in ("exclude", "include", "nulls", "keep_null_words"):
             object.__setattr__(self, option, _words(option, getattr(self, option)))
 
@@ -168,14 +175,19 @@ def _number(value: Real) -> str:
     return str(value).removesuffix(".0")
 
 
-def check_mapping(option: str, value: Any, example: str) -> None:
-    """Check that the value of an option is a mapping.
+def as_mapping(option: str, value: Any) -> Mapping[Any, Any]:
+    """Return the value of an option that must be a mapping; an empty one for None.
 
     Raises:
         ConfigError: it is not.
     """
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{option} must be a mapping such as {example}, got {printable(repr(value))}")
+        raise ConfigError(
+            f"{option} must be a mapping such as {MAPPINGS[option]}, got {printable(repr(value))}"
+        )
+    return value
 
 
 def check_name(option: str, value: Any) -> None:
@@ -224,8 +236,7 @@ def _is_glob(pattern: str) -> bool:
 
 
 def _no_such_column(option: str, pattern: str, names: Sequence[str]) -> str:
-    hint = suggest_name(pattern, names) or f"the columns are {join_names(names)}"
-    return f"{option}: the table has no column '{pattern}': {hint}"
+    return f"{option}: the table has no column '{pattern}': {suggest_column(pattern, names)}"
 
 
 def user_kind(name: str, options: ColumnOptions) -> Kind | None:

@@ -104,6 +104,11 @@ def list_files(source: str | PathLike[str]) -> list[Path]:
     return [path]
 
 
+def is_hidden(path: Path) -> bool:
+    """Return whether a file or folder in the name of a path has a dot or an underscore in front."""
+    return any(part[0] in "._" for part in path.parts)
+
+
 def _walk(path: Path) -> Iterator[Path]:
     """Yield the files of a folder and its folders, except those with a dot or an underscore in front.
 

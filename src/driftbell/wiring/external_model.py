@@ -14,7 +14,7 @@ from driftbell.models.class_counts import count_classes
 from driftbell.models.external import ExternalModel
 from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.reference import match_labels, match_numbers
-from driftbell.phrases import join_names, suggest_name
+from driftbell.phrases import suggest_column
 from driftbell.records import Columns, Outputs, Task, Training
 from driftbell.tabular.schema import Schema, infer_schema
 from driftbell.wiring.native_model import read_reference
@@ -66,8 +66,8 @@ def open_external(settings: Settings) -> tuple[ExternalModel, Training]:
         columns = {**columns, options.target: labels}
     for name in (options.prediction, *options.probabilities.values()):
         if name not in columns:
-            hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"
-            raise ConfigError(f"model.prediction: {options.reference} has no column '{name}'; {hint}")
+            hint = suggest_column(name, columns)
+            raise ConfigError(f"model.prediction: {options.reference} has no column '{name}': {hint}")
     try:
         roles = ModelColumns(
             columns,

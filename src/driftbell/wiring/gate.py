@@ -11,7 +11,7 @@ from driftbell.degradation.cusum import MIN_LABELS
 from driftbell.errors import ConfigError, InputError
 from driftbell.models.reference import compared_column, match_labels, match_numbers
 from driftbell.monitor.window import window_columns
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import join_names, printable, suggest_column
 from driftbell.ports import Model
 from driftbell.records import Column, FieldProblem, Kind, Reference, Task, Value
 from driftbell.simulation.faults import Fault
@@ -114,7 +114,7 @@ def read_past(
     wanted = (*schema.names, *([] if label is None else [label]))
     for name in wanted:
         if name not in raw.columns:
-            hint = suggest_name(name, raw.columns) or f"the columns are {join_names(raw.columns)}"
+            hint = suggest_column(name, raw.columns)
             raise ConfigError(f"--past: {source} has no column '{printable(name)}': {hint}")
     try:
         columns = _features(raw, wanted, model, options)

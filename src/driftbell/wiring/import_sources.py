@@ -11,7 +11,7 @@ from typing import Any
 
 from driftbell.config.settings import Settings
 from driftbell.errors import ConfigError, InputError
-from driftbell.phrases import join_names, suggest_name
+from driftbell.phrases import join_names, suggest_column
 from driftbell.ports import Model
 from driftbell.tabular.captures import is_capture
 from driftbell.tabular.columns import is_null
@@ -169,8 +169,8 @@ def _columns(
         raise ConfigError(f"{source} has no rows")
     for option, name in needed:
         if name is not None and name not in columns:
-            hint = suggest_name(name, columns) or f"its columns: {join_names(columns)}"
-            raise ConfigError(f"{option}: {source} has no column '{name}'; {hint}")
+            hint = suggest_column(name, columns)
+            raise ConfigError(f"{option}: {source} has no column '{name}': {hint}")
     missing = [name for name in model.schema.names if name not in columns]
     if len(missing) == len(model.schema.names):
         raise ConfigError(f"{source} has none of the model's features: {join_names(missing)}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from driftbell.errors import ConfigError
 from driftbell.models.loaded import LoadedModel
-from driftbell.phrases import count_of, join_names, printable, similar_name, suggest_name
+from driftbell.phrases import count_of, join_names, printable, similar_name, suggest_column, suggest_name
 from driftbell.records import Kind, Task
 from driftbell.tabular.cells import Form
 from driftbell.tabular.class_names import ClassNames, is_empty_label, label_text
@@ -225,7 +225,7 @@ def two_classes_advice(values: Collection[object]) -> str:
 def _check_target(planner: _Planner, target: str) -> None:
     name = printable(target)
     if target not in planner.raw.columns:
-        hint = suggest_name(target, planner.names) or f"the columns are {join_names(planner.raw.columns)}"
+        hint = suggest_column(target, planner.names)
         raise ConfigError(f"--target: {planner.source} has no column '{name}': {hint}")
     if target not in planner.names:
         raise ConfigError(f"--target: --exclude leaves out column '{name}': remove one of both")

@@ -14,7 +14,7 @@ from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import TARGET, judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.errors import ConfigError
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import printable, suggest_column
 from driftbell.progress import begin_stage
 from driftbell.records import (
     Column,
@@ -25,7 +25,7 @@ from driftbell.records import (
     Limit,
     TablePerformance,
 )
-from driftbell.tabular.column_options import check_mapping, check_name
+from driftbell.tabular.column_options import check_name
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.profile import numbers
 from driftbell.tabular.typed_column import TypedColumn
@@ -65,7 +65,6 @@ class ModelRoles:
     def __post_init__(self) -> None:
         check_name("prediction", self.prediction)
         check_name("label", self.label)
-        check_mapping("probabilities", self.probabilities, "{'yes': 'p_yes'}")
         if self.prediction is None and (self.label is not None or self.probabilities):
             raise ConfigError("labels and probabilities need the predictions: pass --prediction COL as well")
         if self.label is None and (self.task is not None or self.smallest_loss is not None):
@@ -229,7 +228,7 @@ def check_names(roles: Mapping[str, str], reference: Mapping[str, TypedColumn]) 
     """
     for name, role in roles.items():
         if name not in reference:
-            hint = suggest_name(name, reference) or f"available columns: {join_names(reference)}"
+            hint = suggest_column(name, reference)
             raise ConfigError(f"the reference has no column '{printable(name)}' ({role}): {hint}")
 
 

@@ -22,6 +22,7 @@ from driftbell.models.load import load_model
 from driftbell.models.loaded import LoadedModel
 from driftbell.models.native import NativeModel, check_example_row
 from driftbell.models.remote import RemoteOptions
+from driftbell.phrases import printable, suggest_column
 from driftbell.ports import Model
 from driftbell.records import Column, Feature, Kind
 from driftbell.tabular.column_options import ColumnOptions
@@ -198,7 +199,8 @@ def read_reference(
     table = read_feature_table(reference, options)
     labels = table.columns.pop(target, None) if target else None
     if target and labels is None:
-        raise ConfigError(f"model.target: {reference} has no column '{target}'")
+        hint = suggest_column(target, table.columns)
+        raise ConfigError(f"model.target: {reference} has no column '{printable(target)}': {hint}")
     return table, labels
 
 

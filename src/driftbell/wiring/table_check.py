@@ -14,9 +14,9 @@ from driftbell.drift.judge import EXTRA, FALSE_DISCOVERY_RATE, MINIMUM_ROWS, SMA
 from driftbell.drift.smallest_effects import effects_by_column
 from driftbell.engines.spark_tables import SparkTable, as_spark
 from driftbell.errors import ConfigError, InputError
-from driftbell.phrases import join_names, printable, suggest_name
+from driftbell.phrases import printable, suggest_column
 from driftbell.records import ColumnVerdict, Judgement, LimitResult, Scope, TablePerformance, Verdict
-from driftbell.tabular.column_options import ColumnOptions, check_mapping, check_roles
+from driftbell.tabular.column_options import ColumnOptions, as_mapping, check_roles
 from driftbell.tabular.files import read_file
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
@@ -165,7 +165,7 @@ class TableCheck:
         names = [c.column for c in self.columns]
         for name in (*columns, *ignore) if names else ():
             if name not in names:
-                hint = suggest_name(name, names) or f"the columns are {join_names(names)}"
+                hint = suggest_column(name, names)
                 raise ConfigError(f"assert_stable: no column '{printable(name)}' was checked: {hint}")
         judged = [c for c in self.columns if c.column not in ignore and (not columns or c.column in columns)]
         failed = [c for c in judged if c.drifted or (not c.compared and _is_required(c, columns))]
@@ -247,18 +247,18 @@ def check(
         ('warning', ('age',))
         >>> check(before, before).assert_stable()
     """
-    columns = {} if columns is None else columns
-    limits = {} if limits is None else limits
-    check_mapping("limits", limits, "{'age.max': 120}")
-    options = ColumnOptions(columns, exclude, include, nulls, keep_null_words=keep_null_words)
-    roles = ModelRoles(prediction, label, {} if probabilities is None else probabilities, task, smallest_loss)
+    kinds = as_mapping("columns", columns)
+    parsed_limits = parse_limits(as_mapping("limits", limits))
+    options = ColumnOptions(kinds, exclude, include, nulls, keep_null_words=keep_null_words)
+    classes = as_mapping("probabilities", probabilities)
+    roles = ModelRoles(prediction, label, classes, task, smallest_loss)
     check_roles(roles.names, options)
     names = _name(reference, "reference"), _name(current, "current")
     detected: dict[str, Mapping[str, Any]] = {}
     reference = as_spark(reference, "the reference table")
     current = as_spark(current, "the current table")
     decision: dict[str, Any] = {
-        "limits": parse_limits(limits),
+        "limits": parsed_limits,
         "minimum_rows": minimum_rows,
         "false_discovery_rate": false_discovery_rate,
         "unit": "rows of the file" if is_path(current) else "rows",

@@ -17,10 +17,10 @@ from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, ou
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import Judgement, Kind, Limit
-from driftbell.tabular.column_options import ColumnOptions, select_columns
+from driftbell.tabular.column_options import ColumnOptions, as_mapping, select_columns
 from driftbell.tabular.json_files import HEAD_BYTES, is_profile
 from driftbell.tabular.number_bins import INTERVALS
-from driftbell.tabular.typed_column import TypedColumn, count_rows, read_columns
+from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
 from driftbell.wiring.model_roles import ModelRoles, check_names
 
 
@@ -139,18 +139,9 @@ def profile(
         >>> driftbell.check(reference, {"age": [60, 70, 80] * 50}).drifted_columns
         ('age',)
     """
-    options = ColumnOptions(
-        {} if columns is None else columns, exclude, include, nulls, keep_null_words=keep_null_words
-    )
-    typed = read_columns(
-        table,
-        columns=options.kinds,
-        exclude=exclude,
-        include=include,
-        nulls=nulls,
-        keep_null_words=keep_null_words,
-    )
-    return profile_columns(typed, options)
+    kinds = as_mapping("columns", columns)
+    options = ColumnOptions(kinds, exclude, include, nulls, keep_null_words=keep_null_words)
+    return profile_columns(read_with_options(table, options), options)
 
 
 def profile_columns(typed: Mapping[str, TypedColumn], options: ColumnOptions) -> TableProfile:

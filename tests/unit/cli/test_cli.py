@@ -129,16 +129,17 @@ def test_an_exit_code_that_the_verdict_does_not_explain_has_its_reason(tables: P
     ("arguments", "message"),
     [
         (("before.csv", "same.csv", "--html", "before.csv"), "--html: before.csv is the table itself"),
-        (("before.csv", "same.csv", "--junit", "./same.csv"), "--junit: ./same.csv is read as same.csv"),
+        (("before.csv", "same.csv", "--junit", "./same.csv"), "--junit: ./same.csv is the table itself"),
         (("before.csv", "*e.csv", "--markdown", "same.csv"), "--markdown: same.csv is read as *e.csv"),
         (("before.csv", "days", "--html", "days/link.csv"), "--html: days/link.csv is read as days"),
-        (("same.csv", "few.csv", "--html", "days/link.csv"), "--html: days/link.csv is read as same.csv"),
+        (("same.csv", "few.csv", "--html", "days/link.csv"), "--html: days/link.csv is the table itself"),
         (("same.csv", "few.csv", "--html", "x", "--junit", "x"), "--junit: x is the file of --html"),
         (
             ("same.csv", "few.csv", "--html", "no/x.html"),
             "--html: cannot write no/x.html: there is no folder",
         ),
         (("same.csv", "few.csv", "--junit", "-"), "--junit: '-' is no file: name one"),
+        (("before.csv", "days", "--html", "days/x.html"), "--html: days/x.html is in the folder days"),
     ],
 )
 def test_an_output_replaces_no_table(tables: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -120,11 +120,11 @@ def test_other_objects_than_tables_are_an_error(given: Any) -> None:
 @pytest.mark.parametrize(
     ("stream", "options", "message"),
     [
-        (without(STREAM, "answer"), {}, "the stream has no column 'answer'; available columns: x, city"),
+        (without(STREAM, "answer"), {}, "the stream has no column 'answer': the columns are x, city"),
         (
             STREAM,
             {"prediction": "answers"},
-            "the reference has no column 'answers'; did you mean 'answer'?",
+            "the reference has no column 'answers': did you mean 'answer'?",
         ),
         (without(STREAM, "p yes"), {}, "the stream has no column 'p yes'"),
         (STREAM, {"prediction": "anwser"}, "the reference has no column 'anwser'"),

@@ -287,3 +287,11 @@ def test_na_that_the_model_knows_stays_a_category(tmp_path: Path, engine: str) -
             estimator.predict(frame[["country", "amount"]]).tolist()
         )
         assert not any("may not be served" in e["event"] for e in logs)
+
+
+def test_a_label_that_the_reference_does_not_have_is_named(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"amount": AMOUNT, "label": LABELS})
+    estimator = LogisticRegression().fit(frame[["amount"]], frame["label"])
+    config = settings(tmp_path, estimator, frame, {"model.target": "labels"})
+    with pytest.raises(ConfigError, match=r"past\.csv has no column 'labels': did you mean 'label'\?"):
+        open_model(config)
