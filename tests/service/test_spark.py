@@ -283,7 +283,7 @@ def test_faults_of_tables_are_named(session: Any, tmp_path: Path) -> None:
         read_source(session, f"file://{now}")
     result = driftbell.check(str(past), session.read.parquet(str(now / "2.parquet")), exact_rows=1000)
     assert (
-        "numbers in the reference, text in current: 2000 of 2000 cells such as 'n/k'"
+        "numbers in the reference, text in current: 2,000 of 2,000 cells such as 'n/k'"
         in result.columns[1].reason
     )
     torn = (now / "1.parquet").read_bytes()

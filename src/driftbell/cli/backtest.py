@@ -313,7 +313,7 @@ def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
     if outcome.refused:
         return f"{name}: the service rejects such rows: {outcome.refused}"
     if outcome.detection_delay is None:
-        facts = [f"no alarm in {outcome.rows} predictions"]
+        facts = [f"no alarm in {outcome.rows:,} predictions"]
     else:
         alarm = "alarm" if outcome.fault else "false alarm"
         facts = [

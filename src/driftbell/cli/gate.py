@@ -130,7 +130,7 @@ def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
     if outcome.refused:
         return f"{name}: does not count, the service rejects such rows: {outcome.refused}"
     alarm = (
-        f"no alarm in {outcome.rows} rows"
+        f"no alarm in {outcome.rows:,} rows"
         if outcome.detection_delay is None
         else f"alarm after {outcome.detection_delay} rows"
     )

@@ -188,7 +188,7 @@ def check_probabilities(
     if len(wrong):
         row = int(wrong[0])
         message = (
-            f"the probabilities of the {table_name} must sum to 1: they do not in {len(wrong)} of {rows} "
+            f"the probabilities of the {table_name} must sum to 1: they do not in {len(wrong):,} of {rows:,} "
             f"rows, such as row {row} with {sums[row]:.3g}. Columns: {join_names(names)}"
         )
         raise InputError([FieldProblem("probabilities", "type", message, row)])
@@ -196,10 +196,11 @@ def check_probabilities(
     wrong = np.flatnonzero(own < matrix.max(axis=1) - tolerance)
     if not len(wrong):
         return ""
+    share = f"{len(wrong):,} of {rows:,}"
     if threshold is not None:
         return (
             f"predictions of the {table_name} are '{printable(classes[threshold.class_id], 40)}' from a "
-            f"probability of {threshold.lowest:.3g}: {len(wrong)} of {rows} are not the most probable class"
+            f"probability of {threshold.lowest:.3g}: {share} are not the most probable class"
         )
     row = int(wrong[0])
     best = int(matrix[row].argmax())
@@ -210,10 +211,8 @@ def check_probabilities(
     if len(wrong) > MAX_DISAGREEMENT * rows:
         message = (
             f"the probabilities of the {table_name} belong to other classes than the predictions: "
-            f"{len(wrong)} of {rows} predictions are not the most probable class, {example}. Check which "
+            f"{share} predictions are not the most probable class, {example}. Check which "
             "column has the probability of which class"
         )
         raise InputError([FieldProblem("probabilities", "type", message, row)])
-    return (
-        f"{len(wrong)} of {rows} predictions of the {table_name} are not the most probable class, {example}"
-    )
+    return f"{share} predictions of the {table_name} are not the most probable class, {example}"

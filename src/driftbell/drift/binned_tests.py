@@ -54,7 +54,7 @@ def add_binned_numbers(before: BinnedNumbers, now: BinnedNumbers, tested: Tested
     sides = zip(("below", "above"), ("minimum", "maximum"), now.on.limits, b.beyond, strict=True)
     for side, limit, value, rows in sides:
         test = exceedance_of(rows, n, m)
-        note = f"{rows} of {m} rows {side} the reference's {limit} {short(value)}" if rows else ""
+        note = f"{rows:,} of {m:,} rows {side} the reference's {limit} {short(value)}" if rows else ""
         name, size = f"rows {side} the reference", share_size(rows, m)
         tested.p_value(name, EXCEEDANCE_WEIGHT, test.p_value, n, m, size, note)
 

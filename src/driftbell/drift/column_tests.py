@@ -116,7 +116,7 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         if before.unit and (unit := before.unit.removeprefix(LIMIT_MARK)):
             words = f"{words} in {unit}"
         cells = now if now.unreadable else old
-        note = f"{cells.unreadable} of {cells.rows} cells{examples_of(cells.examples)}"
+        note = f"{cells.unreadable:,} of {cells.rows:,} cells{examples_of(cells.examples)}"
         if types and cells is now and not now.readable:
             note, types = f"{types}: {note}", ""
         else:
@@ -124,7 +124,7 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         if cells is old:
             note = f"in the reference, {note}"
         elif old.unreadable:
-            note += f" (in the reference {old.unreadable} of {n})"
+            note += f" (in the reference {old.unreadable:,} of {n:,})"
         test = null_share(old.unreadable, n, now.unreadable, m)
         size = difference_size(old.unreadable, n, now.unreadable, m)
         tested.p_value("unreadable cells", CELLS_WEIGHT, test.p_value, n, m, size, note)
@@ -164,7 +164,7 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     limits = ("below", ends[0], low), ("above", ends[1], high)
     for (side, limit, value), test in zip(limits, exceedance(a, b), strict=True):
         rows = int(test.statistic)
-        note = f"{rows} of {m} rows {side} the reference's {limit} {short(value)}" if rows else ""
+        note = f"{rows:,} of {m:,} rows {side} the reference's {limit} {short(value)}" if rows else ""
         tested.p_value(
             f"rows {side} the reference", EXCEEDANCE_WEIGHT, test.p_value, n, m, share_size(rows, m), note
         )
@@ -254,7 +254,7 @@ def _categories_note(categories: list[str | None], a: list[int], b: list[int], n
         elif state:
             rest[state] += 1
         largest = False
-    more = [f"{count} more {state}" for state, count in rest.items() if count]
+    more = [f"{count:,} more {state}" for state, count in rest.items() if count]
     return "; ".join(words + more)
 
 

@@ -247,7 +247,7 @@ def compare_rows(
         of_newest, newest_note, result = alone
         results.append(result)
         if min(e.p_value for e in of_newest) < min(e.p_value for e in effects):
-            note = f"newest {newest} rows: {newest_note}"
+            note = f"newest {newest:,} rows: {newest_note}"
         effects = [replace(e, p_value=min(1.0, e.p_value / (1 - NEWEST_WEIGHT))) for e in effects]
         effects += [
             replace(e, test=f"{e.test}{NEWEST_ROWS}", p_value=min(1.0, e.p_value / NEWEST_WEIGHT))
@@ -357,7 +357,7 @@ def _newest(before: PreparedColumn, typed: TypedColumn, newest: int) -> Newest:
         add_nulls(before, now, tested)
     effects = _effects(tested)
     result = Result(
-        f"newest {newest} rows alone",
+        f"newest {newest:,} rows alone",
         min(e.p_value for e in effects),
         ResultKind.P_VALUE,
         None,

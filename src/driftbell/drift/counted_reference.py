@@ -31,6 +31,9 @@ FORMAT = 1
 
 ID_DIGITS = 16
 
+MIN_ERROR = 0.0001
+"""Smaller errors of distances are not written in digits."""
+
 
 @dataclass(frozen=True, eq=False)
 class CountedReference:
@@ -160,8 +163,8 @@ def with_precision(judgement: Judgement) -> tuple[Judgement, float | None]:
     errors = [r.value for r in results if r.statistic == ERROR and r.value is not None]
     if not errors:
         return judgement, None
-    note = (
-        f"Numbers are compared on {INTERVALS} bins of the reference: a distance may be larger by up to "
-        f"{max(errors):.4f}."
-    )
-    return replace(judgement, sentence=f"{judgement.sentence} {note}"), max(errors)
+    error = max(errors)
+    size = f"up to {error:.4f}" if error >= MIN_ERROR else f"less than {MIN_ERROR}"
+    larger = f"a distance may be larger by {size}" if error else "the distances are exact"
+    note = f"Numbers are compared on {INTERVALS} bins of the reference: {larger}."
+    return replace(judgement, sentence=f"{judgement.sentence} {note}"), error

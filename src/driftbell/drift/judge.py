@@ -198,7 +198,7 @@ def _summarize(
     left_out = [c for c in others if c.comparison.scope is Scope.NULLS]
     incomplete = [c for c in others if c.comparison.scope is not Scope.NULLS]
     notes, kind = _notes(others, extra), "compared columns" if others or extra else "columns"
-    where = f"the last {rows} {unit}" if unit == PREDICTIONS else f"the {rows} {unit}"
+    where = f"the last {rows:,} {unit}" if unit == PREDICTIONS else f"the {rows:,} {unit}"
     if drifted:
         features = [c.column for c in drifted if c.comparison.role == "feature"]
         outputs = [c.column for c in drifted if c.comparison.role != "feature"]

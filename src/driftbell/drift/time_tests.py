@@ -65,7 +65,7 @@ def add_times(before: PreparedColumn, now: ColumnRows, tested: Tested) -> bool:
         early = exceedance_of(new.rows_before(int(old.values[0])), old.rows, new.rows)
         rows = int(early.statistic)
         note = (
-            f"{rows} of {new.rows} rows before the reference's oldest {moment(int(old.values[0]))}"
+            f"{rows:,} of {new.rows:,} rows before the reference's oldest {moment(int(old.values[0]))}"
             if rows
             else ""
         )
@@ -122,7 +122,7 @@ def _add_far(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     first, last = float(old.values[0]), float(old.values[-1])
     oldest = first - max(MIN_EARLIER, MAX_SPANS_EARLIER * (last - first))
     rows = new.rows_before(oldest)
-    note = f"{rows} of {m} rows long before the reference's oldest {moment(int(first))}" if rows else ""
+    note = f"{rows:,} of {m:,} rows long before the reference's oldest {moment(int(first))}" if rows else ""
     test, size = null_share(0, n, rows, m), difference_size(0, n, rows, m)
     tested.p_value("rows long before the reference", CELLS_WEIGHT, test.p_value, n, m, size, note)
     today = datetime.now(UTC).timestamp() * 1e6
@@ -130,9 +130,9 @@ def _add_far(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     if old.is_binned and last > newest:
         return bool(rows)
     ahead, usual = new.rows_after(newest), n - old.rows_before(newest)
-    note = f"{ahead} of {m} rows more than a year after today, to {moment(int(new.values[-1]))}"
+    note = f"{ahead:,} of {m:,} rows more than a year after today, to {moment(int(new.values[-1]))}"
     if usual:
-        note += f" (in the reference {usual} of {n})"
+        note += f" (in the reference {usual:,} of {n:,})"
     test, size = null_share(usual, n, ahead, m), difference_size(usual, n, ahead, m)
     tested.p_value("rows after today", CELLS_WEIGHT, test.p_value, n, m, size, note if ahead else "")
     return bool(rows or (ahead and not usual))
@@ -155,12 +155,12 @@ def _add_frequent(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
         tested.p_value("most frequent time", CELLS_WEIGHT, 1.0, n, m, Size(0.0, 0.0))
         return False
     about = "about " if new.latest is not None and not by_day else ""
-    share = "all" if now.rows == m else f"{about}{now.rows} of"
+    share = "all" if now.rows == m else f"{about}{now.rows:,} of"
     which = "one time" if now.most_frequent is None else moment(now.most_frequent)
     if about and now.most_frequent is not None:
         which = f"one time in the hour of {which}"
-    usual = f"{about}{before.rows} of {n} are one {'day' if by_day else 'time'}"
-    note = f"{share} {m} rows are {which}, in the reference at most {usual}"
+    usual = f"{about}{before.rows:,} of {n:,} are one {'day' if by_day else 'time'}"
+    note = f"{share} {m:,} rows are {which}, in the reference at most {usual}"
     p_value = min(1.0, null_share(before.rows, n, now.rows, m).p_value * before.different)
     size = difference_size(before.rows, n, now.rows, m)
     tested.p_value("most frequent time", CELLS_WEIGHT, p_value, n, m, size, note)
@@ -190,7 +190,7 @@ def _add_squeezed(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
     r = min(1.0, (rows + 1) / (n + 1))
     p_value = min(1.0, r ** (m - 1) * (m - (m - 1) * r))
     most = "" if old.latest is None else "at most "
-    note = f"all {m} rows in a part of the period that has {most}{rows} of {n} rows of the reference"
+    note = f"all {m:,} rows in a part of the period that has {most}{rows:,} of {n:,} rows of the reference"
     size = difference_size(m, m, rows, n)
     tested.p_value("part of the period", CELLS_WEIGHT, p_value, n, m, size, note)
     return True

@@ -98,8 +98,8 @@ def _check_journal(folder: Path) -> Finding:
         return Finding("journal", State.WARNING, f"{damaged} of {lines} lines cannot be read", fix)
     if lines > MAX_WAITING_LINES:
         fix = "does a service run on this folder, and is its store writable? see its /health"
-        return Finding("journal", State.WARNING, f"{lines} predictions wait for the prediction log", fix)
-    return Finding("journal", State.OK, f"{lines} predictions wait, and all can be read")
+        return Finding("journal", State.WARNING, f"{lines:,} predictions wait for the prediction log", fix)
+    return Finding("journal", State.OK, f"{lines:,} predictions wait, and all can be read")
 
 
 def _check_files(settings: Settings) -> Finding:

@@ -119,9 +119,9 @@ class BacktestView:
     def sentence(self) -> str:
         """Number of checks by verdict, and of alarms."""
         checks = sum(self.counts.values())
-        verdicts = ", ".join(f"{self.counts[v]} {v.value}" for v in SEVERITY if self.counts.get(v))
-        alarms = f"{len(self.alarms)} alarm{'' if len(self.alarms) == 1 else 's'}"
-        return f"{alarms} in {checks} check{'' if checks == 1 else 's'}. Verdicts: {verdicts or 'none'}."
+        verdicts = ", ".join(f"{self.counts[v]:,} {v.value}" for v in SEVERITY if self.counts.get(v))
+        alarms = f"{len(self.alarms):,} alarm{'' if len(self.alarms) == 1 else 's'}"
+        return f"{alarms} in {checks:,} check{'' if checks == 1 else 's'}. Verdicts: {verdicts or 'none'}."
 
 
 SEVERITY = (Verdict.ALARM, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)

@@ -286,7 +286,7 @@ def _heading(check: Check, omitted: int) -> list[list[tuple[str, str]]]:
     rows = [
         [("", check.judgement.sentence)],
         [(check.judgement.verdict.value, "verdict"), (check.model, "model"), (check.version, "version")],
-        [(f"{check.rows}", "predictions"), (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at")],
+        [(f"{check.rows:,}", "predictions"), (f"{check.time:%Y-%m-%d %H:%M:%S} UTC", "checked at")],
         *_degradation_heading(check.judgement),
     ]
     if omitted:

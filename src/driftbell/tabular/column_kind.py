@@ -216,5 +216,5 @@ def _decide_categories(name: str, texts: TextColumn, reason: str) -> Decision:
     if different > max(MAX_CATEGORIES, n / 2):
         if IDENTIFIER_NAME.search(name) and words < MIN_WORDS:
             return Decision(Kind.IDENTIFIER, MOSTLY_DIFFERENT)
-        return Decision(Kind.TEXT, f"free text: {different} of {n} cells are different")
+        return Decision(Kind.TEXT, f"free text: {different:,} of {n:,} cells are different")
     return Decision(Kind.CATEGORICAL, reason)

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from driftbell.drift.binned_tests import ERROR
 from driftbell.drift.column_bins import (
     column_bins,
     compare_counts,
@@ -18,6 +17,7 @@ from driftbell.drift.column_bins import (
 )
 from driftbell.drift.column_counts import ColumnCounts
 from driftbell.drift.compare import compare, prepare
+from driftbell.drift.counted_reference import with_precision
 from driftbell.drift.judge import judge
 from driftbell.drift.limits import apply_limits, check_limits
 from driftbell.drift.prepared import PreparedColumn
@@ -277,12 +277,8 @@ def check_large(
     places = {name: place for place, name in enumerate(typed)}
     comparisons.sort(key=lambda comparison: places.get(comparison.column, len(places)))
     drift = judge(comparisons, rows=present.total, smallest_effect=effects, **decision)
-    judgement = answers.combined(apply_limits(drift, limits, rows=present.total))
-    errors = [r.value for c in comparisons for r in c.results if r.statistic == ERROR and r.value is not None]
-    if errors:
-        sentence = f"{judgement.sentence} {_precision_note(max(errors))}"
-        judgement = replace(judgement, sentence=sentence)
-    facts = {"binned": INTERVALS, "largest_error": round(max(errors, default=0.0), 6)}
+    judgement, error = with_precision(answers.combined(apply_limits(drift, limits, rows=present.total)))
+    facts = {"binned": INTERVALS, "largest_error": round(error or 0.0, 6)}
     detected = {"reference": past.detected, "current": {**present.detected, **facts}}
     left_out = tuple(name for name in past.names if name not in typed)
     return LargeCheck(judgement, (past.total, present.total), detected, left_out, answers.performance)
@@ -343,13 +339,6 @@ def _read_whole(
 
 def _side(table: Countable | None, options: ColumnOptions, rows: int) -> Side | None:
     return None if table is None else CountableSide(table, options, rows)
-
-
-def _precision_note(error: float) -> str:
-    return (
-        f"Numbers are compared on {INTERVALS} bins of the reference: a distance may be larger by up to "
-        f"{error:.4f}."
-    )
 
 
 def _dtype(column: PreparedColumn, typed: TypedColumn, present: Side) -> np.dtype[Any] | None:

@@ -138,7 +138,7 @@ def test_the_verdict_is_that_of_the_exported_rows(
             assert column["adjusted_p_value"] == pytest.approx(new[name]["adjusted_p_value"])
     facts = json.loads(by_log)["detected"]["current"]
     assert ("binned" in facts) == (count > 1000)
-    assert f"the {count} predictions of the period" in json.loads(by_log)["sentence"]
+    assert f"the {count:,} predictions of the period" in json.loads(by_log)["sentence"]
 
 
 def test_rows_in_the_archive_count_once_also_half_way(
@@ -226,11 +226,11 @@ def test_the_current_window_has_the_days_of_the_period(
     assert "the last 500 predictions" in run()
     monkeypatch.setenv("DRIFTBELL_WINDOW__PERIOD", "30d")
     text = run()
-    assert "the last 3000 predictions" in text
+    assert "the last 3,000 predictions" in text
     assert "are compared on 256 bins" in text
     monkeypatch.setenv("DRIFTBELL_CHECK__EXACT_ROWS", "5000")
     text = run()
-    assert "the last 3000 predictions" in text
+    assert "the last 3,000 predictions" in text
     assert "bins" not in text
 
 

@@ -51,7 +51,7 @@ def test_rows_of_an_earlier_hour_are_before_the_oldest() -> None:
     now = np.concatenate([moments(24, 1, 2000), moments(3, 2, 1000, START - np.timedelta64(5, "h"))])
     for verdict, rows in zip(compare_times(past, now), (1001, 1000), strict=True):  # one is of the same hour
         assert verdict.drifted
-        assert f"{rows} of 3000 rows before the reference's oldest 2026-01-01 00:10" in verdict.reason
+        assert f"{rows:,} of 3,000 rows before the reference's oldest 2026-01-01 00:10" in verdict.reason
 
 
 def test_the_rows_of_a_busy_hour_are_not_one_time() -> None:
@@ -68,13 +68,13 @@ def test_a_frozen_time_is_found_by_the_groups_of_times(hours: float, rows: int) 
     now[:rows] = np.datetime64("2026-01-01T02:34:56")
     by_rows, by_counts = compare_times(moments(hours, 0), now)
     assert by_rows.drifted
-    assert f"{rows} of 3000 rows are 2026-01-01 02:34" in by_rows.reason
+    assert f"{rows:,} of 3,000 rows are 2026-01-01 02:34" in by_rows.reason
     assert by_counts.drifted
     match = re.search(
-        r"about (\d+) of 3000 rows are one time in the hour of 2026-01-01 02:00", by_counts.reason
+        r"about ([\d,]+) of 3,000 rows are one time in the hour of 2026-01-01 02:00", by_counts.reason
     )
     assert match
-    assert rows - 25 <= int(match[1]) <= rows
+    assert rows - 25 <= int(match[1].replace(",", "")) <= rows
 
 
 def test_counts_of_times_without_groups_know_no_frequent_time() -> None:

@@ -86,7 +86,7 @@ def test_default_dates_before_the_reference_are_drift() -> None:
     now = [*uniform(28, 900, 2, MIDNIGHT + timedelta(days=31)), *[datetime(1970, 1, 1, tzinfo=UTC)] * 100]
     _, column = decision(times(uniform(31, 5000, 1)), times(now))
     assert column.drifted
-    assert "100 of 1000 rows before the reference's oldest 2026-01-05" in column.reason
+    assert "100 of 1,000 rows before the reference's oldest 2026-01-05" in column.reason
 
 
 def test_new_nulls_of_a_date_are_drift_and_named_first() -> None:

@@ -41,7 +41,7 @@ def test_slow_drift_is_seen_in_the_period_and_not_in_the_newest_rows(life: Life,
     judgement = life.check().judgement
     assert judgement.verdict is Verdict.WARNING
     assert judgement.drifted_columns[0] == "age"
-    assert "of the last 4000 predictions differ from the reference" in judgement.sentence
+    assert "of the last 4,000 predictions differ from the reference" in judgement.sentence
     assert ("are compared on 256 bins" in judgement.sentence) == (exact_rows == 1000)
     check = life.store.checks.newest(1)[0]
     assert (check.rows, check.first, check.last) == (200, 3801, 4000)
@@ -53,7 +53,7 @@ def test_unchanged_traffic_is_ok_in_the_period(life: Life) -> None:
     life.traffic(3000)
     judgement = life.check().judgement
     assert judgement.verdict is Verdict.OK
-    assert judgement.sentence.startswith("No drift: all 2 columns of the last 3000 predictions look like")
+    assert judgement.sentence.startswith("No drift: all 2 columns of the last 3,000 predictions look like")
 
 
 def test_a_sudden_change_is_seen_in_the_newest_rows(life: Life) -> None:
@@ -82,7 +82,7 @@ def test_a_period_that_is_still_counted_is_unknown(life: Life, monkeypatch: pyte
         "The last 30 days are not judged yet: their predictions are still being counted."
     )
     assert third.verdict is Verdict.OK
-    assert "the last 4000 predictions" in third.sentence
+    assert "the last 4,000 predictions" in third.sentence
 
 
 def test_weak_evidence_must_last_as_long_as_the_period(life: Life) -> None:
@@ -109,4 +109,4 @@ def test_only_predictions_after_an_accepted_change_belong_to_the_period(life: Li
     baseline = life.store.checks.newest(1)[0].baseline
     assert baseline
     rows = life.rows - baseline.last
-    assert f"the last {rows} predictions" in judgement.sentence
+    assert f"the last {rows:,} predictions" in judgement.sentence

@@ -93,7 +93,7 @@ def test_many_waiting_lines(data: Path) -> None:
     (data / "journal" / "1-a.jsonl").write_bytes(10_001 * LINE)
     finding = check(data)["journal"]
     assert finding.state is State.WARNING
-    assert "10001 predictions wait" in finding.message
+    assert "10,001 predictions wait" in finding.message
 
 
 def test_files_that_others_may_read(data: Path) -> None:

@@ -172,8 +172,8 @@ def test_a_long_backtest_keeps_its_alarms_in_a_page_of_limited_size() -> None:
     ]
     page = result(checks).to_html()
     assert len(page.encode()) <= MAX_BYTES
-    assert "1000 of 6000 checks" in page
-    assert "the others are 5000 ok" in page
+    assert "1,000 of 6,000 checks" in page
+    assert "the others are 5,000 ok" in page
     assert page.count('<tr class="alarm">') == 60
     assert f"and {60 - MAX_ALARMS} more alarms" in page
     assert f"The {MAX_COLUMNS} most drifted columns; 40 more are not shown" in page

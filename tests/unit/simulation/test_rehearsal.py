@@ -204,12 +204,12 @@ def test_the_command_prints_text(data_dir: Path, iris: Rehearsal, monkeypatch: p
     done = command(data_dir, *(word for f in faults for word in ("--fault", f)), "--rate", "5000")
     assert (done.returncode, done.stderr) == (0, "")
     without_fault, detected, refused, missed = done.stdout.splitlines()
-    assert without_fault == "no fault: no alarm in 10000 predictions"
+    assert without_fault == "no fault: no alarm in 10,000 predictions"
     assert detected.startswith(f"shift:{LENGTH}=+1.76: alarm after ")
     for words in ("hours); estimated loss ", "; actual loss ", f"; suspect columns: {LENGTH}"):
         assert words in detected
     assert "the service rejects such rows" in refused
-    assert "no alarm in 10000 predictions; actual loss " in missed
+    assert "no alarm in 10,000 predictions; actual loss " in missed
 
 
 @pytest.mark.slow

@@ -39,6 +39,21 @@ def files(tmp_path: Any) -> Any:
     return write
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.arange(5), "256 bins of the reference: the distances are exact."),
+        (np.arange(900) / 7, "256 bins of the reference: a distance may be larger by up to 0.00"),
+    ],
+)
+def test_the_error_of_distances_is_named(files: Any, values: Any, text: str) -> None:
+    past, now = (
+        files(name, pl.DataFrame({"x": np.random.default_rng(seed).choice(values, 3000)}))
+        for seed, name in enumerate(("a.parquet", "b.parquet"))
+    )
+    assert text in driftbell.check(past, now, exact_rows=1000).sentence
+
+
 @pytest.mark.parametrize(("shift", "drifted"), [(0.0, ()), (0.4, ("moved",))])
 @pytest.mark.parametrize("sizes", [(900, 6000), (6000, 900), (6000, 7000)])
 def test_verdicts_are_those_of_the_rows(files: Any, shift: Any, drifted: Any, sizes: Any) -> None:
@@ -93,7 +108,7 @@ def test_missing_additional_and_unreadable_columns(files: Any) -> None:
     assert by_name["moved"].reason == "Not compared: the current data has no such column."
     assert by_name["extra"].reason == "Not compared: the reference has no such column."
     assert by_name["price"].comparison.unreadable == (0, 1250)
-    assert "1250 of 5000 cells such as 'n/k' are not numbers" in by_name["price"].reason
+    assert "1,250 of 5,000 cells such as 'n/k' are not numbers" in by_name["price"].reason
 
 
 def test_many_categories_and_many_columns(files: Any) -> None:

@@ -176,7 +176,7 @@ def test_the_result_says_that_the_reference_is_a_profile() -> None:
 def test_numbers_beyond_the_profile_are_named_with_rounded_ends() -> None:
     profile = driftbell.profile({"a": np.random.default_rng(0).normal(size=1000)})
     reason = driftbell.check(profile, {"a": np.full(1000, 50.0)}).columns[0].reason
-    assert "1000 of 1000 rows above the reference's rounded maximum" in reason
+    assert "1,000 of 1,000 rows above the reference's rounded maximum" in reason
 
 
 def test_a_profile_is_no_table(tmp_path: Path) -> None:
