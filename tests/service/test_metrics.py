@@ -261,7 +261,8 @@ def test_a_killed_workers_requests_in_flight_are_forgotten_its_counts_are_not(se
         for connection in connections:
             connection.close()
     wait_until(lambda: len(set(workers(service)) - set(killed)) == 2 and ready(service), 150, "new workers")
-    assert service.metric("driftbell_http_requests_in_flight") == 1  # the scrape itself
+    in_flight = "driftbell_http_requests_in_flight"  # of the scrape itself
+    wait_until(lambda: service.metric(in_flight) == 1, 60, "the requests to be forgotten")
     assert service.metric("driftbell_predictions_total") == predictions
     post(service)
     assert service.metric("driftbell_predictions_total") == predictions + 1

@@ -102,7 +102,8 @@ def test_each_model_has_its_own_predictions_labels_checks_and_pages(service: Run
 
 def test_pages_documents_and_redirects_of_a_model_are_below_its_path(service: Running) -> None:
     house = f"{service.url}/models/house"
-    with httpx.Client(base_url=service.url) as client:  # one connection: no path leaks to the next request
+    # one connection: no path leaks to the next request
+    with httpx.Client(base_url=service.url, timeout=60) as client:
         for path in ("/models/house", "/models/house/"):
             page = client.get(path).raise_for_status().text
             assert 'href="/models/house/docs"' in page
