@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ child.wait()
 POSTGRES = """
 from tests import postgres
 server = postgres.Server(*postgres.FAST)
-print(server.process.pid, flush=True)
+print(server.process.pid, server.folder, flush=True)
 server.process.wait()
 """
 
@@ -35,7 +36,8 @@ def test_a_child_ends_with_its_killed_parent(code: str) -> None:
         postgres.required()
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
     assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+    pid, *folders = parent.stdout.readline().decode().split()
+    child = int(pid)
     parent.kill()
     parent.wait(10)
     parent.stdout.close()
@@ -44,6 +46,8 @@ def test_a_child_ends_with_its_killed_parent(code: str) -> None:
     finally:
         if alive(child):
             os.kill(child, signal.SIGKILL)
+        for folder in folders:  # a killed process removes none
+            shutil.rmtree(folder)
 
 
 @pytest.mark.slow
@@ -63,7 +67,7 @@ def test_an_interrupted_test_run_leaves_no_process(tmp_path: Path, number: signa
     run = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=environment | {"HANGING": str(tmp_path / "pids")},
+        env=environment | {"HANGING": str(tmp_path / "pids"), "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
