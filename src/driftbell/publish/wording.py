@@ -20,7 +20,9 @@ from driftbell.records import DailyCost, Degradation, Interval, Judgement, Perfo
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
 
-MAX_SUSPECTS = 6
+MAX_SUSPECTS, MIN_SHARE = 6, 0.005
+"""Suspect columns that are listed, and the smallest share that is not rounded to 0 %."""
+
 MAX_COLUMN_NAMES = 8
 MAX_TEXT = 300
 """Characters of a text that may contain users' values."""
@@ -161,12 +163,15 @@ def format_change_point(degradation: Degradation) -> str:
 def describe_suspects(degradation: Degradation) -> list[str]:
     """Describe the suspect columns: name, share of the evidence, and a description of their values.
 
+    A share that would be rounded to 0 % is left out.
+
     >>> from driftbell.records import Suspect
     >>> describe_suspects(Degradation(Verdict.ALARM, "", suspects=(Suspect("age", 0.62, "frozen at 5.1"),)))
     ['age, 62 % of the evidence: frozen at 5.1']
     """
     return [
-        f"{truncate(name_cause(s))}, {s.share:.0%}".replace("%", " % of the evidence")
+        truncate(name_cause(s))
+        + (f", {100 * s.share:.0f} % of the evidence" if s.share >= MIN_SHARE else "")
         + (f": {truncate(s.words)}" if s.words else "")
         for s in degradation.suspects[:MAX_SUSPECTS]
     ]

@@ -122,14 +122,17 @@ def test_suspects_are_described_with_their_values() -> None:
 
 def test_columns_that_changed_together_are_one_suspect() -> None:
     group = Suspect("a", 0.9, "null 0.0% → 40.0%", ("b", "c", "d"))
-    alarm = replace(degradations.ALARM, suspects=(group, Suspect("e", 0.1, "frozen at 5")))
+    others = Suspect("e", 0.1, "frozen at 5"), Suspect("f", 0.004, "median 3 → 4")
+    alarm = replace(degradations.ALARM, suspects=(group, *others))
     assert describe_suspects(alarm) == [
         "4 features changed together: a, b, c and 1 more, 90 % of the evidence: null 0.0% → 40.0%",
         "e, 10 % of the evidence: frozen at 5",
+        "f: median 3 → 4",
     ]
-    assert alarm.suspect_columns == ("a", "b", "c", "d", "e")
+    assert alarm.suspect_columns == ("a", "b", "c", "d", "e", "f")
     suspects = degradation_view(alarm)["suspects"]
-    assert [(s["column"], s["together"]) for s in suspects] == [("a", ["b", "c", "d"]), ("e", [])]
+    together = [(s["column"], s["together"]) for s in suspects]
+    assert together == [("a", ["b", "c", "d"]), ("e", []), ("f", [])]
 
 
 def test_evidence_that_can_raise_an_alarm_comes_first_by_score() -> None:

@@ -17,7 +17,7 @@ from driftbell.server.batch.limit import Limit
 from driftbell.server.http.content_encoding import compression_hint
 from driftbell.server.http.problems import MAX_PROBLEMS, Refused, check_each, refused_together
 from driftbell.server.pass_through import Batch, read_passed, rows_of_columns
-from driftbell.tabular.feature_value import wrong_type
+from driftbell.tabular.feature_value import short_value, wrong_type
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.null_words import NULL_WORDS, PANDAS_WORDS
 from driftbell.tabular.pass_through import PassThroughFields
@@ -272,11 +272,11 @@ def _checked(schema: Schema, row: dict[str, Any], index: int) -> list[Value]:
     Raises:
         InputError: holds the problems of the row.
     """
-    problems: list[FieldProblem] = [
-        wrong_type(feature, f"'{printable(row[feature.name])}'", index)
-        for feature in schema.features
-        if isinstance(row[feature.name], _Unreadable)
-    ]
+    problems: list[FieldProblem] = []
+    for feature in schema.features:
+        if isinstance(cell := row[feature.name], _Unreadable):
+            problem = wrong_type(feature, f"'{printable(cell)}'", index)
+            problems.append(replace(problem, value=short_value(str(cell))))
     if problems:
         raise InputError(problems[:MAX_PROBLEMS])
     return schema.validate(row, index)

@@ -139,7 +139,8 @@ def test_what_is_not_valid_is_refused(body: str | bytes, status: int, says: str)
 def test_problems_have_their_rows() -> None:
     with pytest.raises(InputError) as raised:
         read(HEADER + ROW + "x,1.5,basic,true,\n" + ROW + "1,y,basic,true,\n")
-    assert [(p.row, p.field) for p in raised.value.problems] == [(1, "age"), (3, "height")]
+    problems = [(p.row, p.field, p.value) for p in raised.value.problems]
+    assert problems == [(1, "age", "x"), (3, "height", "y")]
 
 
 @pytest.mark.parametrize("charset", ["klingon", "zlib", "punycode", "unicode_escape", "idna"])
