@@ -150,14 +150,18 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
         ):
             exact = option in ("column", "dtypes")
             for pattern in patterns:
-                is_name = exact or not _is_glob(pattern)
-                if pattern not in known and (is_name or not any(fnmatchcase(n, pattern) for n in names)):
+                if pattern not in known and (exact or not matches_any(pattern, names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
     included, excluded = _Patterns(options.include), _Patterns(options.exclude)
     selected = [name for name in names if (not options.include or name in included) and name not in excluded]
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
+
+
+def matches_any(pattern: str, names: Iterable[str]) -> bool:
+    """Return whether a name or pattern of columns fits one of the names."""
+    return any(n == pattern or (_is_glob(pattern) and fnmatchcase(n, pattern)) for n in names)
 
 
 def _words(option: str, value: Any) -> tuple[str, ...]:

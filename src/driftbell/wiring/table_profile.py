@@ -17,7 +17,7 @@ from driftbell.drift.profiled_column import ProfiledColumn, compare_profiled, ou
 from driftbell.errors import ConfigError
 from driftbell.phrases import printable
 from driftbell.records import Judgement, Kind, Limit
-from driftbell.tabular.column_options import ColumnOptions, as_mapping, select_columns
+from driftbell.tabular.column_options import ColumnOptions, as_mapping, matches_any, select_columns
 from driftbell.tabular.json_files import HEAD_BYTES, is_profile
 from driftbell.tabular.number_bins import INTERVALS
 from driftbell.tabular.typed_column import TypedColumn, count_rows, read_with_options
@@ -169,7 +169,7 @@ def select_profile(reference: TableProfile, options: ColumnOptions) -> TableProf
         ConfigError: an option names no column, or sets another kind than the profile's.
     """
     own = reference.options
-    names = select_columns(list(reference.kinds), options, strict=True)
+    names = select_columns(list(reference.kinds), _unapplied(options, reference), strict=True)
     for name, kind in options.kinds.items():
         known = own.kinds.get(name) or reference.kinds[name]
         if kind != known and name in names:
@@ -185,6 +185,25 @@ def select_profile(reference: TableProfile, options: ColumnOptions) -> TableProf
         keep_null_words=(*own.keep_null_words, *options.keep_null_words),
     )
     return TableProfile(tuple(c for c in reference.columns if c.name in names), merged)
+
+
+def _unapplied(options: ColumnOptions, reference: TableProfile) -> ColumnOptions:
+    """Return options without those that the profile was written with, and that fit none of its columns.
+
+    So the settings of a folder, or the same options of the command line, fit a table and its profile.
+    """
+    own, names = reference.options, reference.kinds
+
+    def rest(patterns: Sequence[str], applied: Sequence[str]) -> tuple[str, ...]:
+        return tuple(p for p in patterns if p not in applied or matches_any(p, names))
+
+    return replace(
+        options,
+        kinds={n: kind for n, kind in options.kinds.items() if n in names or own.kinds.get(n) != kind},
+        exclude=rest(options.exclude, own.exclude),
+        include=rest(options.include, own.include),
+        keep_null_words=rest(options.keep_null_words, own.keep_null_words),
+    )
 
 
 def judge_with_profile(

@@ -143,6 +143,26 @@ def test_options_select_columns_of_the_profile() -> None:
     assert driftbell.check(profile, now, columns={"a": "numeric"}).drifted_columns == ("b",)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exclude": ["c", "row_*"]},
+        {"include": ["a", "b"]},
+        {"exclude": ["c", "row_*"], "columns": {"c": "text"}, "keep_null_words": ["c", "b"]},
+    ],
+    ids=["exclude", "include", "all"],
+)
+def test_options_of_the_profile_may_be_given_again(options: dict[str, Any], tmp_path: Path) -> None:
+    table = {"a": [1, 2, 3] * 20, "b": ["x", "y", "NA"] * 20, "c": ["u", "v", "w"] * 20, "row_1": [1] * 60}
+    driftbell.profile(table, **options).save(tmp_path / "ref.json")
+    result = driftbell.check(tmp_path / "ref.json", table, **options)
+    assert [c.column for c in result.columns] == ["a", "b"]
+    narrow = driftbell.check(tmp_path / "ref.json", table, include=["a"])
+    assert [c.column for c in narrow.columns] == ["a"]
+    with pytest.raises(ConfigError, match="exclude: the table has no column 'd'"):
+        driftbell.check(tmp_path / "ref.json", table, exclude=["d"])
+
+
 def test_limits_are_those_of_the_current_cells() -> None:
     profile = driftbell.profile({"a": np.arange(1000.0)})
     result = driftbell.check(profile, {"a": np.arange(1000.0) + 0.25}, limits={"a.max": 999.2})
