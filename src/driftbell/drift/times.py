@@ -188,8 +188,11 @@ def _ties(different: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
 
 
 def _ties_of_groups(groups: NDArray[np.int64], hours: NDArray[np.int64], counts: NDArray[np.int64]) -> Ties:
-    """Estimate the ties of times, see `frequent_rows`; the time is its hour, if only one has so many rows."""
-    rows = frequent_rows(groups)
+    """Estimate the ties of times, see `frequent_rows`; the time is its hour, if only one has so many rows.
+
+    Several frequent times may share a group, but no time has more rows than the hour with the most.
+    """
+    rows = min(frequent_rows(groups), int(counts.max()))
     possible = np.flatnonzero(counts >= rows)
     hour = int(hours[possible[0]]) * HOUR if len(possible) == 1 else None
     return Ties(max(int(np.count_nonzero(groups)), len(hours)), hour, rows)

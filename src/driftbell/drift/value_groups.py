@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.stats.special import beta_cdf
+
 GROUPS = 256
 """Groups into which values are hashed: a group with far more rows than the others has a frequent value."""
 
@@ -26,6 +28,9 @@ SEED = 0
 
 MAX_NOISE, NORMAL_QUARTILES = 4.0, 1.349
 """See `frequent_rows`; the distance of the quartiles of a normal distribution in standard deviations."""
+
+MAX_COLLISION = 1e-3
+"""A group is as full as groups of different values are if one of them is so full with this probability."""
 
 Groups = NDArray[np.int64]
 
@@ -70,7 +75,8 @@ def frequent_rows(groups: Groups) -> int:
     and the most frequent of random values has about c + 3 √c. A more frequent value's group has more rows
     than the others: the largest of groups without one is above their median by up to `MAX_NOISE` standard
     deviations. If groups are empty, the values are few, and c follows from their number, which is
-    -k ln(e / k) with e of k groups empty (linear counting).
+    -k ln(e / k) with e of k groups empty (linear counting). If the fullest group may be that of different
+    values, no value is frequent: of 12 different values, two are in one group with a probability of 23 %.
 
     >>> groups = np.full(256, 100)
     >>> groups[7] += 5000
@@ -86,7 +92,9 @@ def frequent_rows(groups: Groups) -> int:
     if empty := int(np.count_nonzero(groups == 0)):
         usual = max(usual, mean / math.log(GROUPS / empty)) if empty < GROUPS else 0.0
         deviation = max(deviation, math.sqrt(usual * mean))
-    largest = int(groups.max())
+    largest, rows = int(groups.max()), int(groups.sum())
+    if rows and GROUPS * beta_cdf(1 / GROUPS, 1 - 1 / GROUPS, largest, rows - largest + 1) > MAX_COLLISION:
+        return 1
     return min(
         largest, max(round(usual + 3 * math.sqrt(usual)), int(largest - middle - MAX_NOISE * deviation))
     )

@@ -77,6 +77,15 @@ def test_a_frozen_time_is_found_by_the_groups_of_times(hours: float, rows: int) 
     assert rows - 25 <= int(match[1].replace(",", "")) <= rows
 
 
+def test_frequent_times_of_one_group_are_not_one_time() -> None:
+    """Half of the times are midnights of 60 days; the groups of several of them had twice the rows of one."""
+    micros = np.random.default_rng(0).integers(0, 60 * 24 * HOUR, 40_000)
+    micros[:20_000] -= micros[:20_000] % (24 * HOUR)
+    times = micros.astype("datetime64[us]")
+    frequent = count_times(times).profile.times_used.rows
+    assert 300 <= np.unique(times, return_counts=True)[1].max() <= frequent <= 420
+
+
 def test_counts_of_times_without_groups_know_no_frequent_time() -> None:
     """Counts in the store may be of an earlier release."""
     now = moments(20, 1)

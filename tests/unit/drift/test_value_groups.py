@@ -53,3 +53,16 @@ def test_few_values_of_one_group_are_not_taken_for_one_value(different: int, row
 
 def test_no_rows_have_no_frequent_value() -> None:
     assert frequent_rows(np.zeros(GROUPS, dtype=np.int64)) == 0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 12, 30, 80, 200, 1000])
+def test_different_values_of_one_group_are_not_one_value(rows: int) -> None:
+    estimates = [frequent_rows(group_integers(np.arange(rows) + 10_000 * i)) for i in range(200)]
+    assert np.count_nonzero(np.array(estimates) > 1) <= 2
+
+
+@pytest.mark.parametrize(("rows", "frozen"), [(10, 10), (12, 6), (80, 12), (1000, 40)])
+def test_a_value_that_fills_many_of_a_few_rows_is_found(rows: int, frozen: int) -> None:
+    values = np.arange(rows)
+    values[:frozen] = 0
+    assert 0.7 * frozen <= frequent_rows(group_integers(values)) <= frozen + 4

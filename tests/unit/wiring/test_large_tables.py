@@ -255,6 +255,16 @@ def test_a_frozen_identifier_is_found_by_the_groups_of_its_values(
             assert "frequent" not in result.reason
 
 
+@pytest.mark.parametrize("rows", [10, 12, 20, 50, 80, 120])
+def test_identifiers_of_a_few_rows_are_not_frozen(files: Any, rows: int) -> None:
+    """Two of twelve different identifiers share one of 256 groups in one of four files."""
+    past = files("a.parquet", table(4000, 0).select("moved", id=pl.int_range(4000)))
+    for first in range(0, 4000, 400):
+        now = table(rows, 1).select("moved", id=pl.int_range(first, first + rows))
+        result = driftbell.check(past, files("b.parquet", now), exact_rows=1000)
+        assert "id" not in result.drifted_columns
+
+
 @pytest.mark.parametrize("sizes", [(900, 4000), (4000, 900)])
 @pytest.mark.parametrize("cells", [[1.5, None], ["a", "NA"], [True, None]])
 @pytest.mark.parametrize("nested", [[[1, 2]], [{"a": 1}], [b"x"]])
