@@ -115,6 +115,8 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         words = READABLE.get(before.kind or Kind.TEXT, "readable")
         if before.unit and (unit := before.unit.removeprefix(LIMIT_MARK)):
             words = f"{words} in {unit}"
+        if before.date_formats:
+            words += f" in the format of the reference,{examples_of(tuple(before.date_formats.values())[:1])}"
         cells = now if now.unreadable else old
         note = f"{cells.unreadable:,} of {cells.rows:,} cells{examples_of(cells.examples)}"
         if types and cells is now and not now.readable:

@@ -26,7 +26,7 @@ from driftbell.records import Column, ColumnComparison, Columns, Judgement, Refe
 from driftbell.tabular.cells import objects
 from driftbell.tabular.number_bins import INTERVALS
 
-FORMAT = 1
+FORMAT = 2
 """Another number makes all counts of earlier releases invalid."""
 
 ID_DIGITS = 16

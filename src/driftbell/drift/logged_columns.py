@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from driftbell.tabular.columns import is_null, kind_of
 from driftbell.tabular.profile import texts
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
-from driftbell.tabular.text_times import TimeReading
+from driftbell.tabular.text_times import TimeReading, date_formats, usual_formats
 from driftbell.tabular.typed_column import TypedColumn
 
 MAX_EXAMPLES = 3
@@ -37,10 +38,11 @@ def typed_columns(
     """Return columns of known types, such as logged predictions, without reading their cells again.
 
     Texts that are dates, too many for categories, are compared as dates: new ones are no new categories.
+    The model is given the text, so dates in another format than those of the reference are unreadable.
 
     Args:
         columns: arrays as `as_column` returns them.
-        decided: kind of each column, and the order of day and month, as decided on the reference
+        decided: kind of each column, and the form of its dates, as decided on the reference
             (`PreparedReference.decided`); None decides them.
         kinds: see `Reference`; they do not change the decided columns.
 
@@ -67,14 +69,15 @@ def _decide(cells: Column, given: Kind | None) -> TypedColumn:
     if kind is Kind.CATEGORICAL:
         dates = dates_in_text(cells)
         if dates is not None:
-            return _with_dates(cells, dates)
+            formats = usual_formats(_series(cells).filter(~np.isnat(dates.values)))
+            return _with_dates(cells, dates.order, formats)
     return _as_kind(cells, kind)
 
 
 def _typed(cells: Column, decided: TypedColumn | None) -> TypedColumn:
     kind = (decided.kind if decided else None) or kind_of(cells)
     if kind is Kind.DATETIME and decided and any(isinstance(cell, str) for cell in cells.tolist()):
-        return _with_dates(cells, _text_column(cells).times(order=decided.date_order))
+        return _with_dates(cells, decided.date_order, decided.date_formats)
     return _as_kind(cells, kind)
 
 
@@ -87,21 +90,25 @@ def dates_in_text(cells: Column) -> TimeReading | None:
     present = [cell for cell in cells.tolist() if isinstance(cell, str)]
     if len(set(present)) <= MAX_CATEGORIES:
         return None
-    column = _text_column(cells)
+    column = TextColumn(_series(cells))
     if not column.might_be_times or column.looks_like_durations:
         return None
     reading = column.times()
     return reading if np.count_nonzero(~np.isnat(reading.values)) >= MIN_SHARE * len(present) else None
 
 
-def _text_column(cells: Column) -> TextColumn:
+def _series(cells: Column) -> Any:
     import polars as pl  # imports slowly, and a model of numbers does not need it
 
     words = [None if is_null(cell) else str(cell) for cell in cells.tolist()]
-    return TextColumn(pl.Series(words, dtype=pl.String))
+    return pl.Series(words, dtype=pl.String)
 
 
-def _with_dates(cells: Column, dates: TimeReading) -> TypedColumn:
+def _with_dates(cells: Column, order: str, formats: Mapping[str, str]) -> TypedColumn:
+    texts = _series(cells)
+    if formats:
+        texts = texts.set(~date_formats(texts).is_in(list(formats)), None)
+    dates = TextColumn(texts).times(order=order)
     unreadable = np.array([not is_null(cell) for cell in cells.tolist()], dtype=bool) & np.isnat(dates.values)
     others = [str(cell) for cell in cells[unreadable].tolist()]
     return TypedColumn(
@@ -111,6 +118,7 @@ def _with_dates(cells: Column, dates: TimeReading) -> TypedColumn:
         examples=tuple(dict.fromkeys(others))[:MAX_EXAMPLES],
         stored_as="",
         date_order=dates.order,
+        date_formats=formats,
         unreadable_rows=np.flatnonzero(unreadable),
     )
 

@@ -115,6 +115,7 @@ class PreparedColumn:
         unit: see `TypedColumn`.
         remark: see `TypedColumn`.
         null_words: see `TypedColumn`.
+        date_formats: see `TypedColumn`.
         calendar: numeric features: see `calendar_kind`.
     """
 
@@ -135,6 +136,7 @@ class PreparedColumn:
     unit: str | None = None
     remark: str = ""
     null_words: str = ""
+    date_formats: Mapping[str, str] = field(default_factory=dict)
     calendar: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
@@ -188,9 +190,11 @@ class PreparedReference:
 
     @property
     def decided(self) -> dict[str, TypedColumn]:
-        """Each column without cells: its kind, order of day and month, and unit, for reading windows."""
+        """Each column without cells: its kind, form of dates, and unit, for reading windows."""
         return {
-            c.name: TypedColumn(c.kind, NO_NUMBERS, date_order=c.date_order, unit=c.unit)
+            c.name: TypedColumn(
+                c.kind, NO_NUMBERS, date_order=c.date_order, unit=c.unit, date_formats=c.date_formats
+            )
             for c in self.columns
         }
 
@@ -229,6 +233,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         unit=typed.unit,
         remark=typed.remark,
         null_words=count_words(typed.null_words),
+        date_formats=typed.date_formats,
         calendar=calendar_kind(name, typed.values) if is_number and role == "feature" else "",
     )
 

@@ -13,6 +13,9 @@ from driftbell.tabular.text_numbers import MIN_SHARE
 MAX_SAMPLE = 1000
 """Different texts that are looked at for the formats of dates."""
 
+MIN_FORMAT_SHARE = 0.01
+"""Share of the dates of a column that have a format which is usual there."""
+
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 TIME = (
     r"(?:(?:\s*[T ]\s*|,\s*)(?P<hour>\d{1,2}):(?P<minute>\d{2})"
@@ -152,6 +155,37 @@ def read_durations(texts: Any) -> NDArray[np.float64]:
     sign = pl.Series(np.where((parts["sign"] == "-").fill_null(False).to_numpy(), -1.0, 1.0))
     seconds = sign * (86400 * numbers["days"].fill_null(0) + clock)
     return np.asarray(seconds.fill_null(np.nan).to_numpy(), dtype=np.float64)
+
+
+def date_formats(texts: Any) -> Any:
+    """Return the format of each date in text, with `#` for a year and `a` for a word; null for null.
+
+    Fractions of seconds and the sign of a zone are no part of it.
+
+    Args:
+        texts: n texts, a Polars series of strings.
+
+    >>> import polars as pl
+    >>> date_formats(pl.Series(["2024-02-01", "2024-02-01T10:30:00.5Z", "1.2.2024", "Feb 1, 2024"])).to_list()
+    ['#-0-0', '#-0-0a0:0:0a', '0.0.#', 'a 0, #']
+    """
+    clean = texts.str.strip_chars().str.replace(r"(:\d{2})[.,]\d+", "$1")
+    clean = clean.str.replace_all(r"\p{L}+", "a").str.replace_all(r"\d{3,}", "#").str.replace_all(r"\d+", "0")
+    return clean.str.replace_all(r"\s+", " ").str.replace(r"(:0)-(0|0:0|#)$", "$1+$2")
+
+
+def usual_formats(texts: Any) -> dict[str, str]:
+    """Return the formats of at least `MIN_FORMAT_SHARE` of dates, the most frequent first, each with a date.
+
+    Args:
+        texts: the dates, a Polars series of strings without null.
+    """
+    import polars as pl
+
+    table = pl.DataFrame({"format": date_formats(texts), "text": texts})
+    table = table.group_by("format", maintain_order=True).agg(pl.len(), pl.col("text").first())
+    table = table.filter(pl.col("len") >= MIN_FORMAT_SHARE * len(texts))
+    return dict(table.sort("len", descending=True, maintain_order=True).select("format", "text").rows())
 
 
 def unclear_dates(texts: Any) -> str:

@@ -47,6 +47,8 @@ class TypedColumn:
         set_by_user: whether the user set the kind.
         reason: why the kind is not the obvious one, such as "80 % of the cells are numbers"; "" if it is.
         date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
+        date_formats: dates in text of a model: their usual formats, see `text_times.date_formats`, each
+            with a date; cells in another format are unreadable. Empty for all others.
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
@@ -70,6 +72,7 @@ class TypedColumn:
     unit: str | None = None
     remark: str = ""
     null_words: Mapping[str, int] = field(default_factory=dict)
+    date_formats: Mapping[str, str] = field(default_factory=dict)
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""

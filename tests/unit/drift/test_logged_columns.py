@@ -43,6 +43,34 @@ def test_dates_as_text_are_compared_as_dates(form: str) -> None:
     assert "50 of 500 cells such as 'soon' are not dates" in broken.reason
 
 
+OTHERS = (ISO, GERMAN, BRITISH, ENGLISH, "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%y", "%Y-%m-%dT00:00:00")
+
+
+@pytest.mark.parametrize("form", [ISO, GERMAN, BRITISH, ENGLISH])
+def test_dates_in_another_format_than_the_reference_are_drift(form: str) -> None:
+    reference = [*days(form, 990, 0, 700), *[None] * 10]
+    for other in OTHERS:
+        window = [*days(other, 495, 0, 700), *[None] * 5]
+        column = verdict(reference, window)
+        assert column.drifted == (other != form)
+        if other not in (form, "%m/%d/%Y"):  # of which some are dates with the day first
+            assert column.comparison.unreadable == (0, 495)
+            assert column.reason == (
+                f"Drift: 495 of 500 cells such as '{window[0]}' and '{window[1]}' are not dates in the "
+                f"format of the reference, such as '{reference[0]}'."
+            )
+    for share, drifted in ((5, False), (100, True), (400, True)):
+        window = [*days("%Y/%m/%d", share, 0, 700), *days(form, 500 - share, 0, 700)]
+        column = verdict(reference, window)
+        assert (column.comparison.unreadable, column.drifted) == ((0, share), drifted)
+
+
+def test_usual_formats_of_the_reference_are_all_read() -> None:
+    reference = [*days(ISO, 700, 0, 700), *days(f"{ISO}T%H:%M:%S.5", 298, 0, 700), "2024-01-02 10:00", "?"]
+    column = verdict(reference, [*days(ISO, 300, 0, 700), *days(f"{ISO}T%H:%M:%S", 200, 0, 700)])
+    assert (column.comparison.unreadable, column.drifted) == ((2, 0), False)
+
+
 def test_few_or_ambiguous_dates_stay_categories() -> None:
     months = texts([f"2026-{m:02}-01" for m in range(1, 13)] * 20)
     ambiguous = texts([f"{d:02}/{m:02}/2026" for d in range(1, 13) for m in range(1, 13)])
