@@ -78,7 +78,7 @@ def test_a_column_without_a_value_in_the_sample_has_such_a_name(tmp_path: Path) 
 
 def test_a_workbook_has_such_names(tmp_path: Path) -> None:
     pytest.importorskip("fastexcel")
-    rows = [["^a$", "*"], [1, 0.5], [2, 1.5]]
+    rows: list[list[Any]] = [["^a$", "*"], [1, 0.5], [2, 1.5]]
     write_workbook(tmp_path / "book.xlsx", {"first": rows})
     columns = read_file(tmp_path / "book.xlsx").columns
     assert {name: cells.data.tolist() for name, cells in columns.items()} == {"^a$": [1, 2], "*": [0.5, 1.5]}
