@@ -17,6 +17,7 @@ from driftbell.records import Kind
 from driftbell.tabular.category_counts import count_known
 from driftbell.tabular.cells import read_series
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.exact_names import nameless_series
 from driftbell.tabular.null_words import null_words
 from driftbell.tabular.number_counts import count_number_parts, count_stored
 from driftbell.tabular.raw_table import RawTable
@@ -85,29 +86,30 @@ class FrameCounter:
         Args:
             frame: a Polars frame.
         """
-        return {s.name: self._count_slices(s) for s in frame.get_columns() if s.name in self._plan.bins}
+        bins = self._plan.bins
+        return {name: self._count_slices(name, s) for name, s in nameless_series(frame) if name in bins}
 
-    def _count_slices(self, series: Any) -> ColumnCounts:
+    def _count_slices(self, name: str, series: Any) -> ColumnCounts:
         """Count a part of a column, long texts some rows at a time, since their copies need much memory."""
         import polars as pl
 
         size = series.estimated_size() if series.dtype in (pl.String, pl.Binary) else 0
         if size <= PART_BYTES:
-            return self._count_series(series)
+            return self._count_series(name, series)
         rows = max(1, len(series) * PART_BYTES // size)
         slices = (series.slice(first, rows) for first in range(0, len(series), rows))
-        return reduce(add, map(self._count_series, slices))
+        return reduce(add, (self._count_series(name, part) for part in slices))
 
-    def _count_series(self, series: Any) -> ColumnCounts:
+    def _count_series(self, name: str, series: Any) -> ColumnCounts:
         import polars as pl
 
-        plan, name, on = self._plan, series.name, self._plan.bins[series.name]
+        plan, on = self._plan, self._plan.bins[name]
         options = plan.options
         plain = not options.nulls and name not in options.kinds and name not in plan.categories
         if plain and on.kind is Kind.NUMERIC and series.dtype in _plain_numbers():
             return _count_numbers(series, on)
         if plain and series.dtype == pl.String and on.kind is Kind.CATEGORICAL:
-            return self._count_texts(series, on)
+            return self._count_texts(name, series, on)
         if (
             plain
             and on.kind is None
@@ -124,16 +126,16 @@ class FrameCounter:
             replace(counts, stored_as=()) if plan.from_text else counts
         )  # what a part looks like may differ
 
-    def _count_texts(self, series: Any, on: ColumnBins) -> ColumnCounts:
+    def _count_texts(self, name: str, series: Any, on: ColumnBins) -> ColumnCounts:
         """Count categories by their distinct texts."""
         import polars as pl
 
         assert on.categories is not None
-        names = self._names[series.name]
-        texts = self._texts[series.name].count(series)
+        names = self._names[name]
+        texts = self._texts[name].count(series)
         unknown = [text for text in texts if text not in names]
         if unknown:
-            keep = self._plan.options.keeps_null_words(series.name)
+            keep = self._plan.options.keeps_null_words(name)
             column = TextColumn(pl.Series("", unknown, dtype=pl.String), keep_null_words=keep)
             names |= zip(unknown, column.texts().tolist(), strict=True)
         rows: Counter[str | None] = Counter()
@@ -189,7 +191,7 @@ def _count_nulls(series: Any, on: ColumnBins, *, keep_null_words: bool) -> Colum
     import polars as pl
 
     present = series.drop_nulls()
-    stored_as = (read_series(series.name, present.head(1)).stored_as,) if len(present) else ()
+    stored_as = (read_series("", present.head(1)).stored_as,) if len(present) else ()
     if series.dtype.is_float():
         present = present.drop_nans()
     elif series.dtype == pl.String:

@@ -16,6 +16,7 @@ from driftbell.engines.samples import TextBudget, first_present, sample_places
 from driftbell.errors import ConfigError
 from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.exact_names import exactly
 from driftbell.tabular.files import (
     PANDAS_INDEX,
     PARQUET,
@@ -145,7 +146,7 @@ class LargeFiles:
         file = self.files[index]
         with _readable(file):
             frame = _scan(file).slice(first, rows)
-            frame = frame.select(n for n in frame.collect_schema() if n in names).collect()
+            frame = frame.select(exactly([n for n in frame.collect_schema() if n in names])).collect()
         added = {name: values[index] for name, values in self.folders.items() if name in names}
         if not frame.width:  # without a column of the file, the number of rows is lost
             frame = pl.DataFrame({name: pl.repeat(None, rows, dtype=pl.String, eager=True) for name in added})
@@ -209,7 +210,7 @@ def read_parts(
     for first in range(0, len(names), columns):
         with _readable(file):
             table = _scan(file) if run is None else _scan(file).slice(*run)
-            table = table.select(names[first : first + columns])
+            table = table.select(exactly(names[first : first + columns]))
             batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
         while True:
             with _readable(file):

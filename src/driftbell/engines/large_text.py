@@ -17,6 +17,7 @@ from driftbell.engines.samples import TextBudget, first_present, sample_places
 from driftbell.records import Kind
 from driftbell.tabular.cells import Cells, read_series
 from driftbell.tabular.column_options import ColumnOptions
+from driftbell.tabular.exact_names import exactly, nameless_series
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import list_files
 from driftbell.tabular.raw_table import RawTable
@@ -77,7 +78,7 @@ class LargeText:
         budget = TextBudget(len(places)) if rows < self.total else None
         for i, part in enumerate(table.parts):
             if slices := [(first, count) for index, first, count in places if index == i]:
-                frame = table.frame(part).select(self.names if names is None else names)
+                frame = table.frame(part).select(exactly(self.names if names is None else names))
                 for first, count in slices:
                     frames.append(frame.slice(first, budget.rows(count) if budget else count))
                     if budget:
@@ -110,9 +111,10 @@ class LargeText:
         whole = {name for name, on in plan.bins.items() if on.kind is Kind.DATETIME}
         share, some = TYPE_ROWS / max(1, self.total), []
         for frame in self._frames(list(plan.bins)):
-            whole |= {s.name for s in frame.get_columns() if s.name not in whole and needs_whole(s, plan)}
+            columns = [(name, series) for name, series in nameless_series(frame) if name not in whole]
+            whole |= {name for name, series in columns if needs_whole(name, series, plan)}
             some.append(frame.head(math.ceil(share * len(frame))))
-            for name, part in counter.count(frame.drop(whole)).items():
+            for name, part in counter.count(frame.drop(exactly(whole))).items():
                 counts[name] += part
         for name, column in (self._read(pl.concat(some), plan) if some else {}).items():
             stored_as = (column.stored_as,) if column.stored_as not in ("", "nulls") else ()
@@ -130,7 +132,7 @@ class LargeText:
 
     def _frames(self, names: Sequence[str]) -> Iterator[Any]:
         for part in self.table.parts:
-            yield self.table.frame(part).select(names)
+            yield self.table.frame(part).select(exactly(names))
 
     def _read(self, frame: Any, plan: CountPlan) -> dict[str, TypedColumn]:
         columns = {s.name: read_series(s.name, s, from_text=True) for s in frame.get_columns()}
@@ -138,21 +140,22 @@ class LargeText:
         return read_with_options(RawTable(columns, decimal=plan.decimal), plan.options, kinds)
 
 
-def needs_whole(series: Any, plan: CountPlan) -> bool:
+def needs_whole(name: str, series: Any, plan: CountPlan) -> bool:
     """Return whether a part of a column can only be read with all others.
 
     Args:
+        name: its name.
         series: its cells, a Polars series of texts.
         plan: the plan.
     """
-    if plan.bins[series.name].kind is not Kind.NUMERIC:
+    if plan.bins[name].kind is not Kind.NUMERIC:
         return False
     options = plan.options
     texts = TextColumn(
         series,
         tuple(options.nulls),
         plan.decimal,
-        keep_null_words=options.keeps_null_words(series.name),
+        keep_null_words=options.keeps_null_words(name),
     )
     return not texts.is_read_by_cell
 

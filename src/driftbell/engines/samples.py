@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from driftbell.tabular.exact_names import nameless_series
 from driftbell.tabular.null_words import null_words
 
 SAMPLE_PARTS = 20
@@ -66,16 +67,16 @@ def first_present(
     parts: dict[str, list[Any]] = {}
     missing = dict.fromkeys(names, MAX_PRESENT)
     for frame in frames:
-        for series in frame.get_columns():
+        for name, series in nameless_series(frame):
             cells = series.drop_nulls()
             if cells.dtype.is_float():
                 cells = cells.drop_nans()
             elif cells.dtype == pl.String:
-                words = null_words(()) if not keep_null_words(series.name) else {""}
+                words = null_words(()) if not keep_null_words(name) else {""}
                 cells = cells.filter(~cells.str.strip_chars().is_in(pl.Series(sorted(words)).implode()))
-            if len(cells) and missing[series.name]:
-                parts.setdefault(series.name, []).append(cells.head(missing[series.name]))
-                missing[series.name] -= len(parts[series.name][-1])
+            if len(cells) and missing[name]:
+                parts.setdefault(name, []).append(cells.head(missing[name]))
+                missing[name] -= len(parts[name][-1])
         if not any(missing.values()):
             break
     return parts

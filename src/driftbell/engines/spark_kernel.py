@@ -10,6 +10,7 @@ from driftbell.drift.column_counts import ColumnCounts, decode_counts, encode_co
 from driftbell.engines.count_parts import CountPlan, FrameCounter
 from driftbell.engines.large_files import PART_COLUMNS, read_parts, stored_types
 from driftbell.errors import ConfigError
+from driftbell.tabular.exact_names import nameless_series
 from driftbell.tabular.files import any_time_zone
 
 PART_ROWS, PART_BYTES = 65_536, 32 * 2**20
@@ -97,7 +98,7 @@ def count_runs(batches: Batches, plan: CountPlan, types: Mapping[str, str]) -> B
             try:
                 unread |= _other_types(run, types)
                 for frame in _run_frames(run, [name for name in types if name not in unread]):
-                    unread |= {s.name for s in frame if not _is_read_as_stored(s)}
+                    unread |= {name for name, s in nameless_series(frame) if not _is_read_as_stored(s)}
                     _add(counts, counter.count(frame))
             except ConfigError:
                 unread |= set(types)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from driftbell.errors import ArchiveError
 from driftbell.records import LoggedRows, probability_column
+from driftbell.tabular.exact_names import exactly
 
 COLUMNS = ("id", "time", "version", "output", "latency_ms", "metadata", "label", "label_time")
 """Columns of every file before the probabilities and the features."""
@@ -62,12 +63,12 @@ def read_rows(
         columns = {f: name for f, name in feature_columns(features, shares).items() if name in stored}
         names = dict.fromkeys(["output", *columns.values(), *map(probability_column, shares)])
         period = table.filter((pl.col("time") >= start) & (pl.col("time") < end))
-        frame = period.select(*names).collect()
+        frame = period.select(exactly(names)).collect()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = str(error).partition("\n")[0]
         raise ArchiveError(f"cannot read {file}: it is no archive file, or damaged: {reason}") from error
-    values = frame.select(pl.col(name).alias(feature) for feature, name in columns.items())
-    probabilities = frame.select(pl.col(probability_column(label)).alias(label) for label in shares)
+    values = pl.DataFrame({feature: frame[name] for feature, name in columns.items()})
+    probabilities = pl.DataFrame({label: frame[probability_column(label)] for label in shares})
     rows = frame.height
     return LoggedRows(
         values.to_dicts() if columns else [{}] * rows,

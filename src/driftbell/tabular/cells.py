@@ -244,6 +244,7 @@ def read_series(name: str, series: Any, *, from_text: bool = False) -> Cells:
     """Return the cells of a Polars series."""
     import polars as pl
 
+    series = series.alias("")  # a name such as `^a.*$` would be a pattern, see `exact_names`
     dtype = series.dtype
     if dtype == pl.String:
         return Cells(Form.TEXTS, series, "text", from_text=from_text)

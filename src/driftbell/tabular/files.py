@@ -19,6 +19,7 @@ from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import join_names
 from driftbell.tabular.cells import Cells, Form, read_series
 from driftbell.tabular.compression import decompress
+from driftbell.tabular.exact_names import nameless_series
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.json_files import is_profile, read_json
@@ -201,7 +202,8 @@ def _text(path: Path, data: bytes, options: FileOptions, facts: dict[str, Any]) 
     decimal = file_decimal(table.frame, table.detected["separator"], options, has_quotes=b'"' in data)
     columns = {s.name: read_series(s.name, s, from_text=True) for s in table.frame.get_columns()}
     detected = table.detected | {"decimal": decimal or "decided by each column"} | facts
-    if decimal is None and (names := [s.name for s in table.frame.get_columns() if may_be_thousands(s)]):
+    names = [name for name, s in nameless_series(table.frame) if decimal is None and may_be_thousands(s)]
+    if names:
         detected["thousands_or_decimals"] = join_names(names)
     return RawTable(columns, str(path), detected, decimal)
 
@@ -217,7 +219,7 @@ def file_decimal(frame: Any, separator: str, options: FileOptions, *, has_quotes
     """
     if options.decimal is not None or (separator == "comma" and not has_quotes):  # no cell has a comma
         return options.decimal
-    samples = [s.head(SAMPLE_ROWS) for s in frame.get_columns()]
+    samples = [s.head(SAMPLE_ROWS) for _, s in nameless_series(frame)]
     return decimal_mark(samples, semicolons=separator == "semicolon")
 
 

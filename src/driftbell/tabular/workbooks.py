@@ -103,6 +103,7 @@ def _cells(name: str, series: Any) -> Any:
     """
     import polars as pl
 
+    series = series.alias("")  # see `exact_names`
     if series.dtype == pl.Float64:
         whole = ((series == series.floor()) & (series.abs() < MAX_EXACT)).all()
         series = series.cast(pl.Int64) if whole else series
