@@ -21,6 +21,11 @@ from driftbell.errors import DriftbellError
 from driftbell.hidden_values import values_are_hidden
 from driftbell.process.log_stream import LogStream
 
+
+class _Process:
+    is_on_stdout = False
+
+
 _FIRST_FIELDS = ("time", "level", "event", "request_id", "trace_id", "span_id")
 
 
@@ -34,6 +39,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO", plain: bool 
         level: lines below it are dropped.
         plain: write sentences for a person instead of JSON, as `plain_line` does.
     """
+    _Process.is_on_stdout = stream is None
     output: TextIO | LogStream = stream or sys.stdout
     if stream is None:
         with suppress(io.UnsupportedOperation):  # stdout is no file, as in a test
@@ -72,6 +78,11 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO", plain: bool 
     threading.excepthook = _log_thread_error
     sys.unraisablehook = _log_unraisable
     sys.excepthook = _log_uncaught
+
+
+def is_on_stdout() -> bool:
+    """Return whether log lines of this process are JSON on stdout, as those of the services are."""
+    return _Process.is_on_stdout
 
 
 def on_drop(listener: Callable[[int], None]) -> None:

@@ -14,6 +14,7 @@ import click
 
 from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
 from driftbell.cli.model_options import named_roles, parse_probabilities
+from driftbell.cli.model_output import computed_apart, output_of_model
 from driftbell.cli.output_files import refuse_tables, write_file
 from driftbell.cli.root import cli, common, config_option, settings
 from driftbell.cli.table_options import (
@@ -295,7 +296,9 @@ def rehearse(
         store = open_store(loaded.settings)
         rate = simulation.rows_per_day(store, clock())
         store.close()
-    for outcome in simulation.rehearse(rehearsal(loaded.settings), parsed_faults, seed=seed):
+    with output_of_model():
+        simulated = rehearsal(loaded.settings)
+    for outcome in computed_apart(simulation.rehearse(simulated, parsed_faults, seed=seed)):
         click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
 
 

@@ -13,6 +13,7 @@ import click
 
 from driftbell.cli.engine_options import engine_options, is_on_spark
 from driftbell.cli.model_options import MODEL_OPTIONS, model_options, named_roles, read_roles, role_candidates
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.moments import parse_moment
 from driftbell.cli.output_files import refuse_tables, write_documents
 from driftbell.cli.progress_bar import progress_bar
@@ -198,7 +199,8 @@ def _check_period(configured: Settings, period: Mapping[str, Any], *, verbose: b
     configure_log()
     from driftbell.wiring.log_check import check_log
 
-    result = check_log(configured, period["--since"], period["--until"], period["--version"])
+    with output_of_model():
+        result = check_log(configured, period["--since"], period["--until"], period["--version"])
     _print_detected(result.detected, verbose=verbose)
     return result
 
@@ -233,7 +235,8 @@ def _check(
             from driftbell.wiring.offline import judged_window
             from driftbell.wiring.table_check import TableCheck
 
-            return TableCheck(judged_window(configured), (0, 0), ("", ""))
+            with output_of_model():
+                return TableCheck(judged_window(configured), (0, 0), ("", ""))
         case (reference, current):
             from driftbell.tabular.column_options import check_roles
             from driftbell.wiring.profile_source import as_profile
@@ -307,7 +310,8 @@ def report(config_file: Path | None, data_dir: str | None, parent: int | None, t
     loaded = settings(config_file, data_dir=data_dir)
     from driftbell.wiring import offline
 
-    judgement = offline.write_report(loaded.settings, target)
+    with output_of_model():
+        judgement = offline.write_report(loaded.settings, target)
     click.echo(f"{target}: {judgement.sentence}")
     sys.exit(exit_code(judgement))
 

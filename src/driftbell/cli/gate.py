@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.table_options import TableCommand
 from driftbell.phrases import count_of, join_names, printable
@@ -77,14 +78,15 @@ def gate(
     from driftbell.simulation.faults import parse_fault
     from driftbell.wiring.gate import run_gate
 
-    result = run_gate(
-        loaded.settings,
-        past=past,
-        label=label,
-        faults=tuple(parse_fault(text) for text in faults),
-        max_windows=within,
-        seed=seed,
-    )
+    with output_of_model():
+        result = run_gate(
+            loaded.settings,
+            past=past,
+            label=label,
+            faults=tuple(parse_fault(text) for text in faults),
+            max_windows=within,
+            seed=seed,
+        )
     if as_json:
         click.echo(_json(result))
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from driftbell.alarms.budget import parse_every
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.moments import parse_moment
 from driftbell.cli.root import cli, common, settings
 from driftbell.cli.table_options import TableCommand
@@ -70,8 +71,9 @@ def metrics(
     count, rows = 0, 0
     try:
         place = parse_target(target)
-        for each in write_period_metrics(loaded.settings, place, every=period, since=since):
-            count, rows = count + 1, rows + each.rows
+        with output_of_model():
+            for each in write_period_metrics(loaded.settings, place, every=period, since=since):
+                count, rows = count + 1, rows + each.rows
     except ConfigError as error:  # the same messages as those of `driftbell backtest --metrics`
         text = str(error)
         if not text.startswith("--metrics"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftbell.cli.challenge import challenge_version
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.promotions import promote_version, rollback
 from driftbell.cli.root import EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.versions import add, list_versions, show_version
@@ -78,7 +79,8 @@ def compare(
         raise click.UsageError("name both versions, or none to compare the two that received labels last")
     from driftbell.wiring.version_comparison import compare_logged_versions
 
-    comparison = compare_logged_versions(loaded.settings, before, after)
+    with output_of_model():
+        comparison = compare_logged_versions(loaded.settings, before, after)
     if as_json:
         from driftbell.publish.json_views import version_comparison_view
 

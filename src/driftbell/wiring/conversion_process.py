@@ -16,7 +16,7 @@ from driftbell.wiring.model import convert_model
 from driftbell.wiring.model_trial import DONE, MAX_REPORT
 
 
-def main(parent: int, reports: int) -> None:
+def main(parent: int, reports: int, *, is_json: bool) -> None:
     """Load and convert the model of the settings on standard input.
 
     They are the sections `data_dir`, `model` and `columns` as JSON.
@@ -24,9 +24,11 @@ def main(parent: int, reports: int) -> None:
     Args:
         parent: process id of the parent process.
         reports: file descriptor to which `DONE`, or the message of an error, is written.
+        is_json: whether log lines are JSON on stdout, as those of the services; otherwise warnings are
+            sentences on stderr.
     """
     gc.freeze()  # collections skip what was imported
-    jsonlog.configure()
+    jsonlog.configure() if is_json else jsonlog.configure(sys.stderr, level="WARNING", plain=True)
     exit_with(parent)  # where the kernel does not end this process with its parent
     limit_memory()
     try:

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from driftbell import jsonlog
 from driftbell.config.settings import ModelSettings, Settings
 from driftbell.errors import ModelError
 from driftbell.phrases import printable
@@ -24,12 +25,13 @@ TRIAL = """
 import gc, sys
 gc.set_threshold(1_000_000)  # imports create no garbage, and collections take a fifth of the process's time
 from driftbell.process.parent_death import end_with_parent
-parent, reports = map(int, sys.argv[1:])
+parent, reports, is_json = map(int, sys.argv[1:])
 end_with_parent(parent)  # before the libraries are imported, which takes seconds
 from driftbell.wiring.conversion_process import main
-main(parent, reports)
+main(parent, reports, is_json=bool(is_json))
 """
-"""Program of the child process, given the id of its parent process and a file descriptor for its report.
+"""Program of the child process, given the id of its parent process, a file descriptor for its report, and 1
+if its log is JSON on stdout, else 0.
 
 Its settings are read from standard input.
 """
@@ -42,6 +44,9 @@ DONE = b"done"
 
 MAX_REPORT = 4096
 
+STDERR = 2
+"""File descriptor."""
+
 
 class TrialProcess:
     """A child process that imports what a trial needs, and waits for the settings of the model."""
@@ -49,9 +54,13 @@ class TrialProcess:
     def __init__(self) -> None:
         reports, writer = os.pipe()
         self._reports = os.fdopen(reports, "rb")
-        command = [sys.executable, "-c", TRIAL, str(os.getpid()), str(writer)]
+        is_json = jsonlog.is_on_stdout()
+        command = [sys.executable, "-c", TRIAL, str(os.getpid()), str(writer), str(int(is_json))]
+        stdout = None if is_json else STDERR  # stdout is for the results of a command
         try:
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, pass_fds=(writer,))  # noqa: S603
+            self._child = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.PIPE, stdout=stdout, text=True, pass_fds=(writer,)
+            )
         except OSError:
             self._reports.close()
             raise

@@ -37,7 +37,7 @@ def test_a_child_in_a_long_call_of_native_code_ends_with_its_parent() -> None:
 def test_a_conversion_ends_before_its_imports_if_its_parent_has_ended() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    command = [sys.executable, "-X", "importtime", "-c", TRIAL, str(ended.pid), "1"]
+    command = [sys.executable, "-X", "importtime", "-c", TRIAL, str(ended.pid), "1", "0"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
     assert done.returncode == 1
     assert "driftbell.process.parent_death" in done.stderr
