@@ -12,15 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.drift.texts import CLASSES, TextFeatures
-from driftbell.drift.times import HOUR, TimeProfile, time_profile, time_profile_of_hours
+from driftbell.drift.times import (
+    DAY,
+    FIRST_DAY,
+    HOUR,
+    LAST_DAY,
+    TimeProfile,
+    time_profile,
+    time_profile_of_hours,
+)
 from driftbell.drift.value_groups import group_integers, sum_groups
 from driftbell.records import Column
 from driftbell.stats.samples import distinct_counts
 from driftbell.tabular.category_counts import CategoryCounts
 from driftbell.tabular.number_counts import NumberCounts, NumberEdges, count_numbers_on, no_numbers
-
-MIN_HOUR, MAX_HOUR = -270 * 8766, 330 * 8766
-"""Hours since 1970 that are counted apart, about the years 1700 to 2300; times beyond count as the ends."""
 
 MAX_EXAMPLES = 3
 
@@ -73,9 +78,13 @@ def count_times(cells: Column) -> TimeCounts:
     times = cells[~np.isnat(cells)].astype("datetime64[us]").astype(np.int64)
     if not len(times):
         return TimeCounts()
-    hours, counts = distinct_counts(np.sort(np.clip(times // HOUR, MIN_HOUR, MAX_HOUR)))
-    timed = bool(np.any(times % (24 * HOUR)))
+    timed = bool(np.any(times % DAY))
     ends = int(times.min()), int(times.max())
+    hours = times // HOUR
+    if ends[0] // DAY < FIRST_DAY or ends[1] // DAY > LAST_DAY:
+        days = times // DAY
+        hours += 24 * (np.clip(days, FIRST_DAY, LAST_DAY) - days)
+    hours, counts = distinct_counts(np.sort(hours))
     return TimeCounts(hours, counts.astype(np.int64), *ends, timed, group_integers(times))
 
 

@@ -189,7 +189,7 @@ def _add_squeezed(old: TimeProfile, new: TimeProfile, tested: Tested) -> bool:
         rows = n - old.rows_before(first) - old.rows_after(last)
     r = min(1.0, (rows + 1) / (n + 1))
     p_value = min(1.0, r ** (m - 1) * (m - (m - 1) * r))
-    most = "" if old.latest is None else "at most "
+    most = "" if old.latest is None or not rows else "at most "
     note = f"all {m:,} rows in a part of the period that has {most}{rows:,} of {n:,} rows of the reference"
     size = difference_size(m, m, rows, n)
     tested.p_value("part of the period", CELLS_WEIGHT, p_value, n, m, size, note)

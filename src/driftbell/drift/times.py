@@ -26,6 +26,12 @@ MIN_DAY_SHARE = 20 / 24
 MAX_DAYS = 400_000
 """More days between the oldest and the newest time, about 1,000 years, are not counted day by day."""
 
+FIRST_DAY, LAST_DAY = -98_618, 120_532
+"""Days since 1970 of which the hours are counted, about the years 1700 to 2300.
+
+Times before and after, such as 9999-12-31 for "never", count as the same hour of the first or the last day.
+"""
+
 TINY = 1e-9
 """Smaller sums of squares are rounding errors."""
 
@@ -162,7 +168,8 @@ def time_profile_of_hours(
     per_day = np.add.reduceat(counts, first)
     values = np.clip(hours * HOUR, *ends)
     latest = np.clip((hours + 1) * HOUR - 1, *ends)
-    values[0], latest[-1] = ends  # the first and the last hour may have times far beyond, see `count_times`
+    values[0], latest[-1] = ends
+    values[days <= FIRST_DAY], latest[days >= LAST_DAY] = ends  # of times beyond, only the ends are known
     weights = counts.copy()
     weights[0] -= 1
     if rows > 1:
@@ -173,10 +180,10 @@ def time_profile_of_hours(
         values,
         np.bincount(hour, counts, minlength=24).astype(np.float64),
         timed,
-        _week(days, counts),
+        _week(days, counts) if ends[1] // DAY - ends[0] // DAY < MAX_DAYS else None,
         _hour_spread(days, hour, counts),
         NO_TIES if groups is None else _ties_of_groups(groups, hours, counts),
-        _ties(days[first] * DAY, per_day),
+        _known_day(_ties(days[first] * DAY, per_day)),
         weights=weights,
         latest=latest,
     )
@@ -195,7 +202,14 @@ def _ties_of_groups(groups: NDArray[np.int64], hours: NDArray[np.int64], counts:
     rows = min(frequent_rows(groups), int(counts.max()))
     possible = np.flatnonzero(counts >= rows)
     hour = int(hours[possible[0]]) * HOUR if len(possible) == 1 else None
-    return Ties(max(int(np.count_nonzero(groups)), len(hours)), hour, rows)
+    return _known_day(Ties(max(int(np.count_nonzero(groups)), len(hours)), hour, rows))
+
+
+def _known_day(ties: Ties) -> Ties:
+    """Return ties without the most frequent time if it may be of another day, see `FIRST_DAY`."""
+    if ties.most_frequent is None or FIRST_DAY < ties.most_frequent // DAY < LAST_DAY:
+        return ties
+    return ties._replace(most_frequent=None)
 
 
 def _week(days: NDArray[np.int64], counts: NDArray[np.int64] | None = None) -> Week | None:

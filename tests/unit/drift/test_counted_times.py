@@ -77,6 +77,25 @@ def test_a_frozen_time_is_found_by_the_groups_of_times(hours: float, rows: int) 
     assert rows - 25 <= int(match[1].replace(",", "")) <= rows
 
 
+@pytest.mark.parametrize("days", [False, True])
+@pytest.mark.parametrize("never", ["9999-12-31", "9999-12-31T23:59:59", "0001-01-01"])
+def test_times_far_away_have_no_other_hour_and_day(never: str, days: bool) -> None:
+    """They were counted at noon of a day of 1699 or 2300, which was named, and as its day of the week."""
+    past, now = moments(24 * 60, 0, 6000), moments(24 * 60, 1, 6000)
+    now[:300] = np.datetime64(never, "us")
+    if days:
+        past, now = (side.astype("datetime64[D]").astype("datetime64[us]") for side in (past, now))
+    for sides in ((past, now), (now, past)):
+        by_rows, by_counts = compare_times(*sides)
+        assert by_counts.drifted == by_rows.drifted
+        assert not re.search("1699|2300", by_counts.reason)
+        rows, counts = (
+            {effect.test: effect.size for effect in verdict.comparison.effects}
+            for verdict in (by_rows, by_counts)
+        )
+        assert counts == pytest.approx(rows, abs=0.01)
+
+
 def test_frequent_times_of_one_group_are_not_one_time() -> None:
     """Half of the times are midnights of 60 days; the groups of several of them had twice the rows of one."""
     micros = np.random.default_rng(0).integers(0, 60 * 24 * HOUR, 40_000)
