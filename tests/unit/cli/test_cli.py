@@ -96,8 +96,8 @@ def test_a_column_that_an_option_names_is_read_although_the_settings_leave_it_ou
     checked = driftbell("check", "before.csv", "same.csv", "--prediction", "age", "--json", cwd=tables)
     assert "age" in [c["comparison"]["column"] for c in json.loads(checked.stdout)["columns"]], checked.stderr
     replay = ("backtest", "--reference", "before.csv", "--stream", "same.csv", "--window-rows", "50")
-    for option in ("--prediction", "--timestamp"):
-        done = driftbell(*replay, option, "age", cwd=tables)
+    for options in (("--prediction", "age", "--task", "regression"), ("--timestamp", "age")):
+        done = driftbell(*replay, *options, cwd=tables)
         assert done.returncode == 0, done.stderr
 
 
