@@ -167,12 +167,14 @@ def backtest(
             raise click.UsageError("--metrics needs periods: pass --timestamp and --every, not --window-rows")
         target.check()
     configured = load_for_tables(config_file)
-    reading = read_options({name: options.pop(name) for name in READING_OPTIONS}, configured.columns)
+    named = (*named_roles({"pairs": pairs, **options}), options["timestamp"])
+    values = {name: options.pop(name) for name in READING_OPTIONS}
+    reading = read_options(values, configured.columns, named)
     alarms = configured.alarms
     if options["smallest_loss"] is None:
         options["smallest_loss"] = alarms.smallest_loss
     roles = [options["prediction"], options["label"], options["timestamp"]]
-    check_roles((*named_roles({"pairs": pairs, **options}), options["timestamp"]), reading.columns)
+    check_roles(named, reading.columns)
     pair = read_pair(reference, stream, reading, roles=roles, names=("--reference", "--stream"))
     print_settings(config_file, pair.left_out)
     reference_table, stream_table = pair.reference, pair.current

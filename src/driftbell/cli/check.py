@@ -244,8 +244,9 @@ def _check(
 
             if Path(reference).is_file() and Path(current).is_file() and Path(reference).samefile(current):
                 click.echo("note: both tables are the same file", err=True)
-            reading = read_options(options, configured.columns)
-            check_roles(named_roles(options), reading.columns)
+            named = named_roles(options)
+            reading = read_options(options, configured.columns, named)
+            check_roles(named, reading.columns)
             if (profile := as_profile(reference)) is not None:
                 if on_spark:
                     raise ConfigError(

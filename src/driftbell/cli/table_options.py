@@ -128,17 +128,23 @@ def print_settings(file: Path | None, left_out: Sequence[str] = ()) -> None:
         click.echo(text, err=True)
 
 
-def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = None) -> TableOptions:
+def read_options(
+    values: Mapping[str, Any],
+    settings: ColumnSettings | None = None,
+    roles: Sequence[str | None] = (),
+) -> TableOptions:
     """Return the options of reading tables; an option adds to the setting, and a kind replaces it.
 
     Args:
         values: values of the options by parameter; others are ignored.
         settings: the section `[columns]` of the settings.
+        roles: columns that other options name, such as the label; they are read even if the settings leave
+            them out.
 
     Raises:
         ConfigError: a value is invalid.
     """
-    from driftbell.tabular.column_options import ColumnOptions, parse_kinds, parse_names
+    from driftbell.tabular.column_options import ColumnOptions, leaves_out, parse_kinds, parse_names
     from driftbell.tabular.file_options import FileOptions
     from driftbell.wiring.tables import TableOptions
 
@@ -156,12 +162,14 @@ def read_options(values: Mapping[str, Any], settings: ColumnSettings | None = No
         tuple(name for text in values[option] for name in parse_names(text))
         for option in ("exclude", "include", "keep_null_words")
     )
+    named = ColumnOptions(exclude=exclude, include=include)
     options = ColumnOptions(
         kinds,
         (*columns.exclude, *exclude),
         include or columns.include,
         (*columns.nulls, *values["nulls"]),
         keep_null_words=(*columns.keep_null_words, *keep),
+        always=tuple(role for role in roles if role and not leaves_out(named, role)),
     )
     fields = ("separator", "decimal", "encoding", "header", "header_row", "sheet")
     return TableOptions(options, FileOptions(**{name: values[name] for name in fields}), values["queries"])

@@ -162,6 +162,7 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
         stored_as=stored_as,
         null_words=dict(typed.null_words),
         remarks=(typed.remark,) if typed.remark else (),
+        date_example=typed.date_example,
     )
 
 
@@ -245,13 +246,15 @@ def _compare(
     words = count_words(before.null_words)
     stored_as = _stored_as(before)
     whole = replace(column, layout=layout, labels=labels, cells=past, stored_as=stored_as, null_words=words)
-    whole = replace(whole, remark="; ".join(before.remarks) or column.remark)
+    remark, date_example = "; ".join(before.remarks) or column.remark, before.date_example
+    whole = replace(whole, remark=remark, date_example=date_example)
     typed = TypedColumn(
         column.kind,
         NO_NUMBERS,
         stored_as=_stored_as(now),
         null_words=now.null_words,
         remark="; ".join(now.remarks),
+        date_example=now.date_example,
     )
     rows = len(newest.values) if newest else 0
     alone = compare_newest(column, newest) if newest and rows else None

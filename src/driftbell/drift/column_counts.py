@@ -137,6 +137,7 @@ class ColumnCounts:
         groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
             if they are not known, as in counts of an earlier release.
         remarks: ambiguous readings of cells, sorted; see `TypedColumn`.
+        date_example: see `TypedColumn`; of several parts, the first in the order of the alphabet.
         stored: numeric: counts of the numbers as they are stored, if they are rounded to be compared.
     """
 
@@ -153,6 +154,7 @@ class ColumnCounts:
     groups: NDArray[np.int64] | None = None
     remarks: tuple[str, ...] = ()
     stored: NumberCounts | None = None
+    date_example: str = ""
 
     @property
     def readable(self) -> int:
@@ -174,6 +176,7 @@ class ColumnCounts:
             sum_groups([side.groups for side in (self, other) if side.readable]),
             tuple(sorted({*self.remarks, *other.remarks})),
             _sum(self.stored, other.stored),
+            min(filter(None, (self.date_example, other.date_example)), default=""),
         )
 
 

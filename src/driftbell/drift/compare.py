@@ -18,6 +18,7 @@ from driftbell.drift.column_tests import (
     add_texts,
 )
 from driftbell.drift.measures import new_share, unseen_rows, value_range
+from driftbell.drift.notes import other_date_format
 from driftbell.drift.prepared import (
     ColumnRows,
     PreparedColumn,
@@ -225,6 +226,8 @@ def compare_rows(
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
+    if other_format := other_date_format(before.date_example, typed.date_example):
+        tested.remarks.append(other_format)
     if before.calendar and min(change.p_value for change in tested.changes) < UNUSUAL:
         tested.remarks.append(calendar_note(before.calendar))
     remarks = {"in the reference": before.remark, "in current": typed.remark}

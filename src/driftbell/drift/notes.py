@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from driftbell.phrases import printable
+from driftbell.tabular.text_times import date_formats
 
 MAX_CATEGORY_LENGTH = 40
 MAX_EXAMPLE_LENGTH = 30
@@ -89,3 +90,21 @@ def moment(microseconds: int) -> str:
     except (OverflowError, ValueError, OSError):
         return "a time out of range"
     return f"{time:%Y-%m-%d}" if microseconds % 86_400_000_000 == 0 else f"{time:%Y-%m-%d %H:%M}"
+
+
+def other_date_format(before: str, now: str) -> str:
+    """Return a note on dates in text that have another format in current than in the reference; "" if not.
+
+    >>> other_date_format("2026-01-31", "31.01.2026")
+    "dates such as '2026-01-31' in the reference and '31.01.2026' in current, compared after conversion"
+    >>> other_date_format("2026-01-31", "2025-12-01")
+    ''
+    """
+    if not before or not now:
+        return ""
+    import polars as pl
+
+    if date_formats(pl.Series([before, now])).n_unique() == 1:
+        return ""
+    old, new = (printable(cell, MAX_EXAMPLE_LENGTH) for cell in (before, now))
+    return f"dates such as '{old}' in the reference and '{new}' in current, compared after conversion"

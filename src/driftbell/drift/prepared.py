@@ -115,7 +115,7 @@ class PreparedColumn:
         unit: see `TypedColumn`.
         remark: see `TypedColumn`.
         null_words: see `TypedColumn`.
-        date_formats: see `TypedColumn`.
+        date_formats, date_example: see `TypedColumn`.
         calendar: numeric features: see `calendar_kind`.
     """
 
@@ -137,6 +137,7 @@ class PreparedColumn:
     remark: str = ""
     null_words: str = ""
     date_formats: Mapping[str, str] = field(default_factory=dict)
+    date_example: str = ""
     calendar: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
@@ -234,6 +235,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         remark=typed.remark,
         null_words=count_words(typed.null_words),
         date_formats=typed.date_formats,
+        date_example=typed.date_example,
         calendar=calendar_kind(name, typed.values) if is_number and role == "feature" else "",
     )
 

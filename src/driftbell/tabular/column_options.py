@@ -40,6 +40,7 @@ class ColumnOptions:
         dtypes: type by column in the table that a model is given, as pandas names it.
         known: by column, values of a model that usually mean null in a text file, such as "NA".
         keep_null_words: names or patterns of columns in which words such as NA are texts.
+        always: names of columns that are read even if `exclude` or `include` leaves them out.
 
     A text is one name or word, and a number in `nulls` is its text.
 
@@ -54,6 +55,7 @@ class ColumnOptions:
     dtypes: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, frozenset[str]] = field(default_factory=dict)
     keep_null_words: Sequence[str] = ()
+    always: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for option in ("exclude", "include", "nulls", "keep_null_words"):
@@ -152,11 +154,21 @@ def select_columns(names: Sequence[str], options: ColumnOptions, *, strict: bool
             for pattern in patterns:
                 if pattern not in known and (exact or not matches_any(pattern, names)):
                     raise ConfigError(_no_such_column(option, pattern, names))
-    included, excluded = _Patterns(options.include), _Patterns(options.exclude)
-    selected = [name for name in names if (not options.include or name in included) and name not in excluded]
+    included, excluded, always = map(_Patterns, (options.include, options.exclude, options.always))
+    selected = [
+        name
+        for name in names
+        if name in always or ((not options.include or name in included) and name not in excluded)
+    ]
     if strict and names and not selected:
         raise ConfigError("exclude, include: no column of the table is left")
     return selected
+
+
+def leaves_out(options: ColumnOptions, name: str) -> bool:
+    """Return whether `exclude` or `include` of options leaves out a column."""
+    is_included = not options.include or name in _Patterns(options.include)
+    return name in _Patterns(options.exclude) or not is_included
 
 
 def matches_any(pattern: str, names: Iterable[str]) -> bool:
@@ -213,9 +225,10 @@ def check_roles(roles: Iterable[str | None], options: ColumnOptions) -> None:
     for role in filter(None, roles):
         name = printable(role)
         hint = f"but another option names '{name}' as prediction, probability, label or time"
-        if role in _Patterns(options.exclude):
+        is_read = role in options.always
+        if role in _Patterns(options.exclude) and not is_read:
             raise ConfigError(f"--exclude leaves out column '{name}', {hint}: remove one of both")
-        if options.include and role not in _Patterns(options.include):
+        if options.include and role not in _Patterns(options.include) and not is_read:
             raise ConfigError(f"--include leaves out column '{name}', {hint}: add it to --include")
         if (kind := options.kinds.get(role)) in ("text", "identifier"):
             raise ConfigError(

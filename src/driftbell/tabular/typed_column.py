@@ -20,7 +20,7 @@ from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.text_numbers import MIN_SHARE
-from driftbell.tabular.text_times import unclear_dates
+from driftbell.tabular.text_times import MAX_SAMPLE, unclear_dates, usual_formats
 
 AMBIGUOUS_POINTS = "numbers such as 1.234 may also be thousands, which --decimal decides"
 
@@ -49,6 +49,7 @@ class TypedColumn:
         date_order: "day first" or "month first" for dates in text such as 03/04/2026; "" for all others.
         date_formats: dates in text of a model: their usual formats, see `text_times.date_formats`, each
             with a date; cells in another format are unreadable. Empty for all others.
+        date_example: of dates in text of a table: one in the most frequent format; "" for all others.
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
@@ -73,6 +74,7 @@ class TypedColumn:
     remark: str = ""
     null_words: Mapping[str, int] = field(default_factory=dict)
     date_formats: Mapping[str, str] = field(default_factory=dict)
+    date_example: str = ""
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
@@ -256,7 +258,14 @@ def _typed(
         (texts.unit if texts else "") if kind is Kind.NUMERIC else None,
         _remark(kind, texts, order, count),
         texts.usual_nulls() if texts and kind in TEXT_KINDS else {},
+        date_example=_date_example(texts, values) if texts and kind is Kind.DATETIME else "",
     )
+
+
+def _date_example(texts: TextColumn, times: Column) -> str:
+    """Return a date in the format that is most frequent among the first ones."""
+    dates = texts.series.filter(~np.isnat(times)).head(MAX_SAMPLE)
+    return next(iter(usual_formats(dates).values()), "")
 
 
 def _remark(kind: Kind | None, texts: TextColumn | None, order: str, unreadable: int) -> str:

@@ -183,6 +183,7 @@ def select_profile(reference: TableProfile, options: ColumnOptions) -> TableProf
         options.include or own.include,
         (*own.nulls, *options.nulls),
         keep_null_words=(*own.keep_null_words, *options.keep_null_words),
+        always=options.always,
     )
     return TableProfile(tuple(c for c in reference.columns if c.name in names), merged)
 

@@ -88,6 +88,19 @@ def test_drift_does_not_hide_a_missing_column_from_fail_on_alarm() -> None:
     assert [exit_code(judgement, fail_on) for fail_on in FAIL_ON] == [1, 3, 0]
 
 
+@pytest.mark.parametrize("setting", ['exclude = ["age"]', 'exclude = ["a*"]', 'include = ["plan"]'])
+def test_a_column_that_an_option_names_is_read_although_the_settings_leave_it_out(
+    tables: Path, setting: str
+) -> None:
+    (tables / "driftbell.toml").write_text(f"[columns]\n{setting}\n")
+    checked = driftbell("check", "before.csv", "same.csv", "--prediction", "age", "--json", cwd=tables)
+    assert "age" in [c["comparison"]["column"] for c in json.loads(checked.stdout)["columns"]], checked.stderr
+    replay = ("backtest", "--reference", "before.csv", "--stream", "same.csv", "--window-rows", "50")
+    for options in (("--prediction", "age", "--task", "regression"), ("--timestamp", "age")):
+        done = driftbell(*replay, *options, cwd=tables)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -142,6 +143,23 @@ def test_the_reference_sets_the_order_of_day_and_month() -> None:
     result = driftbell.check(before, now)
     assert [c.comparison.kind for c in result.columns] == ["datetime"]
     assert result.columns[0].comparison.unreadable == (0, 0)
+
+
+@pytest.mark.parametrize("exact_rows", [200_000, 50])
+def test_dates_in_another_format_are_compared_and_named(exact_rows: int, tmp_path: Path) -> None:
+    days = [dt.date(2026, 1, 1) + dt.timedelta(days=i * 37 % 200) for i in range(600)]
+    for name, form in (("iso", "%Y-%m-%d"), ("german", "%d.%m.%Y")):
+        text = "\n".join(day.strftime(form) for day in days)
+        (tmp_path / f"{name}.csv").write_text(f"day\n{text}\n")
+    iso, german = tmp_path / "iso.csv", tmp_path / "german.csv"
+    (column,) = driftbell.check(iso, german, exact_rows=exact_rows).columns
+    assert (column.drifted, column.comparison.kind.value) == (False, "datetime")
+    words = (
+        "dates such as '2026-01-01' in the reference and '01.01.2026' in current, compared after conversion"
+    )
+    assert words in column.reason
+    (same,) = driftbell.check(iso, iso, exact_rows=exact_rows).columns
+    assert "dates such as" not in same.reason
 
 
 def test_dates_that_cannot_be_read_are_named() -> None:
