@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,9 @@ MIN_EXTREME, TABLES_AT_ONCE = 50, 100
 
 TIE = 1e-11
 """Probabilities that differ by less than this relative amount count as equal."""
+
+BLOCK, MIN_WEIGHT = 65_536, 1e-300
+"""Counts of which the weights are computed at a time; smaller weights count as zero."""
 
 
 def _pair(reference: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -243,9 +247,10 @@ def _fisher(a: int, n: int, b: int, m: int) -> Outcome:
 
 def _two_sided(observed: int, m: int, marked: int, rows: int) -> float:
     """Return the hypergeometric probability of all counts that are at most as likely as the observed one."""
-    relative = hypergeometric_weights(m, marked, rows)
-    tail = relative[relative <= relative[observed - max(0, marked + m - rows)] * (1 + TIE)]
-    return min(1.0, float(tail.sum() / relative.sum()))
+    first, relative = _weights(m, marked, rows)
+    place = observed - first
+    limit = relative[place] * (1 + TIE) if 0 <= place < len(relative) else 0.0
+    return min(1.0, float(relative[relative <= limit].sum() / relative.sum()))
 
 
 def hypergeometric_weights(m: int, marked: int, rows: int) -> NDArray[np.float64]:
@@ -262,9 +267,42 @@ def hypergeometric_weights(m: int, marked: int, rows: int) -> NDArray[np.float64
     [1.0, 1.0]
     """
     low, high = max(0, marked + m - rows), min(marked, m)
+    first, weights = _weights(m, marked, rows)
+    return np.pad(weights, (first - low, high - first + 1 - len(weights)))
+
+
+def _weights(m: int, marked: int, rows: int) -> tuple[int, NDArray[np.float64]]:
+    """Return a count, and the weights from it on; those of all counts before and after are zero.
+
+    Of a billion rows, about a million counts are likely enough for a number that is not zero.
+    """
+    low, high = max(0, marked + m - rows), min(marked, m)
     mode = min(max((marked + 1) * (m + 1) // (rows + 2), low), high)
-    up, down = np.arange(mode, high, dtype=float), np.arange(mode, low, -1, dtype=float)
     rest = float(rows - marked - m)
-    more = np.cumprod((marked - up) * (m - up) / ((up + 1) * (rest + up + 1)))
-    less = np.cumprod(down * (rest + down) / ((marked - down + 1) * (m - down + 1)))
-    return np.concatenate([less[::-1], [1.0], more])
+
+    def more(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        up = mode + steps
+        return (marked - up) * (m - up) / ((up + 1) * (rest + up + 1))
+
+    def less(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        down = mode - steps
+        return down * (rest + down) / ((marked - down + 1) * (m - down + 1))
+
+    below, above = _products(less, mode - low), _products(more, high - mode)
+    return mode - len(below), np.concatenate([below[::-1], [1.0], above])
+
+
+def _products(
+    ratios: Callable[[NDArray[np.float64]], NDArray[np.float64]], steps: int
+) -> NDArray[np.float64]:
+    """Return the cumulated products of decreasing ratios, until they are smaller than `MIN_WEIGHT`."""
+    parts: list[NDArray[np.float64]] = [np.empty(0)]
+    last = 1.0
+    for first in range(0, steps, BLOCK):
+        factors = ratios(np.arange(first, min(first + BLOCK, steps), dtype=float))
+        factors[0] *= last
+        parts.append(np.cumprod(factors, dtype=np.float64))
+        last = float(parts[-1][-1])
+        if last < MIN_WEIGHT:
+            break
+    return np.concatenate(parts)

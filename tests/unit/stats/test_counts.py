@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import math
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from driftbell.stats import (
     psi,
     psi_noise,
 )
+from driftbell.stats.counts import hypergeometric_weights
 
 TOLERANCE = 1e-12
 TWO_ROWS = [psi, jensen_shannon, chi_square, category_shares]
@@ -286,3 +288,25 @@ def test_the_noise_of_effect_sizes_is_their_quantile_on_unchanged_data(n: int, m
 
 def test_one_bin_has_no_noise() -> None:
     assert psi_noise(bins=1, n=10, m=10) == js_noise(bins=1, n=10, m=10) == 0.0
+
+
+@pytest.mark.parametrize("difference", [0, 30_000, 100_000])
+def test_shares_of_a_billion_rows_need_little_memory(difference: int) -> None:
+    """An array of all counts had 4 GB; only those near the most likely one have a probability above zero."""
+    rows, half = 10**9, 5 * 10**8
+    tracemalloc.start()
+    p_value = null_share(half, rows, half + difference, rows).p_value
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert p_value == pytest.approx(math.erfc(difference / math.sqrt(rows)), rel=1e-3)
+    assert peak < 100e6
+
+
+def test_unlikely_counts_have_no_weight() -> None:
+    weights = hypergeometric_weights(100_000, 100_000, 200_000)
+    likely = np.flatnonzero(weights)
+    assert len(weights) == 100_001
+    assert likely.tolist() == list(range(likely[0], likely[-1] + 1))
+    expected = scipy.stats.hypergeom(200_000, 100_000, 100_000).pmf(likely)
+    assert weights[likely] / weights.sum() == pytest.approx(expected, rel=1e-6, abs=1e-290)
+    assert null_share(0, 10**6, 10**6, 10**6).p_value == 0.0
