@@ -135,7 +135,7 @@ def _asymptotic(n: int, m: int, steps: int) -> float:
     square = size * distance * distance
     if size <= MIN_SMALL or size * distance <= 1:
         return _scipys(n, m, steps)
-    if square >= 370:
+    if square >= 370 or distance == 1:
         return 0.0
     if square >= 2.2:
         return min(1.0, 2 * _one_sided(size, distance))

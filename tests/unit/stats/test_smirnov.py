@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from fractions import Fraction
 
@@ -88,3 +89,13 @@ def test_equal_sizes_agree_with_the_product_of_fractions(n: int, steps: int) -> 
     expected = float(2 * exact) if n < 100 else smirnov._scipys(n, n, steps)
     own = smirnov._equal_sizes(n, steps)
     assert min(own, 1.0) == pytest.approx(min(expected, 1.0), rel=1e-11)
+
+
+@pytest.mark.parametrize("n", [9000, 10_001, 100_000, 10**7])
+@pytest.mark.parametrize("m", [141, 150, 200, 300, 369])
+def test_samples_without_common_range_have_no_probability(n: int, m: int) -> None:
+    """The distance is 1, of which the one-sided probability was the logarithm of zero."""
+    exact = math.log(2) + math.lgamma(n + 1) + math.lgamma(m + 1) - math.lgamma(n + m + 1)
+    assert exact < math.log(5e-324)
+    tail = smirnov.smirnov_tail
+    assert tail(n, m, math.lcm(n, m)) == tail(m, n, math.lcm(n, m)) == 0.0

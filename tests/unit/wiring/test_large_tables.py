@@ -255,6 +255,20 @@ def test_a_frozen_identifier_is_found_by_the_groups_of_its_values(
             assert "frequent" not in result.reason
 
 
+@pytest.mark.parametrize("exact_rows", [20_000, 1000])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_all_numbers_of_a_few_rows_may_be_beyond_the_others(
+    files: Any, exact_rows: int, swapped: bool
+) -> None:
+    """The check ended with "math domain error"."""
+    past = files("a.parquet", pl.DataFrame({"x": np.random.default_rng(0).normal(size=12_000)}))
+    now = files("b.parquet", pl.DataFrame({"x": np.random.default_rng(1).normal(100, 1, 200)}))
+    sides = (now, past) if swapped else (past, now)
+    result = driftbell.check(*sides, exact_rows=exact_rows)
+    assert result.drifted_columns == ("x",)
+    assert result.columns[0].comparison.effects[0].size == 1.0
+
+
 @pytest.mark.parametrize("rows", [10, 12, 20, 50, 80, 120])
 def test_identifiers_of_a_few_rows_are_not_frozen(files: Any, rows: int) -> None:
     """Two of twelve different identifiers share one of 256 groups in one of four files."""
