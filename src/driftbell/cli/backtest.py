@@ -314,16 +314,15 @@ def _outcome_json(outcome: RehearsalOutcome, rate: float | None) -> str:
 
 
 def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
-    name = outcome.fault or "no fault"
+    name = outcome.name or "no fault"
     if outcome.refused:
         return f"{name}: the service rejects such rows: {outcome.refused}"
     if outcome.detection_delay is None:
         facts = [f"no alarm in {outcome.rows:,} predictions"]
     else:
         alarm = "alarm" if outcome.fault else "false alarm"
-        facts = [
-            f"{alarm} after {outcome.detection_delay} predictions{_duration(outcome.detection_delay, rate)}"
-        ]
+        duration = _duration(outcome.detection_delay, rate)
+        facts = [f"{alarm} after {outcome.detection_delay:,} predictions{duration}"]
     from driftbell.publish.wording import format_loss_amount, loss_interval
 
     if outcome.estimated_loss is not None and outcome.interval is not None:

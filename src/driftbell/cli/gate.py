@@ -14,7 +14,7 @@ import click
 from driftbell.cli.model_output import output_of_model
 from driftbell.cli.root import EXIT_DRIFT, EXIT_OK, EXIT_UNKNOWN, cli, common, settings
 from driftbell.cli.table_options import TableCommand
-from driftbell.phrases import count_of, join_names, printable
+from driftbell.phrases import count_of, join_names
 
 if TYPE_CHECKING:
     from driftbell.simulation.gate import CatchesAnswer, QuietAnswer
@@ -126,15 +126,13 @@ def _catches_lines(answer: CatchesAnswer) -> Iterator[str]:
 
 
 def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
-    name = outcome.fault
-    if outcome.frozen_at is not None and "=" not in name:
-        name += f" (frozen at {printable(str(outcome.frozen_at), 40)})"
+    name = outcome.name
     if outcome.refused:
         return f"{name}: does not count, the service rejects such rows: {outcome.refused}"
     alarm = (
         f"no alarm in {outcome.rows:,} rows"
         if outcome.detection_delay is None
-        else f"alarm after {outcome.detection_delay} rows"
+        else f"alarm after {outcome.detection_delay:,} rows"
     )
     if outcome.actual_loss is None:
         return f"{name}: {alarm}; actual loss unknown"

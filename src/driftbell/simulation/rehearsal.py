@@ -15,6 +15,7 @@ from driftbell.degradation.answers import Answers
 from driftbell.degradation.detector import CusumDetector
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.errors import InputError
+from driftbell.phrases import printable
 from driftbell.ports import Model, Store
 from driftbell.records import (
     Column,
@@ -76,6 +77,13 @@ class RehearsalOutcome:
     refused: str = ""
     frozen_at: Value = None
     metric: str = ACCURACY
+
+    @property
+    def name(self) -> str:
+        """The fault as it was given, with the value at which it froze its column if that was drawn."""
+        if self.frozen_at is None or "=" in self.fault:
+            return self.fault
+        return f"{self.fault} (frozen at {printable(str(self.frozen_at), 40)})"
 
 
 def _is_amount(feature: Feature) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.command_line import driftbell
 from tests.conftest import with_models
 
 from driftbell.alarms.smallest_loss import SmallestLoss
-from driftbell.cli.backtest import _duration
+from driftbell.cli.backtest import _duration, _outcome_line
 from driftbell.config import settings as config
 from driftbell.degradation.detector import fit_detector
 from driftbell.errors import ConfigError
@@ -209,7 +211,16 @@ def test_the_command_prints_text(data_dir: Path, iris: Rehearsal, monkeypatch: p
     for words in ("hours); estimated loss ", "; actual loss ", f"; suspect columns: {LENGTH}"):
         assert words in detected
     assert "the service rejects such rows" in refused
-    assert "no alarm in 10,000 predictions; actual loss " in missed
+    assert re.match(
+        r"stuck:sepal width \(cm\) \(frozen at [\d.]+\): no alarm in 10,000 predictions; actual loss ", missed
+    )
+
+
+def test_text_has_the_drawn_value_and_separated_thousands() -> None:
+    drawn = RehearsalOutcome("stuck:plan", 3500, 3500, None, None, None, (), frozen_at="basic")
+    assert _outcome_line(drawn, None) == "stuck:plan (frozen at basic): alarm after 3,500 predictions"
+    given = replace(drawn, fault="stuck:plan=pro", frozen_at="pro")
+    assert given.name == "stuck:plan=pro"
 
 
 @pytest.mark.slow
