@@ -24,6 +24,7 @@ from driftbell.degradation.loss_intervals import (
     Blocks,
     loss_before,
     loss_interval,
+    mean_of,
     measured_loss,
     newest_labels,
     reach_newest,
@@ -59,7 +60,8 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     shows a loss. Without it, broken values raise the alarm and its loss stays unknown; else there is a
     warning. An open alarm stays until the score is below 1 and the newest blocks are clearly below the
     allowance.
-    If most rows since the change have labels, only these decide whether there is a loss.
+    If most rows since the change have labels, these decide whether there is a loss, unless they show no
+    certain one and agree with the estimate.
     """
     estimated = max(state.estimate.score or 0.0, state.data_quality or 0.0)
     measured = state.labels.score or 0.0
@@ -85,9 +87,12 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     if source == ESTIMATE and _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
-        no_loss = no_loss or by_labels is None
-        if by_labels and not no_loss:
+        if not (by_labels and by_labels.proven) and _agree(charts, state, finding):
+            no_loss = over
+        elif by_labels and not no_loss:
             source, finding = LABELS, by_labels
+        else:
+            no_loss = True
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = DegradationEstimate(
@@ -202,6 +207,18 @@ def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: Change
     finding, measured = _finding(charts, state, LABELS), _measured(charts, state, change)
     matters = measured is not None and measured.loss.value >= charts.smallest_loss
     return finding if finding.proven or matters else None
+
+
+def _agree(charts: CusumCharts, state: EvidenceState, finding: _Finding) -> bool:
+    """Return whether an estimate and the labels since its change may be the same loss, one that matters.
+
+    That is so if their intervals overlap, and their mean, weighted by certainty, is the smallest loss or
+    more. Labels of one block leave a loss of some points as uncertain as the estimate does.
+    """
+    measured = _measured(charts, state, finding.change)
+    if finding.loss is None or measured is None or finding.loss.low > measured.loss.high:
+        return False
+    return mean_of(finding.loss, measured.loss) >= charts.smallest_loss
 
 
 def _estimate_since(

@@ -195,7 +195,9 @@ def _sentence(
             f"{blind_clause(estimate.blind, scale)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
-        return f"Evidence of a loss has accumulated, but the newest rows do not show one: no alarm{which}."
+        return (
+            f"Evidence of a loss has accumulated, but the newest rows show no certain one: no alarm{which}."
+        )
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""

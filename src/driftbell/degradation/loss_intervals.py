@@ -159,9 +159,13 @@ def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool
         return measured
     low = min(estimated.low, measured.value - (measured.value - measured.low) / ONE_SIDED)
     high = max(estimated.high, measured.value + (measured.high - measured.value) / ONE_SIDED)
-    weights = [1 / max(i.high - i.low, 1e-12) ** 2 for i in (estimated, measured)]
-    value = float(np.average([estimated.value, measured.value], weights=weights))
-    return Interval(min(max(value, low), high), low, high)
+    return Interval(min(max(mean_of(estimated, measured), low), high), low, high)
+
+
+def mean_of(*losses: Interval) -> float:
+    """Return the mean of some losses, each with the inverse square of its interval's width as weight."""
+    weights = [1 / max(loss.high - loss.low, 1e-12) ** 2 for loss in losses]
+    return float(np.average([loss.value for loss in losses], weights=weights))
 
 
 def reach_newest(state: EvidenceState) -> bool:

@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from driftbell.drift.notes import category_name, examples_of, numbers_changed, shares_changed, short
+from driftbell.drift.notes import (
+    category_name,
+    examples_of,
+    numbers_changed,
+    shares_changed,
+    short,
+    told_apart,
+)
 from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
 from driftbell.drift.texts import CLASSES
 from driftbell.records import Column, Kind, Result, ResultKind
@@ -163,10 +170,11 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
     low, high = before.bins.limits if before.bins else (float(a[0]), float(a[-1]))
     ends = ("rounded minimum", "rounded maximum") if before.bins else ("minimum", "maximum")
-    limits = ("below", ends[0], low), ("above", ends[1], high)
-    for (side, limit, value), test in zip(limits, exceedance(a, b), strict=True):
+    limits = ("below", ends[0], low, float(b[0])), ("above", ends[1], high, float(b[-1]))
+    for (side, limit, value, end), test in zip(limits, exceedance(a, b), strict=True):
         rows = int(test.statistic)
-        note = f"{rows:,} of {m:,} rows {side} the reference's {limit} {short(value)}" if rows else ""
+        beyond = f"{rows:,} of {m:,} rows {side} the reference's {limit} {told_apart(value, end)[0]}"
+        note = beyond if rows else ""
         tested.p_value(
             f"rows {side} the reference", EXCEEDANCE_WEIGHT, test.p_value, n, m, share_size(rows, m), note
         )

@@ -165,6 +165,7 @@ def with_precision(judgement: Judgement) -> tuple[Judgement, float | None]:
         return judgement, None
     error = max(errors)
     size = f"up to {error:.4f}" if error >= MIN_ERROR else f"less than {MIN_ERROR}"
-    larger = f"a distance may be larger by {size}" if error else "the distances are exact"
+    distance = "Kolmogorov–Smirnov distance"
+    larger = f"a {distance} may be larger by {size}" if error else f"the {distance}s are exact"
     note = f"Numbers are compared on {INTERVALS} bins of the reference: {larger}."
     return replace(judgement, sentence=f"{judgement.sentence} {note}"), error

@@ -34,12 +34,21 @@ def numbers_changed(before: float, now: float) -> str:
     >>> numbers_changed(48.14159, 48.14291), numbers_changed(170, 190)
     ('48.142 → 48.143', '170 → 190')
     """
-    before, now = before + 0.0, now + 0.0  # no minus before a zero
+    return " → ".join(told_apart(before, now))
+
+
+def told_apart(first: float, second: float) -> tuple[str, str]:
+    """Format two numbers with at least four digits, and as many as their difference needs.
+
+    >>> told_apart(0.9999983, 0.9999991), told_apart(89, 94)
+    (('0.9999983', '0.9999991'), ('89', '94'))
+    """
+    first, second = first + 0.0, second + 0.0  # no minus before a zero
     for digits in range(MIN_DIGITS, MAX_DIGITS + 1):
-        a, b = _digits(before, digits), _digits(now, digits)
+        a, b = _digits(first, digits), _digits(second, digits)
         if a != b:
             break
-    return f"{a} → {b}"
+    return a, b
 
 
 def shares_changed(before: float, now: float) -> str:

@@ -42,8 +42,11 @@ def files(tmp_path: Any) -> Any:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (np.arange(5), "256 bins of the reference: the distances are exact."),
-        (np.arange(900) / 7, "256 bins of the reference: a distance may be larger by up to 0.00"),
+        (np.arange(5), "256 bins of the reference: the Kolmogorov–Smirnov distances are exact."),
+        (
+            np.arange(900) / 7,
+            "256 bins of the reference: a Kolmogorov–Smirnov distance may be larger by up to 0.00",
+        ),
     ],
 )
 def test_the_error_of_distances_is_named(files: Any, values: Any, text: str) -> None:
@@ -64,7 +67,10 @@ def test_verdicts_are_those_of_the_rows(files: Any, shift: Any, drifted: Any, si
     assert binned.detected["current"]["binned"] == 256
     assert binned.rows == sizes
     assert binned.sentence.startswith(exact.sentence)
-    assert "Numbers are compared on 256 bins of the reference: a distance may be larger" in binned.sentence
+    assert (
+        "Numbers are compared on 256 bins of the reference: a Kolmogorov–Smirnov distance may be larger"
+        in binned.sentence
+    )
     error = binned.detected["current"]["largest_error"]
     for a, b in zip(exact.columns, binned.columns, strict=True):
         old, new = ({r.statistic: r.value for r in c.comparison.results} for c in (a, b))
@@ -378,3 +384,12 @@ def test_what_is_not_certain_about_dates_is_said_of_the_side_that_has_it(
     for exact_rows in (5000, 1000):
         reason = driftbell.check(*paths, exact_rows=exact_rows).columns[1].reason
         assert f"{words}, dates such as 03/04/2026 are read day first" in reason
+
+
+@pytest.mark.parametrize("exact_rows", [1000, 10_000])
+def test_a_limit_that_is_barely_exceeded_has_the_digits_to_see_it(exact_rows: int) -> None:
+    past = np.random.default_rng(0).uniform(0.1, 0.9999983, 3000)
+    past[0], now = 0.9999983, past.copy()
+    now[1] = 0.9999991
+    (column,) = driftbell.check({"x": past}, {"x": now}, exact_rows=exact_rows).columns
+    assert "1 of 3,000 rows above the reference's maximum 0.999998" in column.reason
