@@ -59,11 +59,15 @@ def plan_of(reference: pl.DataFrame, options: ColumnOptions) -> CountPlan:
 
 
 def whole(value: Any) -> Any:
-    """Return counts as plain values, with the mean of numbers instead of their sum."""
+    """Return counts as plain values, with the mean of numbers instead of their sum, and without an example.
+
+    Any date of a column may be its example.
+    """
     if isinstance(value, np.ndarray):
         return value.tolist()
     if hasattr(value, "__dataclass_fields__"):
         fields = {name: whole(getattr(value, name)) for name in value.__dataclass_fields__}
+        fields.pop("date_example", None)
         if "total" in fields:
             del fields["total"], fields["rest"]
             fields["mean"] = None if value.mean is None else float(f"{value.mean:.12g}")

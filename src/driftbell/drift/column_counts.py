@@ -137,7 +137,8 @@ class ColumnCounts:
         groups: identifiers: rows of each group of values by their hash, shape (`value_groups.GROUPS`,); None
             if they are not known, as in counts of an earlier release.
         remarks: ambiguous readings of cells, sorted; see `TypedColumn`.
-        date_example: see `TypedColumn`; of several parts, the first in the order of the alphabet.
+        date_example: see `TypedColumn`; of several parts, the first in the order of the alphabet. It is for a
+            remark only: unlike the counts, it depends on which rows are in a part.
         stored: numeric: counts of the numbers as they are stored, if they are rounded to be compared.
     """
 

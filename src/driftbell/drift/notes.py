@@ -41,7 +41,7 @@ def told_apart(first: float, second: float) -> tuple[str, str]:
     """Format two numbers with at least four digits, and as many as their difference needs.
 
     >>> told_apart(0.9999983, 0.9999991), told_apart(89, 94)
-    (('0.9999983', '0.9999991'), ('89', '94'))
+    (('0.999998', '0.999999'), ('89', '94'))
     """
     first, second = first + 0.0, second + 0.0  # no minus before a zero
     for digits in range(MIN_DIGITS, MAX_DIGITS + 1):

@@ -20,7 +20,8 @@ def test_without_a_file_and_variables_the_settings_are_the_defaults() -> None:
     assert not isinstance(quick, Settings)
     for section in ("check", "columns"):
         values, settings = getattr(quick, section), getattr(full, section)
-        names = {field.name for field in fields(values)} - {"known"}  # no setting: a model knows its values
+        no_settings = {"known", "always"}  # values of a model, and columns that an option names
+        names = {field.name for field in fields(values)} - no_settings
         for name in names:
             assert getattr(values, name) == getattr(settings, name), name
     assert dict(quick.limits) == full.limits
