@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def output_of_model() -> redirect_stdout[TextIO]:
-    """Return a context in which what is printed goes to stderr, since stdout is for results."""
+    """Return a context that redirects prints to stderr, since stdout is for results."""
     return redirect_stdout(sys.stderr)
 
 
 def computed_apart(items: Iterable[T]) -> Iterator[T]:
-    """Yield items; what is printed while one is computed goes to stderr."""
+    """Yield items; prints during their computation are redirected to stderr."""
     iterator = iter(items)
     while True:
         with output_of_model():
