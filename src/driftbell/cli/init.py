@@ -6,13 +6,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.model_process import name_model
 from driftbell.cli.root import cli
 from driftbell.cli.table_options import TableCommand
@@ -148,7 +148,7 @@ def init(
         command=shlex.join(["driftbell", *sys.argv[1:]]),
     )
     name_model(model)
-    with redirect_stdout(sys.stderr):  # what the model prints is no result
+    with output_of_model():
         result = init_model(options, (lambda _: True) if trust else ask_for_trust)
     if as_json:
         click.echo(json.dumps(_facts(result), indent=1, ensure_ascii=False, default=str))

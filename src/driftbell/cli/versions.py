@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbell.cli.init import ask_for_trust, column_options, model_source, score_text
+from driftbell.cli.model_output import output_of_model
 from driftbell.cli.model_process import name_model
 from driftbell.cli.root import common, settings
 from driftbell.errors import ConfigError
@@ -285,8 +285,7 @@ def add(
         note=note,
     )
     name_model(model)
-    # what the model prints is no result
-    with redirect_stdout(sys.stderr), opened_registry(config_file, data_dir, create=True) as registry:
+    with output_of_model(), opened_registry(config_file, data_dir, create=True) as registry:
         added = add_version(
             registry.settings,
             registry.versions,

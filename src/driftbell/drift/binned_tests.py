@@ -15,7 +15,7 @@ from driftbell.drift.column_tests import (
     add_distances,
     add_foreign,
 )
-from driftbell.drift.notes import numbers_changed, shares_changed, short, told_apart
+from driftbell.drift.notes import numbers_changed, rows_beyond, shares_changed, short
 from driftbell.drift.prepared import ColumnRows
 from driftbell.drift.texts import CLASSES
 from driftbell.stats import distance_size, exceedance_of, share_size
@@ -51,15 +51,11 @@ def add_binned_numbers(before: BinnedNumbers, now: BinnedNumbers, tested: Tested
     ranks = binned_rank_sum(before.bins, now.bins)
     if ranks is not None:
         tested.p_value("rank sum", SHAPE_WEIGHT, ranks.p_value, n, m, size)
-    ends = tuple(
-        value if end is None else end for value, end in zip(now.on.limits, (b.low, b.high), strict=True)
-    )
-    limits = zip(now.on.limits, ends, strict=True)
-    sides = zip(("below", "above"), ("minimum", "maximum"), limits, b.beyond, strict=True)
-    for side, limit, (value, end), rows in sides:
+    (low, high), (first, last) = now.on.limits, (b.low, b.high)
+    limits = ("below", "minimum", low, first), ("above", "maximum", high, last)
+    for (side, limit, value, end), rows in zip(limits, b.beyond, strict=True):
         test = exceedance_of(rows, n, m)
-        beyond = f"{rows:,} of {m:,} rows {side} the reference's {limit} {told_apart(value, end)[0]}"
-        note = beyond if rows else ""
+        note = rows_beyond(rows, m, f"{side} the reference's {limit}", value, end)
         name, size = f"rows {side} the reference", share_size(rows, m)
         tested.p_value(name, EXCEEDANCE_WEIGHT, test.p_value, n, m, size, note)
 

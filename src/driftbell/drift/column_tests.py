@@ -11,9 +11,9 @@ from driftbell.drift.notes import (
     category_name,
     examples_of,
     numbers_changed,
+    rows_beyond,
     shares_changed,
     short,
-    told_apart,
 )
 from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
 from driftbell.drift.texts import CLASSES
@@ -173,8 +173,7 @@ def add_numbers(before: PreparedColumn, now: ColumnRows, tested: Tested, *, effe
     limits = ("below", ends[0], low, float(b[0])), ("above", ends[1], high, float(b[-1]))
     for (side, limit, value, end), test in zip(limits, exceedance(a, b), strict=True):
         rows = int(test.statistic)
-        beyond = f"{rows:,} of {m:,} rows {side} the reference's {limit} {told_apart(value, end)[0]}"
-        note = beyond if rows else ""
+        note = rows_beyond(rows, m, f"{side} the reference's {limit}", value, end)
         tested.p_value(
             f"rows {side} the reference", EXCEEDANCE_WEIGHT, test.p_value, n, m, share_size(rows, m), note
         )

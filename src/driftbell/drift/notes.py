@@ -51,6 +51,25 @@ def told_apart(first: float, second: float) -> tuple[str, str]:
     return a, b
 
 
+def rows_beyond(rows: int, total: int, where: str, limit: float, end: float | None) -> str:
+    """Describe how many rows are beyond a limit; "" for none.
+
+    Args:
+        rows: number of these rows.
+        total: number of all rows.
+        where: side and name of the limit.
+        limit: its value.
+        end: the value that is farthest beyond; None if that is no finite number.
+
+    >>> rows_beyond(1, 3000, "above the reference's maximum", 0.9999983, 0.9999991)
+    "1 of 3,000 rows above the reference's maximum 0.999998"
+    """
+    if not rows:
+        return ""
+    text = short(limit) if end is None else told_apart(limit, end)[0]
+    return f"{rows:,} of {total:,} rows {where} {text}"
+
+
 def shares_changed(before: float, now: float) -> str:
     """Describe the change of a share in percent, with as many digits as the difference needs.
 
