@@ -111,7 +111,9 @@ def test_a_check_covers_what_was_answered_before_it_was_asked_for(service: Runni
 @pytest.mark.usefixtures("rows")
 def test_triggers_at_the_same_time_are_all_answered_and_predictions_go_on(service: Running) -> None:
     answered = 0
-    normal = itertools.cycle(iris_rows(200, np.random.default_rng(4)))
+    enough = iris_rows(200, np.random.default_rng(4))
+    predict(service.url, enough)
+    normal = itertools.cycle(enough)
     with ThreadPoolExecutor(9) as pool:
         asked = [pool.submit(trigger, service) for _ in range(8)]
         manual = pool.submit(httpx.get, f"{service.url}/monitor/generate_report", timeout=130)

@@ -20,7 +20,6 @@ from driftbell.tabular.exact_names import exactly
 from driftbell.tabular.files import (
     PANDAS_INDEX,
     PARQUET,
-    any_time_zone,
     corrupt_file,
     folder_values,
     list_files,
@@ -32,6 +31,7 @@ from driftbell.tabular.join_cells import join_cells
 from driftbell.tabular.number_categories import parquet_categories
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.typed_column import read_with_options
+from driftbell.tabular.zone_setting import any_time_zone
 
 PART_ROWS, PART_COLUMNS = 250_000, 16
 """Rows and columns that are read at a time."""
@@ -104,7 +104,7 @@ class LargeFiles:
         stored = [name for name in names if name not in self.folders]
         values = {name: by_file for name, by_file in self.folders.items() if name in names}
         for i, (file, rows) in enumerate(zip(self.files, self.rows, strict=True)):
-            yield from read_parts(file, stored)
+            yield from read_parts(file, stored, (0, rows))
             for first in range(0, rows if values else 0, PART_ROWS):
                 size = min(PART_ROWS, rows - first)
                 cells = {n: pl.repeat(v[i], size, dtype=pl.String, eager=True) for n, v in values.items()}
@@ -194,30 +194,35 @@ def open_large(source: str) -> LargeFiles | None:
 
 
 def read_parts(
-    file: Path, names: Sequence[str], run: tuple[int, int] | None = None, columns: int = PART_COLUMNS
+    file: Path, names: Sequence[str], run: tuple[int, int], columns: int = PART_COLUMNS
 ) -> Iterator[Any]:
     """Yield columns of a file as Polars frames with some of the rows, and of the columns.
 
     Args:
         file: the file.
         names: names of the columns, which are stored in it.
-        run: first row and number of the rows; None for all rows.
+        run: first row and number of the rows.
         columns: largest number of columns of a frame.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or only some of the rows.
     """
-    for first in range(0, len(names), columns):
-        with _readable(file):
-            table = _scan(file) if run is None else _scan(file).slice(*run)
-            table = table.select(exactly(names[first : first + columns]))
-            batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
-        while True:
+    with any_time_zone():  # threads of Polars read on between two frames
+        for first in range(0, len(names), columns):
+            read = 0
             with _readable(file):
-                frame = next(batches, None)
-            if frame is None:
-                break
-            yield frame
+                table = _scan(file).slice(*run).select(exactly(names[first : first + columns]))
+                batches = iter(table.collect_batches(chunk_size=PART_ROWS, maintain_order=False))
+            while True:
+                with _readable(file):
+                    frame = next(batches, None)
+                if frame is None:
+                    break
+                read += frame.height
+                yield frame
+            if read != run[1]:  # Polars ends the batches where one of its threads fails
+                rows = f"only {read:,} of {run[1]:,} rows could be read"
+                raise ConfigError(f"cannot read {file}: {rows}; write the file again")
 
 
 def stored_types(file: Path) -> dict[str, Any]:

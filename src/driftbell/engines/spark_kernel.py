@@ -11,7 +11,7 @@ from driftbell.engines.count_parts import CountPlan, FrameCounter
 from driftbell.engines.large_files import PART_COLUMNS, read_parts, stored_types
 from driftbell.errors import ConfigError
 from driftbell.tabular.exact_names import nameless_series
-from driftbell.tabular.files import any_time_zone
+from driftbell.tabular.zone_setting import any_time_zone
 
 PART_ROWS, PART_BYTES = 65_536, 32 * 2**20
 """Rows that are counted at a time, unless they have more bytes; Spark sends 10,000 at a time."""

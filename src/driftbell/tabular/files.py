@@ -6,7 +6,6 @@ import glob
 import io
 import os
 import re
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from driftbell.tabular.raw_table import RawTable, first_line, is_duplicate
 from driftbell.tabular.text_files import read_text_table
 from driftbell.tabular.text_numbers import decimal_mark, may_be_thousands
 from driftbell.tabular.workbooks import read_workbook
+from driftbell.tabular.zone_setting import any_time_zone
 
 PARQUET, ARROW, FEATHER_1, ZIP, XLS, SQLITE = (
     b"PAR1",
@@ -50,8 +50,6 @@ NO_ROWS = (
     "it is a profile, which has no rows: only the reference of `driftbell check` may be one, as a plain file"
 )
 UNSUPPORTED = re.compile(r"(?i)precision must be|not support|unsupported|not (?:yet )?implemented")
-ZONE_SETTING = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
-_zone_lock = threading.Lock()
 HIVE, HIVE_NULL = re.compile(r"([^/=]+)=([^/]*)"), "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -264,21 +262,6 @@ def with_categories(table: RawTable, names: Collection[str]) -> RawTable:
     """Return a table with columns marked as categories."""
     columns = {n: replace(c, is_category=c.is_category or n in names) for n, c in table.columns.items()}
     return replace(table, columns=columns)
-
-
-@contextmanager
-def any_time_zone() -> Iterator[None]:
-    """Set Polars to read a zone such as "+05:30", which pandas writes; restore the setting afterwards."""
-    with _zone_lock:
-        before = os.environ.get(ZONE_SETTING)
-        os.environ[ZONE_SETTING] = "1"
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[ZONE_SETTING]
-            else:
-                os.environ[ZONE_SETTING] = before
 
 
 def _read_ipc(pl: Any, data: bytes) -> Any:

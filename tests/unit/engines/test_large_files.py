@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from driftbell.drift.column_bins import column_bins, count_column_on
 from driftbell.drift.column_counts import encode_counts
@@ -218,3 +222,28 @@ def test_a_sample_of_long_texts_has_fewer_rows(tmp_path: Any, monkeypatch: Any, 
     rows = opened.sample(2000).rows
     assert 100 + 19 * 20 < rows < 100 + 19 * 25  # 5,000 bytes a run, of texts of 204 bytes
     assert opened.sample(8000).rows == 8000
+
+
+def test_every_row_is_read_between_pauses_where_a_zone_is_an_offset(tmp_path: Path) -> None:
+    path = tmp_path / "zoned.parquet"
+    times = pa.array(np.arange(2_000_000), pa.timestamp("us", "+05:30"))
+    parquet.write_table(pa.table({"at": times}), path, row_group_size=20_000)
+    large = open_large(str(path))
+    assert large is not None
+    rows = 0
+    for frame in large.parts(["at"]):
+        rows += frame.height
+        time.sleep(0.02)  # threads of Polars read on meanwhile
+    assert rows == 2_000_000
+
+
+@pytest.mark.parametrize("left", [0, 400])
+def test_a_file_of_which_rows_are_lost_meanwhile_is_named(left: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"x": range(1000)})
+    frame.write_parquet(path)
+    large = open_large(str(path))
+    assert large is not None
+    frame.head(left).write_parquet(path)
+    with pytest.raises(ConfigError, match=rf"a\.parquet: only {left} of 1,000 rows could be read"):
+        list(large.parts(["x"]))

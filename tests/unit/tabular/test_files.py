@@ -17,9 +17,10 @@ from pyarrow import feather, parquet
 
 from driftbell.errors import ConfigError, InputError, MissingExtraError
 from driftbell.records import Kind
+from driftbell.tabular import zone_setting
 from driftbell.tabular.features import read_feature_table, read_features
 from driftbell.tabular.file_options import FileOptions
-from driftbell.tabular.files import ZONE_SETTING, read_file
+from driftbell.tabular.files import read_file
 from driftbell.tabular.typed_column import read_columns
 
 NAN = float("nan")
@@ -315,12 +316,19 @@ def write_workbook(path: Path, sheets: dict[str, list[list[Any]]]) -> None:
 def test_a_zone_that_is_an_offset_is_read_and_the_process_keeps_its_setting(
     before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(ZONE_SETTING, raising=False)
+    monkeypatch.delenv(zone_setting.NAME, raising=False)
     if before is not None:
-        monkeypatch.setenv(ZONE_SETTING, before)
+        monkeypatch.setenv(zone_setting.NAME, before)
     times = pa.array([0, 1], pa.timestamp("s", tz="+05:30"))
     for suffix, write in ((".parquet", parquet.write_table), (".feather", feather.write_feather)):
         path = tmp_path / f"t{suffix}"
         write(pa.table({"at": times}), path)
         assert len(read_file(path).columns["at"]) == 2
-    assert os.environ.get(ZONE_SETTING) == before
+    assert os.environ.get(zone_setting.NAME) == before
+    first, second = zone_setting.any_time_zone(), zone_setting.any_time_zone()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ.get(zone_setting.NAME) == "1"
+    second.__exit__(None, None, None)
+    assert os.environ.get(zone_setting.NAME) == before
