@@ -38,8 +38,7 @@ from driftbell.tabular.null_words import count_words
 from driftbell.tabular.number_bins import MIN_GROUP
 from driftbell.tabular.number_counts import (
     NumberEdges,
-    count_numbers_on,
-    count_stored,
+    StoredNumberCounter,
     no_numbers,
     number_edges,
 )
@@ -130,13 +129,10 @@ def count_column_on(typed: TypedColumn, on: ColumnBins) -> ColumnCounts:
     counts = on.empty()
     match on.kind:
         case Kind.NUMERIC if on.edges is not None:
-            values = numbers(cells)
-            counts = replace(
-                counts,
-                numbers=count_numbers_on(values, on.edges),
-                stored=count_stored((values,), on.edges),
-            )
-            readable = counts.numbers.rows if counts.numbers else 0
+            counter = StoredNumberCounter(on.edges)
+            counter.add(numbers(cells))
+            counted, stored = counter.counts()
+            counts, readable = replace(counts, numbers=counted, stored=stored), counted.rows
         case Kind.CATEGORICAL | Kind.BOOLEAN if on.categories is not None:
             counts = replace(counts, categories=count_known(count_categories(cells), on.categories))
             readable = counts.categories.rows if counts.categories else 0

@@ -209,14 +209,15 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed: its cells, n rows.
     """
     is_number = typed.kind is Kind.NUMERIC
-    ordered = sorted_numbers(typed.values) if is_number else None
+    known = None
     if typed.kind in BINNED:
-        layout = column_layout(typed.values, typed.kind, ordered)
+        known = sorted_numbers(typed.values) if is_number else count_categories(typed.values)
+        layout = column_layout(typed.values, typed.kind, known)
     else:
         layout = ColumnLayout(typed.kind or Kind.CATEGORICAL, comparable=False)
     if typed.set_by_user:
         layout = replace(layout, comparable=True)
-    cells = column_rows(typed, layout, ordered)
+    cells = column_rows(typed, layout, known)
     return PreparedColumn(
         name,
         role,
@@ -258,24 +259,26 @@ def why_excluded(typed: TypedColumn, layout: ColumnLayout) -> str:
     return ""
 
 
-def column_rows(typed: TypedColumn, layout: ColumnLayout, ordered: Column | None = None) -> ColumnRows:
+def column_rows(
+    typed: TypedColumn, layout: ColumnLayout, known: Column | Counter[str | None] | None = None
+) -> ColumnRows:
     """Count the rows of a column.
 
     Args:
         typed: its cells.
         layout: bins of the reference.
-        ordered: numeric: `sorted_numbers` of the cells, if they are known.
+        known: see `column_layout`.
     """
     cells = typed.values
     match typed.kind:
         case Kind.NUMERIC:
-            values = sorted_numbers(cells) if ordered is None else ordered
+            values = known if isinstance(known, np.ndarray) else sorted_numbers(cells)
             profile = count_numbers(values, len(cells), layout)
             counted = ColumnRows(
                 len(cells), profile.nulls, profile=profile, values=values, finite=sorted_finite(values)
             )
         case Kind.CATEGORICAL | Kind.BOOLEAN:
-            texts = count_categories(cells)
+            texts = known if isinstance(known, Counter) else count_categories(cells)
             counted = ColumnRows(len(cells), texts[None], profile=tally(texts, layout), texts=texts)
             counted = replace(counted, top=_top(texts))
         case Kind.DATETIME:

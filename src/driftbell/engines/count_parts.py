@@ -19,7 +19,7 @@ from driftbell.tabular.cells import read_series
 from driftbell.tabular.column_options import ColumnOptions
 from driftbell.tabular.exact_names import nameless_series
 from driftbell.tabular.null_words import null_words
-from driftbell.tabular.number_counts import count_number_parts, count_stored
+from driftbell.tabular.number_counts import GRIDS, NumberEdges, StoredNumberCounter
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_column import TextColumn
 from driftbell.tabular.typed_column import read_with_options
@@ -61,15 +61,14 @@ def count_table(frames: Iterable[Any], plan: CountPlan) -> dict[str, ColumnCount
         frames: Polars frames; each has some of the columns and some of the rows.
         plan: the plan.
     """
-    counter, counts = FrameCounter(plan), plan.empty()
+    counter = FrameCounter(plan)
     for frame in frames:
-        for name, part in counter.count(frame).items():
-            counts[name] += part
-    return counts
+        counter.add(frame)
+    return plan.empty() | counter.counts()
 
 
 class FrameCounter:
-    """Counts parts of a table; it keeps the categories of texts that it has seen.
+    """Counts parts of a table that follow each other; it keeps the categories of texts that it has seen.
 
     Args:
         plan: how the parts are counted.
@@ -77,17 +76,49 @@ class FrameCounter:
 
     def __init__(self, plan: CountPlan) -> None:
         self._plan = plan
+        self._counts: dict[str, ColumnCounts] = {}
+        self._numbers: dict[str, _StoredNumbers] = {}
         self._names: dict[str, dict[str | None, str | None]] = {name: {} for name in plan.bins}
         self._texts: defaultdict[str, TextCounter] = defaultdict(TextCounter)
 
-    def count(self, frame: Any) -> dict[str, ColumnCounts]:
+    def add(self, frame: Any) -> None:
         """Count one part of a table; columns without bins are ignored.
 
         Args:
             frame: a Polars frame.
         """
-        bins = self._plan.bins
-        return {name: self._count_slices(name, s) for name, s in nameless_series(frame) if name in bins}
+        for name, series in nameless_series(frame):
+            if (on := self._plan.bins.get(name)) is None:
+                continue
+            if self._is_plain(name) and on.edges is not None and series.dtype in _plain_numbers():
+                self._add_numbers(name, series, on.edges)
+            else:
+                self._add_counts(name, self._count_slices(name, series))
+
+    def counts(self) -> dict[str, ColumnCounts]:
+        """Return the counts of the columns of all parts so far."""
+        while self._numbers:
+            self._end_numbers(next(iter(self._numbers)))
+        return self._counts
+
+    def _add_counts(self, name: str, counts: ColumnCounts) -> None:
+        self._counts[name] = self._counts[name] + counts if name in self._counts else counts
+
+    def _is_plain(self, name: str) -> bool:
+        """Return whether no option changes the values of a column."""
+        options = self._plan.options
+        return not options.nulls and name not in options.kinds and name not in self._plan.categories
+
+    def _add_numbers(self, name: str, series: Any, on: NumberEdges) -> None:
+        """Count stored numbers, without the conversions that texts need."""
+        if name not in self._numbers:
+            if len(self._numbers) == GRIDS:
+                self._end_numbers(next(iter(self._numbers)))
+            self._numbers[name] = _StoredNumbers(on)
+        self._numbers[name].add(series)
+
+    def _end_numbers(self, name: str) -> None:
+        self._add_counts(name, self._numbers.pop(name).counts())
 
     def _count_slices(self, name: str, series: Any) -> ColumnCounts:
         """Count a part of a column, long texts some rows at a time, since their copies need much memory."""
@@ -105,9 +136,7 @@ class FrameCounter:
 
         plan, on = self._plan, self._plan.bins[name]
         options = plan.options
-        plain = not options.nulls and name not in options.kinds and name not in plan.categories
-        if plain and on.kind is Kind.NUMERIC and series.dtype in _plain_numbers():
-            return _count_numbers(series, on)
+        plain = self._is_plain(name)
         if plain and series.dtype == pl.String and on.kind is Kind.CATEGORICAL:
             return self._count_texts(name, series, on)
         if (
@@ -163,20 +192,31 @@ def _plain_numbers() -> frozenset[Any]:
     return frozenset({pl.Float64, pl.Float32, *integers})
 
 
-def _count_numbers(series: Any, on: ColumnBins) -> ColumnCounts:
-    """Count stored numbers, without the conversions that texts need."""
-    assert on.edges is not None
-    present = series.drop_nulls() if series.null_count() else series
-    chunks = [chunk.to_numpy() for chunk in present.get_chunks()]
-    counts = count_number_parts(chunks, on.edges)
-    stored_as = ("numbers",) if len(present) else ()
-    return ColumnCounts(
-        len(series),
-        len(series) - counts.rows,
-        stored_as=stored_as,
-        numbers=counts,
-        stored=count_stored(chunks, on.edges),
-    )
+class _StoredNumbers:
+    """Counts of the numbers of one column in parts that follow each other.
+
+    Args:
+        on: the edges.
+    """
+
+    def __init__(self, on: NumberEdges) -> None:
+        self._counter = StoredNumberCounter(on)
+        self._rows = self._present = 0
+
+    def add(self, series: Any) -> None:
+        """Count a Polars series of integers or floats."""
+        self._rows += len(series)
+        present = series.drop_nulls() if series.null_count() else series
+        self._present += len(present)
+        for chunk in present.get_chunks():
+            self._counter.add(chunk.to_numpy())
+
+    def counts(self) -> ColumnCounts:
+        """Return the counts of all parts."""
+        numbers, stored = self._counter.counts()
+        stored_as = ("numbers",) if self._present else ()
+        nulls = self._rows - numbers.rows
+        return ColumnCounts(self._rows, nulls, stored_as=stored_as, numbers=numbers, stored=stored)
 
 
 def _is_nested(series: Any) -> bool:

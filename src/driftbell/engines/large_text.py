@@ -107,15 +107,15 @@ class LargeText:
         import polars as pl
 
         plan = replace(plan, decimal=self.table.decimal, from_text=True)
-        counter, counts = FrameCounter(plan), plan.empty()
+        counter = FrameCounter(plan)
         whole = {name for name, on in plan.bins.items() if on.kind is Kind.DATETIME}
         share, some = TYPE_ROWS / max(1, self.total), []
         for frame in self._frames(list(plan.bins)):
             columns = [(name, series) for name, series in nameless_series(frame) if name not in whole]
             whole |= {name for name, series in columns if needs_whole(name, series, plan)}
             some.append(frame.head(math.ceil(share * len(frame))))
-            for name, part in counter.count(frame.drop(exactly(whole))).items():
-                counts[name] += part
+            counter.add(frame.drop(exactly(whole)))
+        counts = plan.empty() | counter.counts()
         for name, column in (self._read(pl.concat(some), plan) if some else {}).items():
             stored_as = (column.stored_as,) if column.stored_as not in ("", "nulls") else ()
             counts[name] = replace(counts[name], stored_as=stored_as)

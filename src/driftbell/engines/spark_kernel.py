@@ -36,10 +36,10 @@ def count_batches(batches: Batches, plan: CountPlan, names: list[str]) -> Batche
         plan: the plan.
         names: names of the columns, which the data frame does not have.
     """
-    counter, counts = FrameCounter(plan), dict[str, ColumnCounts]()
+    counter = FrameCounter(plan)
     for frame in _frames(batches, names):
-        _add(counts, counter.count(frame))
-    yield from _records(counts, names)
+        counter.add(frame)
+    yield from _records(counter.counts(), names)
 
 
 def list_runs(batches: Batches, paths: Sequence[str], tasks: int, columns: int) -> Batches:
@@ -91,7 +91,7 @@ def count_runs(batches: Batches, plan: CountPlan, types: Mapping[str, str]) -> B
         plan: the plan.
         types: types of Spark of its columns.
     """
-    counter, counts = FrameCounter(plan), dict[str, ColumnCounts]()
+    counter = FrameCounter(plan)
     unread = set[str]()
     for batch in batches:
         for run in batch.to_pylist():
@@ -99,10 +99,10 @@ def count_runs(batches: Batches, plan: CountPlan, types: Mapping[str, str]) -> B
                 unread |= _other_types(run, types)
                 for frame in _run_frames(run, [name for name in types if name not in unread]):
                     unread |= {name for name, s in nameless_series(frame) if not _is_read_as_stored(s)}
-                    _add(counts, counter.count(frame))
+                    counter.add(frame)
             except ConfigError:
                 unread |= set(types)
-    yield from _records(counts, list(types), unread)
+    yield from _records(counter.counts(), list(types), unread)
 
 
 def _other_types(run: Mapping[str, Any], types: Mapping[str, str]) -> set[str]:

@@ -185,8 +185,7 @@ def _decide_number_texts(name: str, texts: TextColumn) -> Decision:
 
 
 def _decide_time_texts(texts: TextColumn) -> Decision:
-    durations = texts.durations()
-    if np.count_nonzero(~np.isnan(durations)) >= MIN_SHARE * texts.present:
+    if texts.duration_cells >= MIN_SHARE * texts.present:
         return Decision(Kind.NUMERIC)
     reading = texts.times()
     if reading.ambiguous >= MIN_SHARE * texts.present:

@@ -223,63 +223,105 @@ def count_numbers_on(values: NDArray[Any], on: NumberEdges) -> NumberCounts:
 
 def count_number_parts(parts: Iterable[NDArray[Any]], on: NumberEdges) -> NumberCounts:
     """Count the numbers of several arrays between edges, see `count_numbers_on`."""
-    points = on.points
-    less, upto = np.zeros(len(points), dtype=np.int64), np.zeros(len(points), dtype=np.int64)
-    rows = below = above = 0
-    rest, low, high = 0.0, math.inf, -math.inf
-    total: float | None = 0.0
-    grid: GridCounts | None = None
-    with np.errstate(over="ignore", invalid="ignore"):
-        for block in _blocks(parts, on.dtype):
-            finite, part = block, float(np.add.reduce(block, dtype=np.float64))
-            if not math.isfinite(part):
-                below += int(np.count_nonzero(block == -np.inf))
-                above += int(np.count_nonzero(block == np.inf))
-                finite = block[np.isfinite(block)]
-                part = float(np.add.reduce(finite, dtype=np.float64))
-            if grid is None and len(finite) >= MIN_NUMBERS and (cells := _grid(on)):
-                grid = GridCounts(cells)
-            if grid is not None:
-                grid.add(finite)
-            elif len(finite):
-                finite = np.sort(finite)
-                first, last = _counts_at(finite, points)
-                less, upto = less + first, upto + last
-                low, high = min(low, float(finite[0])), max(high, float(finite[-1]))
-            rows += len(finite)
-            total, error = _add(total, part)
-            rest += error
-    if grid is not None:
-        first, last = grid.counts_at(points)
-        less, upto = less + first, upto + last
-        low, high = min(low, grid.limits[0]), max(high, grid.limits[1])
-    rows += below + above
-    less, upto = less + below * (points > -np.inf), upto + below + above * (points == np.inf)
-    return NumberCounts(
-        _bins(less, upto, rows, on),
-        (int(less[-2]), rows - int(upto[-1])),
-        (below, above),
-        low + 0.0 if low <= high else None,
-        high + 0.0 if low <= high else None,
-        total,
-        rest if total is not None else 0.0,
-    )
+    counter = NumberCounter(on)
+    for part in parts:
+        counter.add(part)
+    return counter.counts()
+
+
+class NumberCounter:
+    """Counts the numbers of arrays that follow each other.
+
+    Args:
+        on: the edges.
+    """
+
+    def __init__(self, on: NumberEdges) -> None:
+        self._on, points = on, len(on.points)
+        self._less, self._upto = np.zeros(points, dtype=np.int64), np.zeros(points, dtype=np.int64)
+        self._rows = self._below = self._above = 0
+        self._low, self._high = math.inf, -math.inf
+        self._total: float | None = 0.0
+        self._rest = 0.0
+        self._grid: GridCounts | None = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count numbers, see `count_numbers_on`."""
+        on = self._on
+        with np.errstate(over="ignore", invalid="ignore"):
+            for block in _blocks(values, on.dtype):
+                finite, part = block, float(np.add.reduce(block, dtype=np.float64))
+                if not math.isfinite(part):
+                    self._below += int(np.count_nonzero(block == -np.inf))
+                    self._above += int(np.count_nonzero(block == np.inf))
+                    finite = block[np.isfinite(block)]
+                    part = float(np.add.reduce(finite, dtype=np.float64))
+                if self._grid is None and len(finite) >= MIN_NUMBERS and (cells := _grid(on)):
+                    self._grid = GridCounts(cells)
+                if self._grid is not None:
+                    self._grid.add(finite)
+                elif len(finite):
+                    self._add_sorted(np.sort(finite))
+                self._rows += len(finite)
+                self._total, error = _add(self._total, part)
+                self._rest += error
+
+    def _add_sorted(self, finite: NDArray[Any]) -> None:
+        less, upto = _counts_at(finite, self._on.points)
+        self._less += less
+        self._upto += upto
+        self._low, self._high = min(self._low, float(finite[0])), max(self._high, float(finite[-1]))
+
+    def counts(self) -> NumberCounts:
+        """Return the counts of all numbers so far."""
+        on, points, below, above = self._on, self._on.points, self._below, self._above
+        less, upto = self._less + below * (points > -np.inf), self._upto + below + above * (points == np.inf)
+        low, high = self._low, self._high
+        if self._grid is not None:
+            first, last = self._grid.counts_at(points)
+            less, upto = less + first, upto + last
+            low, high = min(low, self._grid.limits[0]), max(high, self._grid.limits[1])
+        rows = self._rows + below + above
+        return NumberCounts(
+            _bins(less, upto, rows, on),
+            (int(less[-2]), rows - int(upto[-1])),
+            (below, above),
+            low + 0.0 if low <= high else None,
+            high + 0.0 if low <= high else None,
+            self._total,
+            self._rest if self._total is not None else 0.0,
+        )
 
 
 ONE_EDGE = NumberEdges(np.zeros(1), (-math.inf, math.inf))
 
 
-def count_stored(parts: Iterable[NDArray[Any]], on: NumberEdges) -> NumberCounts | None:
-    """Count numbers that are rounded to be compared as they are stored, for their exact ends.
+class StoredNumberCounter:
+    """Counts numbers that follow each other on edges, and as they are stored.
 
     Args:
-        parts: see `count_number_parts`.
         on: the edges.
-
-    Returns:
-        None if the numbers are not rounded; without their sum, which depends on the order.
     """
-    return None if on.dtype is None else replace(count_number_parts(parts, ONE_EDGE), total=None, rest=0.0)
+
+    def __init__(self, on: NumberEdges) -> None:
+        self._numbers = NumberCounter(on)
+        self._stored = None if on.dtype is None else NumberCounter(ONE_EDGE)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Count numbers, see `count_numbers_on`."""
+        self._numbers.add(values)
+        if self._stored is not None:
+            self._stored.add(values)
+
+    def counts(self) -> tuple[NumberCounts, NumberCounts | None]:
+        """Return the counts on the edges, and as stored.
+
+        The latter are without their sum, which depends on the order; None if the numbers are not rounded to
+        be compared.
+        """
+        if self._stored is None:
+            return self._numbers.counts(), None
+        return self._numbers.counts(), replace(self._stored.counts(), total=None, rest=0.0)
 
 
 @lru_cache(GRIDS)
@@ -288,17 +330,16 @@ def _grid(on: NumberEdges) -> PointGrid | None:
     return point_grid(on.points)
 
 
-def _blocks(parts: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
+def _blocks(values: NDArray[Any], dtype: np.dtype[Any] | None) -> Iterator[NDArray[Any]]:
     """Yield numbers, at most `BLOCK` at a time, in the precision in which they are compared."""
     compared = _compared(dtype)
-    for values in parts:
-        blocks = -(-len(values) // BLOCK)
-        size = -(-len(values) // max(blocks, 1))
-        for start in range(0, len(values), size or 1):
-            block = values[start : start + size]
-            if dtype is not None and dtype.itemsize < compared.itemsize:
-                block = block.astype(dtype)
-            yield block.astype(compared, copy=False)
+    blocks = -(-len(values) // BLOCK)
+    size = -(-len(values) // max(blocks, 1))
+    for start in range(0, len(values), size or 1):
+        block = values[start : start + size]
+        if dtype is not None and dtype.itemsize < compared.itemsize:
+            block = block.astype(dtype)
+        yield block.astype(compared, copy=False)
 
 
 def _counts_at(block: NDArray[Any], points: NDArray[Any]) -> tuple[Counts, Counts]:

@@ -81,7 +81,7 @@ class PointGrid:
             numbers: of the type of the points, no NaN, shape (n,).
             space: array of that type and shape, which is overwritten.
         """
-        places = np.clip(numbers, *self._ends, out=space)
+        places = numbers.clip(*self._ends, out=space)
         if self._offset:
             places += self._offset
         cells = places.view(self._integer)
@@ -118,6 +118,7 @@ class GridCounts:
         self._less: Counts = np.zeros(len(grid.points), dtype=np.int64)
         self._upto: Counts = np.zeros(len(grid.points), dtype=np.int64)
         self._waiting: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
+        self._waiting_rows = 0
 
     def add(self, numbers: NDArray[Any]) -> None:
         """Count numbers.
@@ -136,9 +137,10 @@ class GridCounts:
         self._by_cell += by_cell
         if by_cell[self._unseen[0]].any() or by_cell[self._unseen[1]].any():
             self._widen(numbers)
-        rows = np.flatnonzero(flags)[:-DENSE]
+        rows = flags.nonzero()[0][:-DENSE]
         self._waiting.append((numbers.take(rows), cells.take(rows)))
-        if sum(len(part) for part, _ in self._waiting) > TOGETHER:
+        self._waiting_rows += len(rows)
+        if self._waiting_rows > TOGETHER:
             self._compare_waiting()
 
     def _widen(self, numbers: NDArray[Any]) -> None:
@@ -153,6 +155,7 @@ class GridCounts:
         if self._waiting:
             numbers, cells = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting.clear()
+            self._waiting_rows = 0
             if len(numbers):
                 self._compare(numbers, cells)
 

@@ -188,18 +188,21 @@ def _text(value: object) -> str:
     return repr(text) if text in (NULL, RARE, NEW) else text  # a category of that name is not the bin
 
 
-def column_layout(column: Column, kind: Kind | None, ordered: Column | None = None) -> ColumnLayout:
+def column_layout(
+    column: Column, kind: Kind | None, known: Column | Counter[str | None] | None = None
+) -> ColumnLayout:
     """Compute the bins of one column.
 
     Args:
         column: its cells in the reference.
         kind: kind of its values; None if every cell is null.
-        ordered: numeric: `sorted_numbers` of the cells, if they are known.
+        known: `sorted_numbers` of the cells of a numeric column, `count_categories` of others, if known.
     """
     if kind is Kind.NUMERIC:
-        values = sorted_finite(sorted_numbers(column) if ordered is None else ordered)
+        values = sorted_finite(known if isinstance(known, np.ndarray) else sorted_numbers(column))
         return ColumnLayout(kind, _share_edges(values), _width_edges(values))
-    ranked = [category for category, _ in count_categories(column).most_common() if category is not None]
+    counts = known if isinstance(known, Counter) else count_categories(column)
+    ranked = [category for category, _ in counts.most_common() if category is not None]
     distinct = len(ranked) > max(MAX_CATEGORIES, len(column) / 2)
     comparable = not distinct and kind is not Kind.DATETIME
     return category_layout(ranked, kind or Kind.CATEGORICAL, comparable=comparable)

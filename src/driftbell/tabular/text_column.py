@@ -233,6 +233,12 @@ class TextColumn:
         """Return durations in seconds, NaN for all other texts."""
         return read_durations(self.series)
 
+    @property
+    def duration_cells(self) -> int:
+        """Number of cells that are durations."""
+        texts, rows = self.distinct
+        return int(rows[~np.isnan(read_durations(texts))].sum())
+
     def times(self, *, order: str = "", digits: bool = False) -> TimeReading:
         """Return times; see `read_times`."""
         return read_times(self.series, order=order, digits=digits)

@@ -162,6 +162,9 @@ def _read_numbers(
     totals = {mark: int(counts[fit].sum()) for mark, fit in fits.items()}
     mark = decimal or ("," if totals[","] > totals["."] else ".")
     fit = fits[mark]
+    used = [f"decimal {'comma' if mark == ',' else 'point'}"]
+    if not fit.any():
+        return NumberReading(np.full(len(texts), np.nan), used[0], "")
     percent = parts["percent"].is_not_null().to_numpy()
     currency = parts["currency0"].fill_null(parts["currency1"]).fill_null(parts["currency2"])
     units = np.where(percent, "%", currency.fill_null(suffix).fill_null("").to_numpy().astype(object))
@@ -184,7 +187,6 @@ def _read_numbers(
     values = digits.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().copy()
     values[negative] *= -1
     values[~fit] = np.nan
-    used = [f"decimal {'comma' if mark == ',' else 'point'}"]
     if main == "%":
         used.append("percent, 1 % is 0.01")
     elif main:

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.spark_tables import whole
 
 from driftbell.drift.column_bins import column_bins, count_column_on
 from driftbell.drift.column_counts import encode_counts
@@ -24,6 +25,7 @@ from driftbell.engines.large_text import open_text
 from driftbell.errors import ConfigError
 from driftbell.tabular.file_options import FileOptions
 from driftbell.tabular.files import read_file
+from driftbell.tabular.number_counts import GRIDS
 from driftbell.tabular.typed_column import read_columns
 
 
@@ -247,3 +249,20 @@ def test_a_file_of_which_rows_are_lost_meanwhile_is_named(left: int, tmp_path: P
     frame.head(left).write_parquet(path)
     with pytest.raises(ConfigError, match=rf"a\.parquet: only {left} of 1,000 rows could be read"):
         list(large.parts(["x"]))
+
+
+def test_more_columns_of_numbers_than_have_grids_are_counted_in_every_order() -> None:
+    rng = np.random.default_rng(2)
+    names = [f"x{i}" for i in range(2 * GRIDS + 3)]
+    frame = pl.DataFrame({name: rng.normal(size=50_000).astype(np.float32) for name in names})
+    frame = frame.with_columns(pl.when(pl.col("x1") < 1).then(pl.col("x1")).alias("x1"))
+    sample = prepare(read_columns(frame.head(2000))).columns
+    plan = CountPlan({column.name: column_bins(column, np.dtype(np.float32)) for column in sample})
+    expected = count_table([frame], plan)
+    parts = (frame[37_500:, ::-1], frame[:12_500], frame[12_500:25_000, ::-1], frame[25_000:37_500])
+    divided = count_table([part.select(name) for part in parts for name in part.columns], plan)
+    assert list(divided) == list(expected) == names
+    for name in names:
+        assert whole(divided[name]) == whole(expected[name]), name
+        assert expected[name].rows == 50_000
+    assert expected["x1"].nulls == frame["x1"].null_count() > 1000
