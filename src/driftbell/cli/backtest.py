@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = Budget(1, checks=1000)
 
+LOSS_DIGITS, LOSS_WIDTH = 2, 26
+"""Digits of a loss in the table of a backtest, and the width of its column."""
+
 T = TypeVar("T")
 
 
@@ -349,15 +352,25 @@ def _duration(predictions: int, rate: float | None) -> str:
 
 def _header(*, by_time: bool) -> str:
     period = f"{'start (UTC)':<16}  {'rows':>7}" if by_time else f"{'check':>5}"
-    return f"{period}  {'verdict':<8} {'score':>6}  {'loss':>8}  columns"
+    return f"{period}  {'verdict':<8} {'score':>6}  {'loss (90 % interval)':<{LOSS_WIDTH}}  columns"
 
 
 def _line(check: BacktestCheck, *, by_time: bool) -> str:
     period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
-    loss = "–" if check.estimated_loss is None else format_value(check.estimated_loss)
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
-    return f"{period}  {check.verdict.value:<8} {score:>6}  {loss:>8}  {columns}".rstrip()
+    return f"{period}  {check.verdict.value:<8} {score:>6}  {_loss(check):<{LOSS_WIDTH}}  {columns}".rstrip()
+
+
+def _loss(check: BacktestCheck) -> str:
+    """Return the loss of a check with its interval, which is wide where the loss is uncertain."""
+    if check.estimated_loss is None:
+        return "–"
+    loss = format_value(check.estimated_loss, LOSS_DIGITS)
+    if check.interval is None:
+        return loss
+    low, high = (format_value(bound, LOSS_DIGITS) for bound in check.interval)
+    return f"{loss} ({low} to {high})"
 
 
 def _reference_score(check: BacktestCheck) -> str:
