@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,12 @@ from driftbell.degradation.samples import SampleRanks
 from driftbell.degradation.stuck_values import Expected, is_stuck
 from driftbell.phrases import format_value
 from driftbell.records import Columns
-from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_categories
+from driftbell.tabular.calendar_values import (
+    calendar_kind,
+    calendar_kind_of_categories,
+    impossible_values,
+    possible_texts,
+)
 
 LEVEL = 1e-6
 """A fault is reported if its probability on unchanged data is below this; with more than `FEATURES` features
@@ -90,11 +95,12 @@ class BrokenValues:
 
     Args:
         learned: models fitted on the reference.
-        calendar: indices of features that time moves on: they have new and repeated values without a fault.
+        calendar: kind of each feature that time moves on, by its index: they have new and repeated values
+            without a fault, but no impossible ones.
     """
 
-    def __init__(self, learned: ReferenceModels, calendar: Collection[int] = ()) -> None:
-        self._learned, self._calendar = learned, frozenset(calendar)
+    def __init__(self, learned: ReferenceModels, calendar: Mapping[int, str]) -> None:
+        self._learned, self._calendar = learned, calendar
         self._rows = len(learned.usual)
         names = learned.encoder.names
         is_reference = learned.usual is learned.matrix
@@ -124,6 +130,9 @@ class BrokenValues:
         margin = RANGE_MARGIN * (self._highs - self._lows)
         nulls = np.isnan(matrix)
         out = (matrix < self._lows - margin) | (matrix > self._highs + margin)
+        for j, kind in self._calendar.items():
+            if self._numeric[j]:
+                out[:, j] = impossible_values(kind, self._range(j), matrix[:, j])
         step = max(1, math.ceil(MIN_FROZEN * len(matrix)) - 1)
         ordered = np.sort(matrix, axis=0)
         repeated = (ordered[step:] == ordered[:-step]).any(axis=0)
@@ -135,11 +144,11 @@ class BrokenValues:
         unseen = self._learned.encoder.unseen(columns, j)
         nulls = np.isnan(now)
         faults = []
-        if unseen is not None and j in self._calendar:
-            nulls &= ~unseen[0]
-        elif unseen is not None:
+        if unseen is not None:
             new, cells = unseen
             nulls &= ~new
+            if j in self._calendar:
+                new &= ~possible_texts(self._calendar[j], self._learned.encoder.categories(j), cells)
             counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
             words = self._new_words(matrix[:, j], j, counts)
             unseen_faults = self._excess_faults(j, new, self._unseen[j], words)
@@ -150,9 +159,28 @@ class BrokenValues:
             replace(f, kind="null", known=usual >= MIN_KNOWN_NULLS)
             for f in self._excess_faults(j, nulls, usual, words, MAX_RARITY_OF_NULLS / len(self._alike))
         ]
-        if self._learned.encoder.numeric[j] and j not in self._calendar:
+        if self._learned.encoder.numeric[j] and j in self._calendar:
+            faults += self._impossible(now, j)
+        elif self._learned.encoder.numeric[j]:
             faults += [replace(f, outliers=True) for f in self._outliers(matrix, j)]
         return faults
+
+    def _impossible(self, now: Vector, j: int) -> list[DataFault]:
+        """Return the fault of values that no column of this part of the calendar has."""
+        kind = self._calendar[j]
+        low, high = self._range(j)
+        rows = impossible_values(kind, (low, high), now)
+        if not rows.any():
+            return []
+        out = (now < low) | (now > high)
+        words = f"{rows.mean():.0%} of the newest values are no {kind}, such as {format_value(now[rows][0])}"
+        faults = self._excess_faults(j, rows, 0, words)
+        if not out[rows].all():
+            return faults
+        return [replace(fault, novelty="outside", kind="outside", low=low, high=high) for fault in faults]
+
+    def _range(self, j: int) -> tuple[float, float]:
+        return float(self._lows[j]), float(self._highs[j])
 
     def _new_words(self, now: Vector, j: int, new: Counter[str | None]) -> str:
         """Return the description of the new categories of a block."""

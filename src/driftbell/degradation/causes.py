@@ -80,7 +80,7 @@ def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] =
     """
     learned, matrix = charts.learned, block.matrix
     faults = block.diagnosis.faults if block.diagnosis else ()
-    causes = [*_faulty(learned, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
+    causes = [*_faulty(charts, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
     suspects = _as_suspects(learned, _grouped(learned, causes))
     if not suspects or not before:
         return suspects[:MAX_SUSPECTS]
@@ -91,18 +91,19 @@ def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] =
     return suspects[:MAX_SUSPECTS]
 
 
-def _faulty(learned: ReferenceModels, matrix: Matrix, faults: Sequence[DataFault]) -> list[_Cause]:
+def _faulty(charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault]) -> list[_Cause]:
     """Return the features with data faults; values out of range may be those of a moved distribution."""
-    causes = []
+    learned, causes = charts.learned, []
     for place in dict.fromkeys(fault.place for fault in faults):
         own = [fault for fault in faults if fault.place == place]
         before, now = learned.ranks(place).values, matrix[:, place]
         share = max(1.0 if fault.scale else fault.excess for fault in own)
         words, kind = [fault.words for fault in own], own[0].kind
-        unit = _unit_words(before, now, own)
+        in_calendar = place in charts.calendar  # a month has no unit
+        unit = "" if in_calendar else _unit_words(before, now, own)
         if unit:  # it explains values out of range and moved values alike
             words = [unit, *(f.words for f in own if not f.scale and f.kind not in (OUTSIDE, FROZEN))]
-        elif kind == OUTSIDE and not any(fault.scale for fault in own):
+        elif kind == OUTSIDE and not in_calendar and not any(fault.scale for fault in own):
             distance, _ = _distance(learned.ranks(place), now)
             if distance > 2 * share:
                 share, words = distance, [_quantile_words(learned.ranks(place), now), *words]

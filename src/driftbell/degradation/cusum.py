@@ -318,7 +318,8 @@ class CusumCharts:
         """Return whether a loss that was raised is over: the blocks since are below the allowance.
 
         The newest blocks show it if they are clearly below, or all up to `CLOSING_BLOCKS` of them together.
-        Labels show it only if they are those of a block of predictions: rows of a batch may be sorted.
+        Labels show it only if they are those of a block of predictions: rows of a batch may be sorted. An
+        estimate that cannot tell the loss of its newest block does not show it.
 
         Args:
             source: `estimate` or `labels`.
@@ -326,6 +327,8 @@ class CusumCharts:
             share: of the predictions that get a label.
         """
         newest = state.blocks[-max(state.lasting, 1) :]
+        if source == ESTIMATE and newest and newest[-1].blind is not None:
+            return False
         side, distance = self._side(
             source, newest, int(self.block_rows * share) if source == LABELS else 0, share
         )

@@ -34,6 +34,9 @@ EPOCH = (1e9, 2.2e9)
 MAX_EPOCH_RATIO = 1.4
 EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 
+CYCLE_MARGIN = 0.1
+"""Numbers beyond the range of a cycle by this share of it are none of the cycle."""
+
 COUNTER = "counter"
 TIME = "time"
 CYCLE = "time of a cycle"
@@ -73,6 +76,9 @@ _UNITS = frozenset({"day", "week", "month", "year"})
 _MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
 _MONTHS += ["august", "september", "october", "november", "december"]
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+_SHORT_MONTHS = [name[:3] for name in _MONTHS] + ["sept"]
+_SHORT_DAYS = [name[:3] for name in _DAYS] + ["tues", "thur", "thurs"]
+_NAMES = [frozenset(names) for names in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS)]
 _DATE = re.compile(
     r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?"  # 2026-12-31T10:00, 2026-12
     r"|(0?[1-9]|[12]\d|3[01])[-/.](0?[1-9]|[12]\d|3[01])[-/.]((19|20)\d\d|\d\d)( .*)?"  # 31.12.2026, 12/31/26
@@ -140,6 +146,100 @@ def calendar_kind_of_categories(name: str, categories: Sequence[str], codes: Vec
     return kind or calendar_kind(name, numbers[codes[~np.isnan(codes)].astype(np.intp)])
 
 
+def impossible_values(kind: str, known: tuple[float, float], values: Vector) -> NDArray[np.bool_]:
+    """Return which numbers a column that time moves on cannot have, such as a month of 12,000 or of 6.5.
+
+    Args:
+        kind: from `calendar_kind`; counters have no limits.
+        known: smallest and largest number of the reference.
+        values: NaN is ignored, shape (n,).
+
+    >>> impossible_values("month", (1, 12), np.array([0.0, 12.0, 13.0, 6.5, np.nan])).tolist()
+    [False, False, True, True, False]
+    >>> impossible_values("time", (1.7e9, 1.8e9), np.array([1.9e9, 1.9e12, 0.0])).tolist()
+    [False, True, True]
+    """
+    limits = _limits(kind, *known)
+    if limits is None:
+        return np.zeros(len(values), dtype=bool)
+    impossible = (values < limits[0]) | (values > limits[1])
+    return impossible | (values % 1 > 0) if kind in _PARTS else impossible
+
+
+def _limits(kind: str, low: float, high: float) -> tuple[float, float] | None:
+    """Return the smallest and largest possible number; None if it is not known."""
+    if kind == "year":
+        return (FIRST_YEAR, LAST_YEAR) if low >= FIRST_YEAR else (0, 99)
+    if kind in _PARTS:
+        return _PARTS[kind].low, _PARTS[kind].high
+    if kind == CYCLE:
+        margin = CYCLE_MARGIN * (high - low)
+        return low - margin, high + margin
+    if kind == TIME:
+        scales = [(EPOCH[0] * unit, EPOCH[1] * unit) for unit in EPOCH_UNITS]
+        scales.append((FIRST_YEAR * 10_000, LAST_YEAR * 10_000 + 1231))
+        return next(((first, last) for first, last in scales if first <= low and high <= last), None)
+    return None
+
+
+def possible_texts(kind: str, known: Iterable[str], texts: Sequence[str | None]) -> NDArray[np.bool_]:
+    """Return which texts a column of a part of the calendar, or of times, may have as well as those known.
+
+    Names of months and days are written as the known ones: `January` is another category than `Jan`.
+
+    Args:
+        kind: from `calendar_kind_of_categories`.
+        known: categories of the reference.
+        texts: None is no such text, shape (n,).
+
+    >>> possible_texts("month", ["Jan", "Feb"], ["May", "June", "mar", "n/a", None]).tolist()
+    [True, False, False, False, False]
+    >>> possible_texts("month", ["1", "2"], ["3", "13", "03"]).tolist()
+    [True, False, False]
+    """
+    known = list(known)
+    names = [group for group in _NAMES if all(_name(text) in group for text in known)]
+    if not names and calendar_kind_of_texts(known) == kind != TIME:
+        names = _NAMES  # some are short
+    styles = {_style(text) for text in known}
+    numbers = [number for text in known if (number := _number(text)) is not None]
+    limits = (min(numbers), max(numbers)) if numbers else None
+    different = {text for text in texts if text is not None}
+    possible = {text: _is_possible(kind, text, names, styles, limits) for text in different}
+    return np.array([possible.get(text, False) if text is not None else False for text in texts], dtype=bool)
+
+
+def _is_possible(
+    kind: str, text: str, names: list[frozenset[str]], styles: set[str], known: tuple[float, float] | None
+) -> bool:
+    if names:
+        return _style(text) in styles and any(_name(text) in group for group in names)
+    number = _number(text)
+    if number is None or known is None:
+        return kind == TIME and _DATE.fullmatch(text.upper()) is not None
+    return _style(text) in styles and not impossible_values(kind, known, np.array([number]))[0]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _name(text: str) -> str:
+    return text.strip().lower().rstrip(".")
+
+
+def _style(text: str) -> str:
+    """Return how a text is written, apart from its letters and digits."""
+    clean = text.strip()
+    if clean[:1].isdigit():
+        return "0" if clean[:1] == "0" and len(clean) > 1 else "digits"
+    case = "upper" if clean.isupper() else "lower" if clean.islower() else "title"
+    return case + clean[-1:] * clean.endswith(".")
+
+
 def calendar_note(kind: str) -> str:
     """Return the note about new values of a column that time moves on; "" for any other.
 
@@ -159,12 +259,12 @@ def calendar_kind_of_texts(categories: Iterable[str]) -> str:
     >>> calendar_kind_of_texts(["basic", "pro"]), calendar_kind_of_texts([])
     ('', '')
     """
-    texts = {text.strip().lower().rstrip(".") for text in categories}
+    texts = {_name(text) for text in categories}
     if len(texts) < 2:
         return ""
-    if texts <= {*_MONTHS, *(month[:3] for month in _MONTHS), "sept"}:
+    if texts <= {*_MONTHS, *_SHORT_MONTHS}:
         return "month"
-    if texts <= {*_DAYS, *(day[:3] for day in _DAYS), "tues", "thur", "thurs"}:
+    if texts <= {*_DAYS, *_SHORT_DAYS}:
         return "day of the week"
     return TIME if all(_DATE.fullmatch(text.upper()) for text in texts) else ""
 
@@ -237,7 +337,7 @@ def _is_cycle(values: Vector) -> bool:
 
 
 def _follows_order(values: Vector) -> bool:
-    """Return whether integers rise with the rows and start again, as those of a calendar."""
+    """Return whether values rise with the rows and start again, as those of a calendar."""
     steps = np.diff(values)
     moved, falls = np.count_nonzero(steps), steps < 0
     starts = np.count_nonzero(falls)
@@ -245,4 +345,5 @@ def _follows_order(values: Vector) -> bool:
         return False
     if not starts:
         return bool(values.min() >= FIRST_YEAR)  # any column may be sorted
-    return bool((-steps[falls] >= (np.ptp(values) + 1) / 2).all())
+    gap = np.diff(np.unique(values)).min()
+    return bool((-steps[falls] >= (np.ptp(values) + gap) / 2).all())

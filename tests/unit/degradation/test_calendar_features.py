@@ -97,3 +97,82 @@ def test_parts_of_the_calendar_in_text_have_no_new_categories(
     block[name] = np.array([None] * 500, dtype=object)
     (fault,) = charts.examine(block, answers(block)).diagnosis.faults
     assert fault.words == "null 0.0% → 100.0%"
+
+
+def test_a_month_that_cannot_be_is_an_alarm() -> None:
+    december = np.repeat(np.arange(1210, 1320), 8)
+    result = stream(np.arange(1210), december, mnth=np.full(200, -3.0))[-1]
+    assert result.verdict is Verdict.ALARM
+    words = "100% of the newest values are no month, such as -3"
+    assert [(s.column, s.words) for s in result.suspects] == [("mnth", words)]
+
+
+@pytest.mark.parametrize(
+    ("value", "share", "words"),
+    [
+        (99.0, 0.01, None),
+        (99.0, 0.1, "10% of the newest values are no hour, such as 99"),
+        (12_000.0, 1.0, "100% of the newest values are no hour, such as 12,000"),
+        (6.5, 1.0, "100% of the newest values are no hour, such as 6.5"),
+    ],
+)
+def test_impossible_hours_are_broken_values(value: float, share: float, words: str | None) -> None:
+    columns, truth = table(1210, 0)
+    columns["hour"] = np.arange(1210) % 24.0
+    learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
+    block, _ = table(500, 3)
+    block["hour"] = np.arange(500) % 24.0
+    block["hour"][: int(500 * share)] = value
+    diagnosis = charts.examine(block, answers(block)).diagnosis
+    assert (diagnosis and [fault.words for fault in diagnosis.faults]) == (words and [words])
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "new", "is_fault"),
+    [
+        ("recorded", 1.7e9 + 600.0 * np.arange(1210), 1.71e9, False),
+        ("recorded", 1.7e9 + 600.0 * np.arange(1210), 1.71e12, True),
+        ("recorded", 1.7e9 + 600.0 * np.arange(1210), 0.0, True),
+        ("day", 20_260_101.0 + np.arange(1210) // 110 * 100, 20_261_231.0, False),
+        ("day", 20_260_101.0 + np.arange(1210) // 110 * 100, 31_122_026.0, True),
+        ("year", 2015.0 + np.arange(1210) // 110, 2026.0, False),
+        ("year", 2015.0 + np.arange(1210) // 110, 26.0, True),
+        ("share of the day", np.arange(1210) % 48 / 48, 1.0, False),
+        ("share of the day", np.arange(1210) % 48 / 48, 98.0, True),
+        ("row", np.arange(1210.0), 9e9, False),
+    ],
+)
+def test_times_in_another_unit_are_broken_values_and_later_ones_are_not(
+    name: str, known: np.ndarray, new: float, is_fault: bool
+) -> None:
+    columns, truth = table(1210, 0)
+    columns[name] = known
+    learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
+    block, _ = table(500, 3)
+    block[name] = np.full(500, new)
+    diagnosis = charts.examine(block, answers(block)).diagnosis
+    assert (diagnosis is not None) is is_fault
+    assert list(charts.calendar) == [list(columns).index(name)]
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        (MONTHS, "December"),
+        (MONTHS, "dec"),
+        (MONTHS, "12"),
+        (np.arange(1, 12).astype(str).astype(object), "13"),
+    ],
+)
+def test_a_month_in_another_form_is_a_new_category(known: np.ndarray, new: str) -> None:
+    columns, truth = table(1100, 0)
+    columns["month"] = known.astype(object)[np.arange(1100) // 100 % len(known)]
+    learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
+    block, _ = table(500, 3)
+    block["month"] = np.array([new] * 500, dtype=object)
+    (fault,) = charts.examine(block, answers(block)).diagnosis.faults
+    assert new in fault.words
+    assert fault.kind == "unseen"
