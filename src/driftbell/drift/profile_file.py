@@ -95,6 +95,7 @@ class _Column(Struct, forbid_unknown_fields=True, omit_defaults=True):
     texts: _Texts | None = None
     unit: str | None = None
     null_words: str = ""
+    date_example: str = ""
 
 
 class _Options(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -196,6 +197,7 @@ def _column(column: ProfiledColumn) -> _Column:
         else None,
         column.unit,
         column.null_words,
+        column.date_example,
     )
 
 
@@ -324,7 +326,7 @@ def _profiled(column: _Column) -> ProfiledColumn:
 
 _PLAIN = (
     "name", "kind", "rows", "nulls", "unreadable", "stored_as", "set_by_user", "reason", "date_order",
-    "excluded", "unit", "null_words",
+    "excluded", "unit", "null_words", "date_example",
 )  # fmt: skip
 
 

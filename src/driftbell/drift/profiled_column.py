@@ -35,6 +35,7 @@ from driftbell.tabular.profile import (
     sorted_finite,
     tally,
 )
+from driftbell.tabular.text_times import date_pattern
 from driftbell.tabular.typed_column import TypedColumn
 
 
@@ -76,6 +77,7 @@ class ProfiledColumn:
         times: datetime: counts by hour and weekday; the two `values` are the ends of the period, rounded
             down to full hours.
         words: text: counts of lengths and character classes.
+        date_example: of dates in text: `date_pattern` of one in the most frequent format.
     """
 
     name: str
@@ -95,6 +97,7 @@ class ProfiledColumn:
     words: BinnedTexts | None = None
     unit: str | None = None
     null_words: str = ""
+    date_example: str = ""
 
     @property
     def readable(self) -> int:
@@ -168,6 +171,7 @@ def profile_column(name: str, typed: TypedColumn) -> ProfiledColumn:
         excluded,
         unit=typed.unit,
         null_words=count_words(typed.null_words),
+        date_example=date_pattern(typed.date_example),
     )
     if excluded:
         return column
@@ -212,6 +216,7 @@ def outline(column: ProfiledColumn) -> PreparedColumn:
         date_order=column.date_order,
         unit=column.unit,
         null_words=column.null_words,
+        date_example=column.date_example,
     )
 
 

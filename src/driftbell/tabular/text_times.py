@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,6 +187,15 @@ def usual_formats(texts: Any) -> dict[str, str]:
     table = table.group_by("format", maintain_order=True).agg(pl.len(), pl.col("text").first())
     table = table.filter(pl.col("len") >= MIN_FORMAT_SHARE * len(texts))
     return dict(table.sort("len", descending=True, maintain_order=True).select("format", "text").rows())
+
+
+def date_pattern(date: str) -> str:
+    """Return a date in text without its digits and words, in the same format.
+
+    >>> date_pattern("31. August 2026, 10:30Z")
+    '00. Jan 0000, 00:00Z'
+    """
+    return re.sub(r"\d", "0", re.sub(r"[^\W\d_]{3,}", "Jan", date))
 
 
 def unclear_dates(texts: Any) -> str:

@@ -160,6 +160,11 @@ def test_dates_in_another_format_are_compared_and_named(exact_rows: int, tmp_pat
     assert words in column.reason
     (same,) = driftbell.check(iso, iso, exact_rows=exact_rows).columns
     assert "dates such as" not in same.reason
+    driftbell.profile(iso).save(tmp_path / "iso.json")
+    (column,) = driftbell.check(tmp_path / "iso.json", german, exact_rows=exact_rows).columns
+    assert words.replace("2026-01-01", "0000-00-00") in column.reason
+    (same,) = driftbell.check(tmp_path / "iso.json", iso, exact_rows=exact_rows).columns
+    assert "dates such as" not in same.reason
 
 
 def test_dates_that_cannot_be_read_are_named() -> None:
