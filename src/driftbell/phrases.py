@@ -80,8 +80,10 @@ def format_value(value: float, digits: int = 4) -> str:
 
     >>> format_value(5.1), format_value(2026), format_value(143_000.4), format_value(-0.00001234)
     ('5.1', '2026', '143,000', '-1.234e-05')
+    >>> format_value(1234.6, 2), format_value(99.4, 2)
+    ('1,235', '99')
     """
-    if not 9999.5 <= abs(value) < 1e15:
+    if not min(10**digits, 10_000) - 0.5 <= abs(value) < 1e15:
         return f"{value:.{digits}g}"
     return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 

@@ -23,6 +23,7 @@ from driftbell.tabular.calendar_values import (
     calendar_kind,
     calendar_kind_of_categories,
     impossible_values,
+    may_count_on,
     possible_texts,
 )
 
@@ -113,6 +114,7 @@ class BrokenValues:
         self._alike = np.where(self._numeric, self._numeric.sum(), (~self._numeric).sum())
         self._level = LEVEL * FEATURES / max(FEATURES, len(names))
         values = [learned.ranks(j).values for j in range(len(names))]
+        self._counting = {j for j, kind in calendar.items() if may_count_on(kind, learned.matrix[:, j])}
         self._lows = np.array([v[0] if len(v) else np.nan for v in values])
         self._highs = np.array([v[-1] if len(v) else np.nan for v in values])
 
@@ -130,9 +132,9 @@ class BrokenValues:
         margin = RANGE_MARGIN * (self._highs - self._lows)
         nulls = np.isnan(matrix)
         out = (matrix < self._lows - margin) | (matrix > self._highs + margin)
-        for j, kind in self._calendar.items():
+        for j in self._calendar:
             if self._numeric[j]:
-                out[:, j] = impossible_values(kind, self._range(j), matrix[:, j])
+                out[:, j] = self._impossible_rows(matrix[:, j], j)
         step = max(1, math.ceil(MIN_FROZEN * len(matrix)) - 1)
         ordered = np.sort(matrix, axis=0)
         repeated = (ordered[step:] == ordered[:-step]).any(axis=0)
@@ -169,7 +171,7 @@ class BrokenValues:
         """Return the fault of values that no column of this part of the calendar has."""
         kind = self._calendar[j]
         low, high = self._range(j)
-        rows = impossible_values(kind, (low, high), now)
+        rows = self._impossible_rows(now, j)
         if not rows.any():
             return []
         out = (now < low) | (now > high)
@@ -178,6 +180,9 @@ class BrokenValues:
         if not out[rows].all():
             return faults
         return [replace(fault, novelty="outside", kind="outside", low=low, high=high) for fault in faults]
+
+    def _impossible_rows(self, now: Vector, j: int) -> NDArray[np.bool_]:
+        return impossible_values(self._calendar[j], self._range(j), now, counts_on=j in self._counting)
 
     def _range(self, j: int) -> tuple[float, float]:
         return float(self._lows[j]), float(self._highs[j])

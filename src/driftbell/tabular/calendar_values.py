@@ -37,6 +37,10 @@ EPOCH_UNITS = (1.0, 1e3, 1e6, 1e9)
 CYCLE_MARGIN = 0.1
 """Numbers beyond the range of a cycle by this share of it are none of the cycle."""
 
+RUNNING = 10
+"""A count that goes on beyond the calendar, such as the day of a study, has numbers up to this factor; so have
+later Unix times."""
+
 COUNTER = "counter"
 TIME = "time"
 CYCLE = "time of a cycle"
@@ -76,7 +80,7 @@ _UNITS = frozenset({"day", "week", "month", "year"})
 _MONTHS = ["january", "february", "march", "april", "may", "june", "july"]
 _MONTHS += ["august", "september", "october", "november", "december"]
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-_SHORT_MONTHS = [name[:3] for name in _MONTHS] + ["sept"]
+_SHORT_MONTHS = [name[:3] for name in _MONTHS] + ["june", "july", "sept"]
 _SHORT_DAYS = [name[:3] for name in _DAYS] + ["tues", "thur", "thurs"]
 _NAMES = [frozenset(names) for names in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS)]
 _DATE = re.compile(
@@ -146,13 +150,40 @@ def calendar_kind_of_categories(name: str, categories: Sequence[str], codes: Vec
     return kind or calendar_kind(name, numbers[codes[~np.isnan(codes)].astype(np.intp)])
 
 
-def impossible_values(kind: str, known: tuple[float, float], values: Vector) -> NDArray[np.bool_]:
+@np.errstate(over="ignore", invalid="ignore")
+def may_count_on(kind: str, values: Vector) -> bool:
+    """Return whether a part of the calendar may be a count that goes on, such as the day of a study.
+
+    It may unless the values start again, or have the whole cycle in any order. Seasons of a league and
+    periods of a game go on as well.
+
+    Args:
+        kind: from `calendar_kind`.
+        values: of the reference, in the order of its rows; NaN is ignored.
+
+    >>> days = np.arange(100) // 5 + 1.0
+    >>> may_count_on("day of the month", days), may_count_on("day of the month", np.arange(100) % 31 + 1.0)
+    (True, False)
+    """
+    part, present = _PARTS.get(kind), values[np.isfinite(values)]
+    if part is None or kind == "year" or not len(present):
+        return False
+    if kind in ("season", "quarter") or _is_rising(present):
+        return True
+    last = part.high - (kind != "day of the month")  # months from 0 end with 11
+    return bool(present.max() < last and not (len(present) >= MIN_ROWS and _follows_order(present)))
+
+
+def impossible_values(
+    kind: str, known: tuple[float, float], values: Vector, *, counts_on: bool = False
+) -> NDArray[np.bool_]:
     """Return which numbers a column that time moves on cannot have, such as a month of 12,000 or of 6.5.
 
     Args:
         kind: from `calendar_kind`; counters have no limits.
         known: smallest and largest number of the reference.
         values: NaN is ignored, shape (n,).
+        counts_on: see `may_count_on`.
 
     >>> impossible_values("month", (1, 12), np.array([0.0, 12.0, 13.0, 6.5, np.nan])).tolist()
     [False, False, True, True, False]
@@ -162,7 +193,7 @@ def impossible_values(kind: str, known: tuple[float, float], values: Vector) -> 
     limits = _limits(kind, *known)
     if limits is None:
         return np.zeros(len(values), dtype=bool)
-    impossible = (values < limits[0]) | (values > limits[1])
+    impossible = (values < limits[0]) | (values > limits[1] * (RUNNING if counts_on else 1))
     return impossible | (values % 1 > 0) if kind in _PARTS else impossible
 
 
@@ -176,9 +207,10 @@ def _limits(kind: str, low: float, high: float) -> tuple[float, float] | None:
         margin = CYCLE_MARGIN * (high - low)
         return low - margin, high + margin
     if kind == TIME:
-        scales = [(EPOCH[0] * unit, EPOCH[1] * unit) for unit in EPOCH_UNITS]
-        scales.append((FIRST_YEAR * 10_000, LAST_YEAR * 10_000 + 1231))
-        return next(((first, last) for first, last in scales if first <= low and high <= last), None)
+        for first, last in ((EPOCH[0] * unit, EPOCH[1] * unit) for unit in EPOCH_UNITS):
+            if first <= low and high <= last:
+                return first / RUNNING, last * RUNNING  # another unit is at least 1000 times as large
+        return (FIRST_YEAR * 10_000, LAST_YEAR * 10_000 + 1231) if _are_dates(low, high) else None
     return None
 
 
@@ -192,19 +224,27 @@ def possible_texts(kind: str, known: Iterable[str], texts: Sequence[str | None])
         known: categories of the reference.
         texts: None is no such text, shape (n,).
 
-    >>> possible_texts("month", ["Jan", "Feb"], ["May", "June", "mar", "n/a", None]).tolist()
-    [True, False, False, False, False]
+    >>> possible_texts("month", ["Jan", "Feb"], ["May", "June", "January", "mar", "n/a", None]).tolist()
+    [True, True, False, False, False, False]
     >>> possible_texts("month", ["1", "2"], ["3", "13", "03"]).tolist()
     [True, False, False]
+    >>> possible_texts("month", ["08", "09"], ["10", "7"]).tolist()  # with a leading zero
+    [True, False]
     """
     known = list(known)
     names = [group for group in _NAMES if all(_name(text) in group for text in known)]
     if not names and calendar_kind_of_texts(known) == kind != TIME:
         names = _NAMES  # some are short
     styles = {_style(text) for text in known}
+    if styles & {"zero", "digit", "digits"}:  # 10 is written alike with leading zeros and without
+        styles |= {"zero", "digit"} if styles == {"digits"} else {"digits"}
+    if any(style.endswith(".") for style in styles):  # Jan., but March
+        names, styles = names and _NAMES, styles | {style.rstrip(".") for style in styles}
+    short = {_name(text)[:3] for text in known}
     numbers = [number for text in known if (number := _number(text)) is not None]
     limits = (min(numbers), max(numbers)) if numbers else None
     different = {text for text in texts if text is not None}
+    different -= {text for text in different if names and _name(text)[:3] in short}  # `June` beside `Jun`
     possible = {text: _is_possible(kind, text, names, styles, limits) for text in different}
     return np.array([possible.get(text, False) if text is not None else False for text in texts], dtype=bool)
 
@@ -235,7 +275,8 @@ def _style(text: str) -> str:
     """Return how a text is written, apart from its letters and digits."""
     clean = text.strip()
     if clean[:1].isdigit():
-        return "0" if clean[:1] == "0" and len(clean) > 1 else "digits"
+        whole = clean.partition(".")[0]
+        return "digit" if len(whole) == 1 else "zero" if whole[0] == "0" else "digits"
     case = "upper" if clean.isupper() else "lower" if clean.islower() else "title"
     return case + clean[-1:] * clean.endswith(".")
 
@@ -302,7 +343,11 @@ def _are_times(values: Vector) -> bool:
     if not FIRST_YEAR * 10_000 <= low <= high <= LAST_YEAR * 10_000 + 1231 or (values % 1 != 0).any():
         return False
     distinct = np.unique(values)
-    return len(distinct) > MIN_STEPS and all(_is_date(int(value)) for value in distinct.tolist())
+    return len(distinct) > MIN_STEPS and _are_dates(*distinct.tolist())
+
+
+def _are_dates(*numbers: float) -> bool:
+    return all(_is_date(int(number)) for number in numbers)
 
 
 def _is_date(number: int) -> bool:

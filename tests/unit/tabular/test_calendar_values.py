@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from driftbell.tabular.calendar_values import calendar_kind, calendar_kind_of_texts
+from driftbell.tabular.calendar_values import (
+    calendar_kind,
+    calendar_kind_of_texts,
+    impossible_values,
+    may_count_on,
+    possible_texts,
+)
 
 DAYS = np.arange("2024-01-01", "2026-01-01", dtype="datetime64[D]")
 MONTHS = DAYS.astype("datetime64[M]").astype(int) % 12 + 1.0
@@ -84,3 +90,66 @@ def test_a_part_of_the_calendar_is_known_by_its_values_and_by_order_or_name(
 )
 def test_texts_of_the_calendar_are_known(categories: list[str], kind: str) -> None:
     assert calendar_kind_of_texts(categories) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "counts_on"),
+    [
+        ("day of the month", np.arange(1500) // 50 + 1.0, True),
+        ("day of the month", shuffled(np.arange(1000) // 50 + 1.0), True),
+        ("day of the month", DAY, False),
+        ("day of the month", shuffled(DAY), False),
+        ("month", np.arange(1200) // 100 + 1.0, True),
+        ("month", shuffled(MONTHS), False),
+        ("hour", 8.0 + np.arange(1000) % 10, False),
+        ("season", shuffled(np.arange(1000) % 4 + 1.0), True),
+        ("year", YEARS, False),
+        ("time", 1.7e9 + np.arange(1000.0), False),
+    ],
+)
+def test_a_part_of_the_calendar_that_never_starts_again_may_be_a_count(
+    kind: str, values: np.ndarray, counts_on: bool
+) -> None:
+    assert may_count_on(kind, values) is counts_on
+    known, new = (float(values.min()), float(values.max())), np.array([-3.0, 40.0, 12_000.0])
+    if kind not in ("year", "time"):
+        impossible = impossible_values(kind, known, new, counts_on=counts_on)
+        assert impossible.tolist() == [True, not counts_on, True]
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "is_possible"),
+    [
+        (["08", "09"], "10", True),
+        (["11", "12"], "01", True),
+        (["11", "12"], "1", True),
+        (["08", "09"], "1", False),
+        (["9", "10"], "01", False),
+        (["Feb", "Mar"], "June", True),
+        (["Feb", "Mar", "Jun"], "June", False),
+        (["Jan.", "Feb."], "March", True),
+        (["Jan.", "Feb."], "January", False),
+        (["JAN", "FEB"], "MAY", True),
+        (["JAN", "FEB"], "May", False),
+    ],
+)
+def test_new_months_in_text_are_written_as_the_known_ones(
+    known: list[str], new: str, is_possible: bool
+) -> None:
+    assert possible_texts("month", known, [new]).tolist() == [is_possible]
+
+
+@pytest.mark.parametrize(
+    ("known", "value", "is_impossible"),
+    [
+        ((1.7e9, 2.15e9), 2.3e9, False),
+        ((1.7e9, 2.15e9), 1.7e12, True),
+        ((1.7e9, 2.15e9), 0.0, True),
+        ((19_990_000.0, 20_500_000.0), 22_000_000.0, False),
+        ((20_260_101.0, 20_260_531.0), 22_000_000.0, True),
+    ],
+)
+def test_numbers_a_little_beyond_times_are_possible(
+    known: tuple[float, float], value: float, is_impossible: bool
+) -> None:
+    assert impossible_values("time", known, np.array([value])).tolist() == [is_impossible]
