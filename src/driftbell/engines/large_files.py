@@ -294,7 +294,11 @@ def _joined(name: str, parts: Sequence[Any], dtype: Any) -> Cells:
     """
     import polars as pl
 
-    stored = {part.dtype for part in parts} - {dtype, pl.Null}
+    stored = {part.dtype for part in parts} - {dtype}
+    if not stored:
+        return read_series(name, pl.concat(parts))
+    if dtype != pl.Datetime:  # Polars casts to no zone such as "+05:30"
+        stored -= {pl.Null}
     if not stored or dtype == pl.String or (dtype.is_numeric() and all(t.is_numeric() for t in stored)):
         return read_series(name, pl.concat([part.cast(dtype) for part in parts]))
     return join_cells([read_series(name, part) for part in parts])

@@ -38,8 +38,8 @@ CYCLE_MARGIN = 0.1
 """Numbers beyond the range of a cycle by this share of it are none of the cycle."""
 
 RUNNING = 10
-"""A count that goes on beyond the calendar, such as the day of a study, has numbers up to this factor; so have
-later Unix times."""
+"""A count that goes on beyond the calendar, such as the day of a study, has numbers up to this factor; so
+have later Unix times."""
 
 COUNTER = "counter"
 TIME = "time"

@@ -239,6 +239,21 @@ def test_every_row_is_read_between_pauses_where_a_zone_is_an_offset(tmp_path: Pa
     assert rows == 2_000_000
 
 
+@pytest.mark.parametrize("first", ["times", "nulls"])
+def test_a_sample_of_times_in_a_zone_that_is_an_offset(first: str, tmp_path: Path) -> None:
+    times = np.arange("2026-01-01", "2026-01-05", dtype="datetime64[m]").astype("datetime64[us]")
+    zoned = pa.array(times, pa.timestamp("us", "+05:30"))
+    nulls = pa.nulls(1000)
+    for i, cells in enumerate((zoned, nulls) if first == "times" else (nulls, zoned)):
+        parquet.write_table(pa.table({"at": cells}), tmp_path / f"{i}.parquet")
+    large = open_large(str(tmp_path))
+    assert large is not None
+    sample = large.sample(10_000).columns["at"].data
+    assert sorted(sample[~np.isnat(sample)]) == times.tolist()
+    assert np.isnat(sample).sum() == 1000
+    assert large.sample(100).rows == 100
+
+
 @pytest.mark.parametrize("left", [0, 400])
 def test_a_file_of_which_rows_are_lost_meanwhile_is_named(left: int, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
