@@ -82,11 +82,13 @@ _MONTHS += ["august", "september", "october", "november", "december"]
 _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _SHORT_MONTHS = [name[:3] for name in _MONTHS] + ["june", "july", "sept"]
 _SHORT_DAYS = [name[:3] for name in _DAYS] + ["tues", "thur", "thurs"]
-_NAMES = [frozenset(names) for names in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS)]
+_QUARTERS = ["q1", "q2", "q3", "q4"]
+_NAMES = [frozenset(names) for names in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS, _QUARTERS)]
 _DATE = re.compile(
     r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?"  # 2026-12-31T10:00, 2026-12
     r"|(0?[1-9]|[12]\d|3[01])[-/.](0?[1-9]|[12]\d|3[01])[-/.]((19|20)\d\d|\d\d)( .*)?"  # 31.12.2026, 12/31/26
-    r"|(19|20)\d\d-?Q[1-4]|([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?"  # 2026Q4, 10:30
+    r"|(19|20)\d\d[- ]?(Q[1-4]|W(0[1-9]|[1-4]\d|5[0-3]))"  # 2026Q4, 2026-W53
+    r"|([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?"  # 10:30
 )
 
 
@@ -146,7 +148,8 @@ def calendar_kind_of_categories(name: str, categories: Sequence[str], codes: Vec
     try:
         numbers = np.array([float(text) for text in categories])
     except ValueError:
-        return kind
+        is_quarter = {_name(text) for text in categories} <= set(_QUARTERS)  # or a quartile
+        return "quarter" if is_quarter and _is_named(_words(name), _PARTS["quarter"].words) else kind
     return kind or calendar_kind(name, numbers[codes[~np.isnan(codes)].astype(np.intp)])
 
 

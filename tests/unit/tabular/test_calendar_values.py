@@ -5,6 +5,7 @@ import pytest
 
 from driftbell.tabular.calendar_values import (
     calendar_kind,
+    calendar_kind_of_categories,
     calendar_kind_of_texts,
     impossible_values,
     may_count_on,
@@ -137,6 +138,26 @@ def test_new_months_in_text_are_written_as_the_known_ones(
     known: list[str], new: str, is_possible: bool
 ) -> None:
     assert possible_texts("month", known, [new]).tolist() == [is_possible]
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "kind", "is_possible"),
+    [
+        (["Q1", "Q2"], "Q3", "quarter", True),
+        (["Q1", "Q2"], "Q5", "quarter", False),
+        (["Q1", "Q2"], "q3", "quarter", False),
+        (["2026-W01", "2026-W09"], "2026-W10", "time", True),
+        (["2026W01", "2026W09"], "2026W54", "time", False),
+        (["2026 Q1", "2026 Q2"], "2026 Q3", "time", True),
+    ],
+)
+def test_quarters_and_weeks_in_text_are_parts_of_the_calendar(
+    known: list[str], new: str, kind: str, is_possible: bool
+) -> None:
+    name = "quarter" if kind == "quarter" else "period"
+    assert calendar_kind_of_categories(name, known, np.array([0.0, 1.0])) == kind
+    assert calendar_kind_of_categories("income", ["Q1", "Q2"], np.array([0.0, 1.0])) == ""
+    assert possible_texts(kind, known, [new]).tolist() == [is_possible]
 
 
 @pytest.mark.parametrize(
