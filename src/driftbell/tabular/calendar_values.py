@@ -83,7 +83,8 @@ _DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 _SHORT_MONTHS = [name[:3] for name in _MONTHS] + ["june", "july", "sept"]
 _SHORT_DAYS = [name[:3] for name in _DAYS] + ["tues", "thur", "thurs"]
 _QUARTERS = ["q1", "q2", "q3", "q4"]
-_NAMES = [frozenset(names) for names in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS, _QUARTERS)]
+_SEASONS = ["winter", "spring", "summer", "autumn", "fall"]
+_NAMES = [frozenset(x) for x in (_MONTHS, _SHORT_MONTHS, _DAYS, _SHORT_DAYS, _QUARTERS, _SEASONS)]
 _DATE = re.compile(
     r"(19|20)\d\d[-/.]?(0[1-9]|1[0-2])([-/.]?(0[1-9]|[12]\d|3[01]))?([T ].*)?"  # 2026-12-31T10:00, 2026-12
     r"|(0?[1-9]|[12]\d|3[01])[-/.](0?[1-9]|[12]\d|3[01])[-/.]((19|20)\d\d|\d\d)( .*)?"  # 31.12.2026, 12/31/26
@@ -310,6 +311,8 @@ def calendar_kind_of_texts(categories: Iterable[str]) -> str:
         return "month"
     if texts <= {*_DAYS, *_SHORT_DAYS}:
         return "day of the week"
+    if texts <= set(_SEASONS):
+        return "season"
     return TIME if all(_DATE.fullmatch(text.upper()) for text in texts) else ""
 
 

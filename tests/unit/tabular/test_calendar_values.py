@@ -146,12 +146,14 @@ def test_new_months_in_text_are_written_as_the_known_ones(
         (["Q1", "Q2"], "Q3", "quarter", True),
         (["Q1", "Q2"], "Q5", "quarter", False),
         (["Q1", "Q2"], "q3", "quarter", False),
+        (["Winter", "Spring"], "Summer", "season", True),
+        (["Winter", "Spring"], "all", "season", False),
         (["2026-W01", "2026-W09"], "2026-W10", "time", True),
         (["2026W01", "2026W09"], "2026W54", "time", False),
         (["2026 Q1", "2026 Q2"], "2026 Q3", "time", True),
     ],
 )
-def test_quarters_and_weeks_in_text_are_parts_of_the_calendar(
+def test_quarters_seasons_and_weeks_in_text_are_parts_of_the_calendar(
     known: list[str], new: str, kind: str, is_possible: bool
 ) -> None:
     name = "quarter" if kind == "quarter" else "period"
