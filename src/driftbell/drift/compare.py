@@ -31,7 +31,6 @@ from driftbell.drift.time_tests import add_times, why_not_compared
 from driftbell.phrases import join_names, name_difference, printable
 from driftbell.progress import track
 from driftbell.records import ColumnComparison, Effect, Histogram, Kind, Result, ResultKind, Scope
-from driftbell.tabular.calendar_values import calendar_note
 from driftbell.tabular.null_words import count_words
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.typed_column import NO_ROWS, TypedColumn, read_columns
@@ -229,7 +228,7 @@ def compare_rows(
     if other_format := other_date_format(before.date_example, typed.date_example):
         tested.remarks.append(other_format)
     if before.calendar and min(change.p_value for change in tested.changes) < UNUSUAL:
-        tested.remarks.append(calendar_note(before.calendar))
+        tested.remarks += filter(None, [before.calendar_note(numbers)])
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:
         tested.remarks.append(f"{' and '.join(sides)}, {typed.remark or before.remark}")

@@ -14,7 +14,7 @@ from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
 from driftbell.records import Column, Kind
 from driftbell.stats.samples import tie_sums
-from driftbell.tabular.calendar_values import calendar_kind
+from driftbell.tabular.calendar_values import calendar_kind, calendar_note, impossible_values
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.null_words import count_words
 from driftbell.tabular.precision import SinglePrecision, rounded
@@ -140,6 +140,19 @@ class PreparedColumn:
     date_example: str = ""
     calendar: str = ""
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
+
+    def calendar_note(self, numbers: tuple[float, float] | None) -> str:
+        """Return the note about new values of a part of the calendar; "" if they are impossible.
+
+        Args:
+            numbers: smallest and largest number of the window; None without any.
+        """
+        known = self.cells.finite
+        if numbers is not None and len(known):
+            ends = float(known[0]), float(known[-1])
+            if impossible_values(self.calendar, ends, np.array(numbers)).any():
+                return ""
+        return calendar_note(self.calendar)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
         """Return the same numeric column in a coarser precision."""

@@ -178,13 +178,9 @@ def merge_batches(batches: Batches, names: list[str]) -> Batches:
             if data is None:
                 unread.add(names[position])
             else:
-                _add(counts, {names[position]: decode_counts(data)[""]})
+                name, part = names[position], decode_counts(data)[""]
+                counts[name] = counts[name] + part if name in counts else part
     yield from _records(counts, names, unread)
-
-
-def _add(counts: dict[str, ColumnCounts], parts: dict[str, ColumnCounts]) -> None:
-    for name, part in parts.items():
-        counts[name] = counts[name] + part if name in counts else part
 
 
 def _records(counts: dict[str, ColumnCounts], names: list[str], unread: Iterable[str] = ()) -> Batches:

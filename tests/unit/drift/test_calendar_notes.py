@@ -35,6 +35,23 @@ def test_new_values_of_the_calendar_have_a_note(
     assert note not in same.note
 
 
+@pytest.mark.parametrize(
+    ("name", "reference", "current"),
+    [
+        ("mnth", 1 + ROWS // 55 % 11, np.full(200, 12_000)),
+        ("hr", ROWS % 24, np.full(200, 99)),
+        ("ts", TIMES, 1e3 * TIMES),
+    ],
+)
+def test_impossible_values_do_not_come_with_time(
+    name: str, reference: np.ndarray, current: np.ndarray
+) -> None:
+    (column,) = compare({name: reference}, {name: current})
+    assert column.p_value < 0.001
+    assert "time" not in column.note
+    assert "grow" not in column.note
+
+
 def test_other_columns_have_no_such_note() -> None:
     (column,) = compare({"visits": RNG.poisson(3, 600)}, {"visits": RNG.poisson(7, 200)})
     assert "time" not in column.note
