@@ -147,12 +147,14 @@ class PreparedColumn:
         Args:
             numbers: smallest and largest number of the window; None without any.
         """
-        known = self.cells.finite
-        if numbers is not None and len(known):
-            ends = float(known[0]), float(known[-1])
-            if impossible_values(self.calendar, ends, np.array(numbers)).any():
-                return ""
-        return calendar_note(self.calendar)
+        binned, known = self.cells.binned, self.cells.finite
+        low, high = (known[0], known[-1]) if len(known) else (None, None)
+        if binned:
+            low, high = binned.counts.low, binned.counts.high
+        if numbers is None or low is None or high is None:
+            return calendar_note(self.calendar)
+        is_wrong = impossible_values(self.calendar, (low, high), np.array(numbers)).any()
+        return "" if is_wrong else calendar_note(self.calendar)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
         """Return the same numeric column in a coarser precision."""
