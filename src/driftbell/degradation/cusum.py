@@ -273,7 +273,7 @@ class CusumCharts:
             return 0.0
         error = block.diagnosis.standard_error * math.sqrt(self.by_features.overdispersion)
         error *= self._loss_factor * (INCOMPLETE_ERRORS if block.rows < self.block_rows else 1.0)
-        level = math.log(self.checks_per_alarm * len(self.learned.top) * 10)
+        level = math.log(self.checks_per_alarm * max(1, len(self.learned.top)) * 10)
         scores = [
             min(
                 f.excess / MIN_BROKEN_SHARE,
