@@ -8,4 +8,4 @@ RECOVERED = "The newest labels show no loss any more"
 ACCUMULATED = "Evidence of a loss has accumulated"
 
 WARNING_CLAIMS = (CANNOT_TELL, UNCHANGED, RECOVERED, ACCUMULATED)
-"""What a warning about the performance may say."""
+"""Openings of a warning about the performance."""
