@@ -1,0 +1,11 @@
+"""Openings of sentences about the performance that are no alarm, and headlines of pages."""
+
+from __future__ import annotations
+
+CANNOT_TELL = "Cannot tell whether the model performs worse"
+UNCHANGED = "Inputs changed, performance did not"
+RECOVERED = "The newest labels show no loss any more"
+ACCUMULATED = "Evidence of a loss has accumulated"
+
+WARNING_CLAIMS = (CANNOT_TELL, UNCHANGED, RECOVERED, ACCUMULATED)
+"""Openings of a warning about the performance."""
