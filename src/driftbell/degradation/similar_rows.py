@@ -41,7 +41,7 @@ class SimilarRows:
     The confidence is right on the whole reference, and wrong where the form of the model does not fit. The
     model of the label knows such regions, but it scatters more. With the gap g between both, the deviation d
     of its mean in a block from that of unchanged rows, its standard error SE, and the weight w of least
-    squares on the reference, out of fold:
+    squares on the reference, out of sample:
 
         error = error by confidence + w k (g - mean of g on unchanged rows),  k = max(0, 1 - (2.5 SE / d)²)
 
@@ -83,10 +83,10 @@ class SimilarRows:
 
 
 def _weight(learned: ReferenceModels) -> float:
-    """Return the weight of the model of the label by least squares on the reference, out of fold.
+    """Return the weight of the model of the label by least squares on the reference, out of sample.
 
     As far as it may be chance it is zero: w max(0, 1 - variance / w²), with the variance of White (1980) for
-    rows whose errors scatter differently.
+    errors that scatter differently.
     """
     x = learned.without_halves(learned.by_features - learned.by_confidence)
     y = learned.without_halves(learned.errors - learned.by_confidence)
