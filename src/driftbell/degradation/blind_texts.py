@@ -32,6 +32,7 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     words = {
         "moved": "are others than in the reference, which may be real or wrong",
         "broken": "seem broken",
+        "rounded": "are rounded, which those of the reference are not",
         "unrelated": "do not fit the other features as before",
     }
     return f"in {rows}, the values of {blind.column} {words[blind.reason]}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftbell.degradation.blind_spots import BlindSpots, BlockEstimate
+from driftbell.degradation.blind_spots import BlindSpots
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
 from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
@@ -17,6 +17,7 @@ from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
+from driftbell.degradation.possible_losses import BlockEstimate
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
 from driftbell.records import BlockSummary, Columns, SourceState
 
