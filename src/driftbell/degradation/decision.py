@@ -108,7 +108,8 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if no_loss and uncovered is None:
         quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
-        return _recovered(charts, state, quiet) if over and state.labels.raised else quiet
+        is_recovery = over and (state.labels.raised or source == LABELS)
+        return _recovered(charts, state, quiet) if is_recovery else quiet
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -323,7 +324,7 @@ def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
         return None
     measured = measured_by(charts, blocks)
     matters = measured.loss.is_positive and measured.loss.value >= charts.smallest_loss
-    return measured if matters else None
+    return replace(measured, is_newest=reach_newest(state)) if matters else None
 
 
 def _source(state: EvidenceState, source: str) -> SourceState:

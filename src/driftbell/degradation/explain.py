@@ -13,15 +13,17 @@ from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL, RECOVERED, UNCHANGED
+from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL, CONTRADICTED, RECOVERED, UNCHANGED
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
+    few_labels_text,
     labels_until_text,
     measured_text,
     newest_text,
     uncovered_text,
     unknown_labels_text,
+    unproven_text,
 )
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
@@ -54,12 +56,14 @@ class MeasuredLoss:
         labels: number of labels.
         first: time of the oldest of their predictions (UTC).
         last: time of the newest one.
+        is_newest: whether they are labels of the newest rows.
     """
 
     loss: Interval
     labels: int
     first: datetime
     last: datetime
+    is_newest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class DegradationEstimate:
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
-        closing: whether the newest rows show no loss while the alarm is open.
+        closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
@@ -159,8 +163,11 @@ def sentence(
     uncovered = estimate.uncovered
     if uncovered and estimate.verdict is Verdict.WARNING:
         return f"{CANNOT_TELL}. {uncovered_text(uncovered, scale)}"
-    if uncovered and estimate.source == LABELS and not uncovered.suspicion.labels:
-        parts = [_sentence(estimate, (), "", scale), uncovered_text(uncovered, scale, _which(suspects))]
+    if uncovered and estimate.source == LABELS:  # which has their loss already
+        known = bool(uncovered.suspicion.labels)
+        causes = "" if known else _which(suspects)
+        parts = [_sentence(estimate, suspects if known else (), segment if known else "", scale)]
+        parts.append(f"{few_labels_text(uncovered.suspicion, causes)}.")
     else:
         parts = [_sentence(estimate, suspects, segment, scale)]
         parts.append(uncovered_text(uncovered, scale) if uncovered else "")
@@ -168,8 +175,7 @@ def sentence(
         parts.append(measured_text(estimate.measured, scale))
     if estimate.verdict is Verdict.ALARM and not estimate.closing:
         parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
-        until = None if uncovered else estimate.labels_until
-        parts.append(labels_until_text(until) if until else "")
+        parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
         parts.append(unknown_labels_text(estimate.unknown_labels))
     return " ".join(filter(None, parts))
@@ -193,11 +199,7 @@ def _sentence(
         reason = blind_clause(estimate.blind, scale)
         return f"{CANNOT_TELL}: {reason}{_which(suspects)}."
     if estimate.unproven:
-        loss = scale.text(estimate.unproven.loss)
-        return (
-            f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
-            "chance; if it lasts, an alarm is raised."
-        )
+        return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."
     if estimate.stated:
         return _stated_sentence(estimate.stated, scale, small=estimate.small)
     if estimate.single and estimate.loss and estimate.change_point:
@@ -221,7 +223,8 @@ def _sentence(
         return f"{RECOVERED}: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
-        return f"{UNCHANGED}: {but}the labels show no loss{which}."
+        claim = UNCHANGED if suspects else CONTRADICTED
+        return f"{claim}: {but}the labels show no loss{which}."
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
             f"{ACCUMULATED}, and the estimate cannot tell whether it goes on: "
@@ -232,9 +235,7 @@ def _sentence(
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return (
-            f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
-        )
+        return f"The newest rows show no certain loss: the alarm closes if it stays so.{before}"
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "

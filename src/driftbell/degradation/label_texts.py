@@ -12,25 +12,31 @@ from driftbell.phrases import count_of, join_names, printable
 if TYPE_CHECKING:
     from driftbell.degradation.explain import MeasuredLoss, NewestRows, UncoveredSuspicion
     from driftbell.degradation.loss_scale import LossScale
-    from driftbell.records import Interval
+    from driftbell.records import Interval, Suspicion
 
 MAX_NAMED = 3
 MAX_NAME_LENGTH = 40
 
 
-def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale, causes: str = "") -> str:
-    """Return the sentences about suspected rows without labels, beside what labels of other rows say.
+def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale) -> str:
+    """Return the sentences about suspected rows without labels, beside what labels of other rows say."""
+    labels = f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)},"
+    shown = _shown_loss(uncovered.labels, uncovered.loss, scale)
+    return f"{labels} {shown}. {few_labels_text(uncovered.suspicion)}."
+
+
+def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
+    """Return the clause about suspected rows with too few labels.
 
     Args:
-        uncovered: the suspected rows.
-        scale: of losses.
+        suspicion: the suspected rows.
         causes: clause about the suspected cause, or "" if another sentence has it.
     """
-    columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    labels = f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)},"
-    few = f"Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows"
-    shown = _shown_loss(uncovered.labels, uncovered.loss, scale)
-    return f"{labels} {shown}. {few} ({columns}, since {_minute(since)}){causes}."
+    columns = join_names(suspicion.columns, max_names=2)
+    return (
+        f"Only {suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
+        f"({columns}, since {_minute(suspicion.since)}){causes}"
+    )
 
 
 def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:
@@ -39,6 +45,13 @@ def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:
     times = f"from {first} to {last}" if first != last else f"of {first}"
     labels = f"The {count_of(measured.labels, 'label')} of rows {times}"
     return f"{labels} {_shown_loss(measured.labels, measured.loss, scale)}."
+
+
+def unproven_text(measured: MeasuredLoss, scale: LossScale) -> str:
+    """Return the clause about a loss of the newest labels that is no alarm yet."""
+    labels = f"the newest {count_of(measured.labels, 'label')}"
+    of_rows = "" if measured.is_newest else f", of rows until {_minute(measured.last)},"
+    return f"{labels}{of_rows} show a loss, {scale.text(measured.loss)}, which may be chance"
 
 
 def labels_until_text(until: datetime) -> str:

@@ -213,7 +213,7 @@ def _degradation(
 
 def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
-    if estimate.unproven:
+    if estimate.unproven and estimate.unproven.is_newest:
         return estimate.unproven.loss
     if estimate.contradicted:  # the labels, which contradict its loss, measure it
         return newest_loss(charts, state, contradicted=True)

@@ -14,8 +14,15 @@ from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.update import Rows, update
 from driftbell.phrases import format_points
 from driftbell.publish.wording import format_loss, headline
-from driftbell.records import Degradation, EvidenceState, Judgement, Verdict
-from driftbell.records.check_state import BlindSpot, BlockSummary, ColumnCondition, SourceState, Suspicion
+from driftbell.records import Degradation, EvidenceState, Judgement, Suspect, Verdict
+from driftbell.records.check_state import (
+    BlindSpot,
+    BlockExplanation,
+    BlockSummary,
+    ColumnCondition,
+    SourceState,
+    Suspicion,
+)
 
 HOUR = timedelta(hours=1)
 MOVED = BlindSpot(1.0, "a", "moved", 0.1, (ColumnCondition("a", "any"),))
@@ -81,6 +88,20 @@ def test_a_quiet_check_with_a_stated_loss_does_not_say_that_there_is_none(
     assert degradation.estimated_loss is not None
     assert degradation.estimated_loss.value == pytest.approx(loss, abs=1e-4)
     assert degradation.estimated_loss.is_positive == (loss > 0)
+
+
+def test_labels_of_older_rows_do_not_state_the_loss_of_the_newest_ones() -> None:
+    """An alarm by an estimate has closed; 200 labels are of the rows with the fault."""
+    labels = charts(*blocks(0.1, rows=200), score=0.7)
+    state = EvidenceState(rows=1500, estimate=quiet(*blocks(0.0, 0.0, 0.0)), labels=labels)
+    degradation = result(state)
+    assert degradation.verdict is Verdict.OK
+    assert degradation.sentence.startswith(
+        "No alarm yet: the newest 200 labels, of rows until 2026-01-01 01:00 UTC, show a loss, 10.0 points"
+    )
+    loss = degradation.estimated_loss
+    assert loss is not None
+    assert loss.low < 0 < loss.value < 0.05
 
 
 @pytest.mark.parametrize(("newest", "shown"), [(0.025, "no certain loss: up to 5.3 points"), (0.09, "")])
@@ -202,3 +223,51 @@ def test_scores_of_the_evidence_are_not_negative() -> None:
     rows = np.random.default_rng(0).random(500) < 0.3
     for degradation in stream.run(3, change=lambda t: t | {"c": np.where(rows, np.nan, t["c"])}):
         assert all(item.score >= 0 for item in degradation.evidence)
+
+
+def test_labels_that_end_a_loss_by_labels_in_one_look_are_a_recovery() -> None:
+    """No inputs have changed: 1,000 labels without a loss follow those of an alarm."""
+    stream = Stream(evidence(), labelled=True)
+    stream.run(2)
+    assert stream.run(3, wrong=0.3, seed=300)[-1].verdict is Verdict.ALARM
+    columns, truth = table(1500, 400)
+    degradation = stream.see(columns, truth, answers(columns))
+    assert degradation.verdict is not Verdict.ALARM
+    assert "Inputs changed" not in degradation.sentence
+    assert "contradict" not in degradation.sentence
+    if degradation.verdict is Verdict.WARNING:
+        assert degradation.sentence.startswith("The newest labels show no loss any more")
+
+
+@pytest.mark.parametrize("suspected", [False, True])
+def test_inputs_changed_is_said_of_suspect_columns_only(suspected: bool) -> None:
+    explanation = BlockExplanation("", (Suspect("a", 1.0, "median 10 → 12"),) if suspected else ())
+    state = EvidenceState(
+        rows=500,
+        estimate=charts(*blocks(0.2)),
+        labels=quiet(*blocks(*[-0.03] * 5, rows=60)),
+        explanation=explanation,
+    )
+    sentence = result(state).sentence
+    claim = "Inputs changed, performance did not: " if suspected else "Labels contradict an estimated loss: "
+    assert sentence.startswith(f"{claim}estimated without labels, the loss is 20.0 points")
+    assert "but the labels show no loss" in sentence
+
+
+@pytest.mark.parametrize("labels", [0, 73])
+def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labels: int) -> None:
+    """The newest 500 labels are also of rows before the change, so they show a smaller loss."""
+    suspicion = Suspicion(START + 2 * HOUR, (ColumnCondition("a", "null"),), labels, 30.0)
+    state = EvidenceState(
+        rows=1500,
+        estimate=quiet(*blocks(0.0, 0.0, 0.0)),
+        labels=charts(*blocks(0.0, 0.0, 0.3, rows=200)),
+        suspicion=suspicion,
+        explanation=BlockExplanation("", (Suspect("a", 1.0, "null 0.0% → 40.0%"),)),
+    )
+    sentence = result(state).sentence
+    assert sentence.startswith("The model loses 30.0 points of accuracy")
+    assert ", by its labels, since 2026-01-01 02:00 UTC" in sentence
+    assert f" Only {labels} of at least 100 labels are of suspected rows (a, since 2026-01-01 02" in sentence
+    assert sentence.count("null 0.0% → 40.0%") == 1
+    assert "newest" not in sentence

@@ -220,7 +220,7 @@ def test_bars_beyond_the_threshold_differ_on_a_common_scale() -> None:
 def test_newest_rows_are_explained_only_where_they_are_named() -> None:
     nothing = Degradation(Verdict.OK, "No loss.")
     assert not mentions_newest_rows(nothing)
-    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no loss."))
+    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no certain loss."))
     for words in ("frozen at 5 in 62% of the newest 1,200 rows", "9% of the newest values outside 1 to 2"):
         assert mentions_newest_rows(replace(nothing, suspects=(Suspect("age", 0.6, words),)))
 
@@ -229,7 +229,7 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     rows = performance_rows(degradations.ALARM.performance or Performance("accuracy"))
     assert [(r.name, r.value, r.interval) for r in rows] == [
         ("On the reference", "95.3 %", ""),
-        ("Estimated, without labels", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
+        ("Estimated without labels, newest rows", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
         ("Realized (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
     ]
     lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.gauge))}
