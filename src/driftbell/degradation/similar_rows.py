@@ -14,7 +14,6 @@ from driftbell.degradation.reference_models import ReferenceModels, Vector
 MIN_SHIFT = 2.5
 """The mean gap of an unchanged block is within this number of standard errors in 99 % of the cases."""
 
-
 CERTAIN = 3.9
 """And within this number in all but one of 10,000 blocks."""
 
