@@ -109,7 +109,7 @@ class DegradationEstimate:
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
-        closing: whether the newest rows show no loss while the alarm is open.
+        closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
@@ -235,9 +235,7 @@ def _sentence(
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return (
-            f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
-        )
+        return f"The newest rows show no certain loss: the alarm closes if it stays so.{before}"
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
@@ -322,7 +320,8 @@ def _why(block: Block, learned: ReferenceModels) -> str:
     if block.basis == "fault":
         return "features look broken or moved"
     if learned.answers.probabilities is not None:
-        return "from the model's confidence"
+        similar = ", and the errors on similar rows of the reference"
+        return "from the model's confidence" + (similar if block.basis == "similar rows" else "")
     return "from the errors on similar rows of the reference"
 
 

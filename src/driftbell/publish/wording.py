@@ -133,7 +133,7 @@ def headline(judgement: Judgement) -> tuple[str, str]:
         claim = _warning_claim(degradation)
         return (claim, rest) if claim else (rest or judgement.sentence, "")
     if degradation.closing:
-        return "The alarm is closing: the newest predictions show no loss.", rest
+        return "The alarm is closing: the newest predictions show no certain loss.", rest
     claim = degradation.sentence.partition(", since ")[0]
     measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"

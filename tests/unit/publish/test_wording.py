@@ -220,7 +220,7 @@ def test_bars_beyond_the_threshold_differ_on_a_common_scale() -> None:
 def test_newest_rows_are_explained_only_where_they_are_named() -> None:
     nothing = Degradation(Verdict.OK, "No loss.")
     assert not mentions_newest_rows(nothing)
-    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no loss."))
+    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no certain loss."))
     for words in ("frozen at 5 in 62% of the newest 1,200 rows", "9% of the newest values outside 1 to 2"):
         assert mentions_newest_rows(replace(nothing, suspects=(Suspect("age", 0.6, words),)))
 
