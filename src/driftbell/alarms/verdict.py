@@ -51,14 +51,12 @@ def without_alarm(judgement: Judgement) -> Judgement:
     Its labels still say how well it performed, but nothing can be done about it.
     """
     degradation = judgement.degradation
-    if degradation and degradation.verdict is Verdict.ALARM:
-        sentence = f"{degradation.sentence} {REPLACED}"
-        degradation = replace(degradation, verdict=Verdict.WARNING, sentence=sentence)
-    if judgement.verdict is not Verdict.ALARM:
-        return replace(judgement, degradation=degradation)
+    if degradation is None or degradation.verdict is not Verdict.ALARM:
+        return judgement
+    sentence = f"{degradation.sentence} {REPLACED}"
     return replace(
         judgement,
         verdict=Verdict.WARNING,
-        sentence=f"{judgement.sentence} {REPLACED}",
-        degradation=degradation,
+        sentence=judgement.sentence.replace(degradation.sentence, sentence, 1),
+        degradation=replace(degradation, verdict=Verdict.WARNING, sentence=sentence),
     )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.block_predictions import RowErrors
 from driftbell.degradation.broken_values import MAX_RARITY, MIN_EXCESS, DataFault
 from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
 from driftbell.degradation.data_faults import Diagnosis, repeated_rows
-from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.outside_range import OutsideRange
+from driftbell.degradation.possible_losses import BlockEstimate, Explanation, PossibleLoss
 from driftbell.degradation.rare_values import chance_of_excess, singletons
-from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.relations import MIN_FIT, BlockRelations, Relations
+from driftbell.degradation.rounded_values import RoundedValues
 from driftbell.degradation.row_mix import RowMix
 from driftbell.phrases import join_names
 from driftbell.records import PREDICTION_COLUMN, BlindSpot, ColumnCondition
@@ -35,66 +35,6 @@ ONE_SIDED = 1.645
 
 MAX_CHANCE = 1e-6
 """Changed values are wrong if their relation to the other features has at most this p-value."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEstimate:
-    """Estimate of a block, and its data.
-
-    Attributes:
-        matrix: encoded features of the examined rows.
-        answers: the model's answers on them.
-        loss: the estimated loss.
-        by_confidence: the loss by the model's confidence.
-        diagnosis: data faults, if any.
-        rare: broken values, and those that are only rare.
-    """
-
-    matrix: Matrix
-    answers: Answers
-    loss: float
-    by_confidence: float
-    diagnosis: Diagnosis | None
-    rare: tuple[DataFault, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PossibleLoss:
-    """The losses of a block that fit its data, without the noise of sampling.
-
-    Attributes:
-        low: the smallest one.
-        high: the largest one.
-        blind: rows with a loss that the estimate cannot tell.
-        errors: expected error of each row if moved values are certainly wrong; else None.
-    """
-
-    low: float
-    high: float
-    blind: BlindSpot | None = None
-    errors: Vector | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Explanation:
-    """One explanation of a block: which features may be wrong.
-
-    Attributes:
-        places: indices of the features.
-        reason: see `BlindSpot`.
-        errors: expected error of each row if they are.
-        share: share of the rows with changed answers.
-        repaired: the rows with other values of these features.
-        chance: p-value of the feature's residual given the others, if the repaired rows look like the
-            reference in all features; else 1.
-    """
-
-    places: tuple[int, ...]
-    reason: str
-    errors: Vector
-    share: float = 1.0
-    repaired: Matrix | None = None
-    chance: float = 1.0
 
 
 class BlindSpots:
@@ -121,6 +61,7 @@ class BlindSpots:
     Attributes:
         tests: of all features against the reference.
         outside: search for rows of a regression outside the range of the reference.
+        rounded: search for rounded features.
     """
 
     def __init__(
@@ -144,6 +85,7 @@ class BlindSpots:
         self._known_answers = np.unique(learned.usual_answers.values) if learned.classes else None
         self._rare_answers = singletons(learned.usual_answers.values)
         self.tests = ColumnTests(learned)
+        self.rounded = RoundedValues(learned, self.tests.calendar)
         self._relations = Relations(learned, self.tests.calendar, self.tests.overdispersion)
 
     def find(self, block: BlockEstimate) -> PossibleLoss:
@@ -164,37 +106,32 @@ class BlindSpots:
             return replace(
                 only, blind=BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
             )
-        estimated = self._learned.row_errors(block.matrix, block.answers)
-        explanations = list(self._explanations(block, estimated))
-        raw = self._by_features_of(block, estimated) if explanations else None
+        explanations = list(self._explanations(block))
+        raw = block.diagnosis.by_features if block.diagnosis else None
+        if explanations and raw is None:
+            raw = block.estimated.errors()
         spots = [
             *self._novel(block),
             *self._new_answers(block),
+            *self._too_sure(block),
             *(self._spot(block, e, raw) for e in explanations if raw is not None),
         ]
-        relevant = [
-            spot
-            for spot in spots
-            if spot is not None and (spot.loss or 0.0) > max(self._smallest_loss, block.loss)
-        ]
+        relevant = [s for s in spots if s and (s.loss or 0.0) > max(self._smallest_loss, block.loss)]
         blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
         relations = BlockRelations(self._relations, block.matrix)
         certain = self._certain(block, explanations, relations)
         if certain:
             least = min(certain, key=self._likely_loss)
             losses = [self._loss_of(e) for e in certain]
-            return PossibleLoss(self._likely_loss(least), max(losses), blind, least.errors)
+            likely = self._likely_loss(least)
+            low = max(likely - self._excess_as_answered(least, raw), min(likely, block.by_confidence))
+            return PossibleLoss(low, max(losses), blind, least.errors)
         low, high = self._range(block, explanations, raw, relations)
         return PossibleLoss(low, high, blind)
 
-    def _by_features_of(self, block: BlockEstimate, estimated: RowErrors) -> Vector:
-        """Return the expected error of each row by a model of the label, if no value is wrong."""
-        known = block.diagnosis.by_features if block.diagnosis else None
-        return estimated.errors() if known is None else known
-
     def _certain(
-        self, block: BlockEstimate, explanations: Sequence[_Explanation], relations: BlockRelations
-    ) -> list[_Explanation]:
+        self, block: BlockEstimate, explanations: Sequence[Explanation], relations: BlockRelations
+    ) -> list[Explanation]:
         """Return the explanations that fit if moved values cannot be real; none if they can."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         changed = tuple(dict.fromkeys(j for e in explanations if e.repaired is not None for j in e.places))
@@ -214,7 +151,7 @@ class BlindSpots:
         return certain
 
     def _may_be_real(
-        self, block: BlockEstimate, explanations: Sequence[_Explanation], relations: BlockRelations
+        self, block: BlockEstimate, explanations: Sequence[Explanation], relations: BlockRelations
     ) -> bool:
         """Return whether features that seem to have moved still have their relation to the others."""
         if block.diagnosis is None or block.diagnosis.broken:
@@ -225,7 +162,7 @@ class BlindSpots:
         return chance is not None and chance >= MIN_FIT
 
     def _repairs_relations(
-        self, relations: BlockRelations, changed: tuple[int, ...], explanation: _Explanation
+        self, relations: BlockRelations, changed: tuple[int, ...], explanation: Explanation
     ) -> bool:
         """Return whether all relations are as before if only the features of an explanation are wrong."""
         if explanation.repaired is None:
@@ -254,18 +191,31 @@ class BlindSpots:
         loss = float(errors.mean()) - self._by_features
         return self._loss_factor * loss if loss > 0 else loss
 
-    def _likely_loss(self, explanation: _Explanation) -> float:
+    def _likely_loss(self, explanation: Explanation) -> float:
         return self.loss_by_features(explanation.errors)
+
+    def _excess_as_answered(self, explanation: Explanation, raw: Vector | None) -> float:
+        """Return the part of a loss by noise that is none, since the answers do not follow the noisy values.
+
+        Answers that follow a noisy feature look right beside its values as they are. If they look wrong
+        there as well, the monitored model uses the feature less than the models of the label do.
+        """
+        if explanation.reason != "unrelated" or raw is None:
+            return 0.0
+        noise = ONE_SIDED * float(raw.std()) / len(raw) ** 0.5
+        excess = float(raw.mean()) - self._by_features - noise
+        return self._loss_factor * excess if excess > 0 else 0.0
 
     def _range(
         self,
         block: BlockEstimate,
-        explanations: Sequence[_Explanation],
+        explanations: Sequence[Explanation],
         raw: Vector | None,
         relations: BlockRelations,
     ) -> tuple[float, float]:
         """Return the smallest and the largest loss of all explanations."""
         losses = [block.loss, *map(self._likely_loss, explanations)]
+        losses += [] if block.diagnosis else [block.similar.whole_loss]
         largest = [self._loss_of(e) for e in explanations]
         faults = block.diagnosis.faults if block.diagnosis else ()
         if raw is not None and (
@@ -277,7 +227,7 @@ class BlindSpots:
             losses += [float(raw.mean()) - self._by_features, block.by_confidence]
         return min(losses), max([*losses, *largest])
 
-    def _loss_of(self, explanation: _Explanation, share_of_bias: float = 1.0) -> float:
+    def _loss_of(self, explanation: Explanation, share_of_bias: float = 1.0) -> float:
         """Return the loss of an explanation, without the bias where its features change answers."""
         importance = max((self._learned.importance[j] for j in explanation.places), default=0.0)
         bias = self._bias * explanation.share if importance >= MIN_USED else 0.0
@@ -308,6 +258,13 @@ class BlindSpots:
             loss = self._largest_loss(block, rows)
             yield BlindSpot(round(share, 4), PREDICTION_COLUMN, "answer", loss, (condition,))
 
+    def _too_sure(self, block: BlockEstimate) -> Iterator[BlindSpot]:
+        """Yield all rows if similar ones of the reference had more errors, and the estimate shows no loss."""
+        if block.similar.is_certain and block.loss < self._smallest_loss:
+            condition = ColumnCondition(PREDICTION_COLUMN, "answer")
+            loss = block.similar.whole_loss
+            yield BlindSpot(1.0, PREDICTION_COLUMN, "similar rows", loss, (condition,))
+
     def _only_rare(self, block: BlockEstimate) -> list[DataFault]:
         """Return values that are rare by the size of the reference, and too few for a fault."""
         broken = block.diagnosis.broken if block.diagnosis else ()
@@ -318,7 +275,7 @@ class BlindSpots:
         largest = self._learned.loss.largest(block.answers.take(rows), self._learned.truth)
         return float(rows.mean()) * (float(largest.mean()) - self._by_features)
 
-    def _explanations(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[_Explanation]:
+    def _explanations(self, block: BlockEstimate) -> Iterator[Explanation]:
         """Yield explanations of the block by features that may be wrong."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         if block.diagnosis:
@@ -326,22 +283,28 @@ class BlindSpots:
             reason = "moved" if block.diagnosis.repairs else "broken"
             used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]
             share = max((f.excess or 1.0 for f in used), default=0.0)
-            yield _Explanation(places, reason, block.diagnosis.errors, share)
-        yield from self._rare_values(block, estimated)
+            yield Explanation(places, reason, block.diagnosis.errors, share)
+        yield from self._rare_values(block)
         if any(fault.kind == "frozen" for fault in faults):
             return  # the other rows and features look like the reference, or follow from that
+        rounded = self.rounded(block.matrix)
+        if rounded:  # little changes in each row, so its error beside the rounded values is the usual one
+            restored = self.rounded.restored(block.matrix, rounded)
+            increase = block.estimated.with_columns(restored, rounded).errors() - block.estimated.errors()
+            share = self.rounded.lost_share(block.matrix, restored, rounded)
+            yield Explanation(rounded, "rounded", self._by_features + increase, share)
         changes = self.tests(block.matrix)
         singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 and not faults else ()
         broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
         for moved in filter(None, (changes.moved, *((j,) for j in singles))):
             repaired = self.tests.without_move(block.matrix, moved)
-            errors = estimated.with_columns(repaired, moved).errors()
+            errors = block.estimated.with_columns(repaired, moved).errors()
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
-            yield _Explanation(moved, "moved", errors, repaired=repaired)
-        yield from self._noise(block, changes, faults, estimated)
+            yield Explanation(moved, "moved", errors, repaired=repaired)
+        yield from self._noise(block, changes, faults)
 
-    def _rare_values(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[_Explanation]:
+    def _rare_values(self, block: BlockEstimate) -> Iterator[Explanation]:
         """Yield an explanation by rare values on which a model without their features tells the error."""
         rare = [f for f in self._only_rare(block) if not f.known]
         rare = [f for f in rare if not f.novelty or not self._important[f.place]]
@@ -350,16 +313,12 @@ class BlindSpots:
         places = tuple(dict.fromkeys(f.place for f in rare))
         rows = np.logical_or.reduce([f.rows for f in rare])
         without = self._learned.error_by_features(block.matrix, block.answers, frozenset(places))
-        errors = np.where(rows, without, estimated.errors())
-        yield _Explanation(places, "broken", errors, float(rows.mean()))
+        errors = np.where(rows, without, block.estimated.errors())
+        yield Explanation(places, "broken", errors, float(rows.mean()))
 
     def _noise(
-        self,
-        block: BlockEstimate,
-        changes: ColumnChanges,
-        faults: Sequence[DataFault],
-        estimated: RowErrors,
-    ) -> Iterator[_Explanation]:
+        self, block: BlockEstimate, changes: ColumnChanges, faults: Sequence[DataFault]
+    ) -> Iterator[Explanation]:
         """Yield explanations by noise in a feature: the only cause of all changes, if it is known."""
         repairs = {fault.place for fault in faults if fault.scale}
         if any(not fault.scale and fault.kind != "outside" for fault in faults):
@@ -370,11 +329,11 @@ class BlindSpots:
             return
         for j in places if cause is None else (cause,):
             replaced = self.tests.without_noise(block.matrix, changes, j)
-            errors = estimated.with_columns(replaced, (j,)).errors()
+            errors = block.estimated.with_columns(replaced, (j,)).errors()
             chance = 1.0 if cause is None else self.tests.chance_of_noise(block.matrix, changes, j)
-            yield _Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
+            yield Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
 
-    def _spot(self, block: BlockEstimate, explanation: _Explanation, raw: Vector) -> BlindSpot | None:
+    def _spot(self, block: BlockEstimate, explanation: Explanation, raw: Vector) -> BlindSpot | None:
         """Return the blind spot of an explanation that costs a relevant loss; else None."""
         if explanation.reason == "broken" and self._are_unused(block):
             return None

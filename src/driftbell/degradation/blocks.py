@@ -124,6 +124,23 @@ def _add_block(
     return after
 
 
+def without_ended(charts: CusumCharts, state: EvidenceState) -> EvidenceState:
+    """Return a state at the end of an alarm, without the blocks of losses that are over.
+
+    They are no part of a later loss, which would else begin before the end of this alarm. The sums stay.
+    """
+
+    def after(source: str, before: SourceState) -> SourceState:
+        is_over = (before.score or 0.0) < 1 and charts.is_over(source, before, labelled_share(state))
+        if not before.raised or not is_over:
+            return before
+        return SourceState(before.sums, before.score, before.blocks[-1:])
+
+    return msgspec.structs.replace(
+        state, estimate=after(ESTIMATE, state.estimate), labels=after(LABELS, state.labels)
+    )
+
+
 def _merged(blocks: tuple[BlockSummary, ...]) -> tuple[BlockSummary, ...]:
     """Return at most `MAX_BLOCKS` blocks: of the older ones, those with the fewest rows become one."""
     if len(blocks) <= MAX_BLOCKS:

@@ -16,7 +16,7 @@ from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.rare_values import chance_of_excess, chance_outside, singletons
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks
-from driftbell.degradation.stuck_values import Expected, is_stuck
+from driftbell.degradation.stuck_values import Expected, cut_off_side, is_stuck
 from driftbell.phrases import format_value
 from driftbell.records import Columns
 from driftbell.tabular.calendar_values import (
@@ -67,6 +67,7 @@ class DataFault:
         chance: probability of as many such rows by chance; of a fault it is tiny.
         rarity: the same for a reference of any size, and of values as far outside the range; it may be small
             though there is no fault.
+        side: 1 if larger values are cut off, so that the frozen value stands for them; -1 for smaller ones.
         kind: of the affected rows; see `ColumnCondition`.
         low: see `kind`.
         high: see `kind`.
@@ -86,6 +87,7 @@ class DataFault:
     outliers: bool = False
     known: bool = False
     novelty: str = ""
+    side: int = 0
     kind: str = "any"
     low: float = 0.0
     high: float = 0.0
@@ -217,7 +219,11 @@ class BrokenValues:
         words = f"frozen at {format_value(value)} in {frozen.mean():.0%} of the newest {len(now)} rows"
         usual_rows = int((before == value).sum())
         stuck = self._excess_faults(j, frozen, usual_rows, words, rarity=1.0, min_excess=MIN_FROZEN)
-        if stuck and is_stuck(before, now, value, self._expected(matrix, j)):
+        side = cut_off_side(before, now, value) if stuck else 0
+        if side:
+            words = words.replace("frozen", "cut off") + f", no {'larger' if side > 0 else 'smaller'} ones"
+            faults += [replace(f, kind="frozen", low=value, side=side, words=words) for f in stuck]
+        elif stuck and is_stuck(before, now, value, self._expected(matrix, j)):
             faults += [replace(f, kind="frozen", low=value) for f in stuck]
         return faults
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,12 @@ CLEARLY_BETTER = 1.5
 OUTSIDE, FROZEN, MOVED = "outside", "frozen", "moved"
 """Kinds of changes that differ in how they are described; see `ColumnCondition` for the others."""
 
+UNRELATED = "unrelated"
+UNRELATED_WORDS = "does not fit the other features any more: noise, another sign, or values of other rows?"
+
+ROUNDED = "rounded"
+ROUNDED_WORDS = "rounded: fewer different values than in the reference"
+
 UNIT_WORDS = "perhaps another unit"
 
 QUANTILES = (0.5, 0.25, 0.75, 0.1, 0.9)
@@ -81,6 +87,7 @@ def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] =
     learned, matrix = charts.learned, block.matrix
     faults = block.diagnosis.faults if block.diagnosis else ()
     causes = [*_faulty(charts, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
+    causes = _exchanged(learned, matrix, _unlike_before(charts, block, causes))
     suspects = _as_suspects(learned, _grouped(learned, causes))
     if not suspects or not before:
         return suspects[:MAX_SUSPECTS]
@@ -145,6 +152,43 @@ def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Caus
             weight = float(learned.importance[j]) * distance
             causes.append(_Cause(j, weight, MOVED, _describe(learned, matrix, j)))
     return causes
+
+
+def _unlike_before(charts: CusumCharts, block: Block, causes: Sequence[_Cause]) -> list[_Cause]:
+    """Return the causes with rounded features, and with the one that does not fit the others."""
+    names, importance = charts.learned.encoder.names, charts.learned.importance
+    words = {}
+    if block.blind and block.blind.reason == UNRELATED:
+        words = {names.index(c.column): (UNRELATED, UNRELATED_WORDS) for c in block.blind.conditions}
+    words |= dict.fromkeys(charts.blind_spots.rounded(block.matrix), (ROUNDED, ROUNDED_WORDS))
+    faulty = {cause.place for cause in causes if cause.rows is not None}
+    others = [cause for cause in causes if cause.place in faulty or cause.place not in words]
+    return [*others, *(_Cause(j, float(importance[j]), *words[j]) for j in words if j not in faulty)]
+
+
+def _exchanged(learned: ReferenceModels, matrix: Matrix, causes: Sequence[_Cause]) -> list[_Cause]:
+    """Return the causes with the words of two numeric features of which each looks like the other before."""
+    numeric = [i for i, cause in enumerate(causes) if learned.encoder.numeric[cause.place]]
+    looks_like = {
+        (i, k)
+        for i in numeric
+        for k in numeric
+        if i != k and _looks_like(learned.ranks(causes[k].place), matrix[:, causes[i].place])
+    }
+    described = list(causes)
+    for i, k in looks_like:
+        others = [pair for pair in looks_like if i in pair or k in pair]
+        if (k, i) in looks_like and len(others) == 2:  # no third feature looks like one of them
+            name = learned.encoder.names[causes[k].place]
+            described[i] = replace(
+                causes[i], words=f"values look like those of {name}: exchanged?", kind=MOVED
+            )
+    return described
+
+
+def _looks_like(usual: SampleRanks, now: Vector) -> bool:
+    distance, unit = _distance(usual, now)
+    return distance <= unit
 
 
 def _distance(usual: SampleRanks, now: Vector) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from driftbell.degradation.broken_values import calendar_columns
 from driftbell.degradation.data_faults import overdispersion
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import ReferenceModels, Vector
-from driftbell.degradation.samples import SampleRanks, sorted_present
+from driftbell.degradation.samples import SampleRanks, sorted_present, spread_over
 
 CHANCE = 1e-4
 """Chance that any feature of unchanged rows seems changed, for each of both tests."""
@@ -209,7 +209,7 @@ class ColumnTests:
         usual = self._residual[place]
         residuals = self._scores(matrix)[:, place] - changes.predicted[:, place]
         kept = min(1.0, usual.variance / max(float(residuals.var()), 1e-12))
-        drawn = math.sqrt(1 - kept) * usual.spread_over(len(matrix))
+        drawn = math.sqrt(1 - kept) * spread_over(usual.values, len(matrix))
         predicted = changes.predicted[:, place] + kept * residuals + drawn
         replaced[:, place] = self._means[place] + self._spreads[place] * predicted
         return replaced
@@ -279,22 +279,22 @@ class _Distribution:
     """
 
     def __init__(self, values: Vector, known: SampleRanks) -> None:
-        self._known, self._values = known, known.values
+        self._known, self.values = known, known.values
         self._edges = (
-            np.unique(np.quantile(self._values, np.linspace(0, 1, EDGES + 1))) if len(self) else np.empty(0)
+            np.unique(np.quantile(self.values, np.linspace(0, 1, EDGES + 1))) if len(self) else np.empty(0)
         )
         below, upto = known.counts_of_sorted(self._edges)
         self._below, self._shares = below / max(1, len(self)), upto / max(1, len(self))
         self.overdispersion = overdispersion(values)
-        self._width = _width(self._values)
-        self.variance = float(self._values.var()) if len(self) else 0.0
-        sizes = _sizes(self._values)
+        self._width = _width(self.values)
+        self.variance = float(self.values.var()) if len(self) else 0.0
+        sizes = _sizes(self.values)
         self._size, self._size_spread = (float(sizes.mean()), float(sizes.std())) if len(self) else (0.0, 0.0)
         self._size_cubes = float(np.mean((sizes - self._size) ** 3)) if len(self) else 0.0
         self._size_dispersion = overdispersion(_sizes(values))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values)
 
     def distance(self, now: Vector) -> float:
         """Return the Kolmogorov–Smirnov distance of sorted values, without null.
@@ -343,13 +343,7 @@ class _Distribution:
         low, high = SampleRanks(values).counts(values)
         ranks = (low + high - 1) / 2 / max(1, len(values) - 1)
         nearest = np.rint(np.clip(ranks, 0.0, 1.0) * (len(self) - 1)).astype(np.intp)
-        return self._values[nearest]
-
-    def spread_over(self, rows: int) -> Vector:
-        """Return values of the reference, evenly over its quantiles and over the rows."""
-        order = np.random.default_rng(0).permutation(rows)
-        quantiles = (np.arange(rows) + 0.5) / max(1, rows)
-        return np.asarray(np.quantile(self._values, quantiles))[order] if len(self) else np.zeros(rows)
+        return self.values[nearest]
 
 
 def _rank_correlation(a: Vector, b: Vector) -> float:

@@ -175,11 +175,32 @@ class DataFaultDetector:
             repaired[:, fault.place] = (matrix[:, fault.place] - fault.offset) / fault.scale
         by_features = errors = self._learned.error_by_features(repaired, answers)
         unknown = [f for f in broken if not f.known]
-        rows, without = np.zeros(len(errors), dtype=bool), frozenset(f.place for f in unknown)
+        rows, places = np.zeros(len(errors), dtype=bool), frozenset(f.place for f in unknown)
         if unknown:
             rows = np.logical_or.reduce([f.rows for f in unknown])
-            errors = np.where(rows, self._learned.error_by_features(repaired, answers, without), errors)
-        return self.row_mix.remove(errors, repaired, rows, without), by_features
+            without = frozenset(f.place for f in unknown if not f.side)
+            restored = self._with_values_beyond(repaired, unknown)
+            errors = np.where(rows, self._learned.error_by_features(restored, answers, without), errors)
+        return self.row_mix.remove(errors, repaired, rows, places), by_features
+
+    def _with_values_beyond(self, matrix: Matrix, faults: Sequence[DataFault]) -> Matrix:
+        """Return the rows with values of the reference beyond a limit, instead of the limit.
+
+        They are in the order in which the other features predict them, with their usual error.
+        """
+        cut_off = [fault for fault in faults if fault.side]
+        if not cut_off:
+            return matrix
+        restored, expected, rng = matrix.copy(), self._learned.expect(matrix), np.random.default_rng(0)
+        for fault in cut_off:
+            j, usual, rows = fault.place, self._learned.ranks(fault.place).values, np.flatnonzero(fault.rows)
+            order = rng.permutation(rows)
+            if j in expected and len(self._residuals[j]):
+                predicted = expected[j][rows] + rng.choice(self._residuals[j].values, len(rows))
+                order = rows[np.argsort(predicted, kind="stable")]
+            beyond = usual[fault.side * usual >= fault.side * fault.low]
+            restored[order, j] = np.quantile(beyond, (np.arange(len(rows)) + 0.5) / len(rows))
+        return restored
 
     def _repairs(self, matrix: Matrix) -> list[DataFault]:
         """Repair moved features one by one; each repair is the one that explains the most features."""

@@ -12,7 +12,6 @@ from driftbell.degradation.chart_limits import CLOSING_BLOCKS
 from driftbell.degradation.cusum import (
     ESTIMATE,
     LABELS,
-    MIN_LABELS,
     MIN_LOSS_SHARE,
     CusumCharts,
 )
@@ -28,6 +27,15 @@ from driftbell.degradation.loss_intervals import (
     measured_loss,
     newest_labels,
     reach_newest,
+)
+from driftbell.degradation.other_rows import (
+    labels_since,
+    labels_until,
+    measured_by,
+    measured_since,
+    newest_label_blocks,
+    newest_measured,
+    newest_rows,
 )
 from driftbell.records import (
     BlockSummary,
@@ -75,7 +83,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     source = lasting or source
     finding = _finding(charts, state, source)
     is_new = source == LABELS and not state.alarm  # labels before a new loss do not end it
-    labels = _labels_since(state, finding.change) if is_new else state.labels.blocks
+    labels = labels_since(state, finding.change) if is_new else state.labels.blocks
     over, covered = _is_over(charts, state, labels), is_covered(state)
     later = _estimate_since(charts, state, state.suspicion) if source == LABELS and not covered else None
     if later and _are_older(state):
@@ -83,7 +91,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
     if source == ESTIMATE:  # labels of rows before the change say nothing about it
-        over = _is_over(charts, state, _labels_since(state, finding.change))
+        over = _is_over(charts, state, labels_since(state, finding.change))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
     no_loss = no_loss or (source == ESTIMATE and state.contradicted)
     if source == ESTIMATE and _are_labelled(charts, state, finding.change):
@@ -96,20 +104,13 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
             no_loss = True
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
-    alarm = DegradationEstimate(
-        Verdict.ALARM,
-        source,
-        score,
-        finding.change,
-        finding.loss,
-        uncovered=_uncovered(charts, state, suspicion),
-        measured=None if source == LABELS and finding.proven else _measured(charts, state, finding.change),
-        unknown_labels=state.unknown_labels,
-    )
+    alarm = _alarm(charts, state, source, score, finding)
+    alarm = replace(alarm, uncovered=_uncovered(charts, state, suspicion))
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if no_loss and uncovered is None:
         quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
-        return _recovered(charts, state, quiet) if over and state.labels.raised else quiet
+        is_recovery = over and (state.labels.raised or source == LABELS)
+        return _recovered(charts, state, quiet) if is_recovery else quiet
     if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
@@ -121,8 +122,39 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
             return replace(capped, verdict=Verdict.OK, single=True)
         if not state.alarm and not _matters(charts, state, source, finding.loss):
             return replace(capped, verdict=Verdict.OK, small=True)
-        return alarm
+        return _with_measured(charts, alarm) if covered else alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
+
+
+def _alarm(
+    charts: CusumCharts, state: EvidenceState, source: str, score: float, finding: _Finding
+) -> DegradationEstimate:
+    """Return the alarm of a finding, with what other rows show."""
+    loss = finding.loss if finding.proven else None
+    by_labels = source == LABELS and loss is not None
+    return DegradationEstimate(
+        Verdict.ALARM,
+        source,
+        score,
+        finding.change,
+        finding.loss,
+        measured=newest_measured(charts, state, loss)
+        if by_labels and loss
+        else measured_since(charts, state, finding.change),
+        newest=newest_rows(charts, state, loss) if loss and not by_labels else None,
+        labels_until=labels_until(state) if by_labels else None,
+        unknown_labels=state.unknown_labels,
+    )
+
+
+def _with_measured(charts: CusumCharts, alarm: DegradationEstimate) -> DegradationEstimate:
+    """Return an alarm of broken values with the loss that labels of such rows measure, if it matters."""
+    measured = alarm.measured
+    if alarm.source != ESTIMATE or alarm.loss or not measured or not measured.loss.is_positive:
+        return alarm
+    if measured.loss.value < charts.smallest_loss:
+        return alarm
+    return replace(alarm, source=LABELS, loss=measured.loss, measured=None)
 
 
 def _recovered(
@@ -205,7 +237,7 @@ def _finding(charts: CusumCharts, state: EvidenceState, source: str) -> _Finding
 
 def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> _Finding | None:
     """Return the finding of the labels of most rows since a change; None if they show none that matters."""
-    finding, measured = _finding(charts, state, LABELS), _measured(charts, state, change)
+    finding, measured = _finding(charts, state, LABELS), measured_since(charts, state, change)
     matters = measured is not None and measured.loss.value >= charts.smallest_loss
     return finding if finding.proven or matters else None
 
@@ -216,7 +248,7 @@ def _agree(charts: CusumCharts, state: EvidenceState, finding: _Finding) -> bool
     That is so if their intervals overlap, and their mean, weighted by certainty, is the smallest loss or
     more. Labels of one block leave a loss of some points as uncertain as the estimate does.
     """
-    measured = _measured(charts, state, finding.change)
+    measured = measured_since(charts, state, finding.change)
     if finding.loss is None or measured is None or finding.loss.low > measured.loss.high:
         return False
     return mean_of(finding.loss, measured.loss) >= charts.smallest_loss
@@ -242,16 +274,6 @@ def _estimate_since(
     return _finding(charts, msgspec.structs.replace(state, estimate=since), ESTIMATE), score
 
 
-def _measured(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> MeasuredLoss | None:
-    """Return what the labels since a change measure; None without enough of them."""
-    blocks = _labels_since(state, change)
-    rows = sum(block.rows for block in blocks)
-    if not charts.learned.labelled or rows < MIN_LABELS:
-        return None
-    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
-    return MeasuredLoss(loss_interval(charts, LABELS, blocks), rows, first, last)
-
-
 def _are_labelled(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> bool:
     """Return whether most rows since a change have labels, so that these decide instead of an estimate.
 
@@ -260,13 +282,8 @@ def _are_labelled(charts: CusumCharts, state: EvidenceState, change: ChangePoint
     if state.suspicion and state.suspicion.since > change.time:
         change = replace(change, time=state.suspicion.since)
     rows = sum(b.rows for b in state.estimate.blocks if b.first >= change.time)
-    labels = sum(b.rows for b in _labels_since(state, change))
+    labels = sum(b.rows for b in labels_since(state, change))
     return charts.learned.labelled and labels >= max(MIN_CONTRADICTING, LABELLED_SHARE * rows)
-
-
-def _labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
-    """Return the blocks of labels of which at least half is of rows since a change."""
-    return [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
 
 
 def _uncovered(
@@ -275,14 +292,8 @@ def _uncovered(
     """Return a suspicion that labels do not cover, beside what labels of other rows say."""
     if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
         return None
-    blocks = _newest_labels(charts, state)
-    loss = loss_interval(charts, LABELS, blocks)
-    return UncoveredSuspicion(
-        suspicion,
-        sum(b.rows for b in blocks),
-        max(b.last for b in blocks),
-        loss if loss.is_positive else None,
-    )
+    newest = measured_by(charts, newest_label_blocks(charts, state))
+    return UncoveredSuspicion(suspicion, newest.labels, newest.last, newest.loss)
 
 
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
@@ -309,25 +320,12 @@ def _change_point(charts: CusumCharts, source: str, blocks: Blocks) -> ChangePoi
 
 def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
     """Return the loss that the newest labels measure if it matters and is probably not zero."""
-    blocks = _newest_labels(charts, state)
+    blocks = newest_label_blocks(charts, state)
     if not blocks or not charts.learned.labelled:
         return None
-    loss = loss_interval(charts, LABELS, blocks)
-    matters = loss.is_positive and loss.value >= charts.smallest_loss
-    if not matters:
-        return None
-    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
-    return MeasuredLoss(loss, sum(b.rows for b in blocks), first, last)
-
-
-def _newest_labels(charts: CusumCharts, state: EvidenceState) -> Blocks:
-    """Return the newest blocks of labels, together as large as a block of predictions."""
-    blocks, count = state.labels.blocks, 0
-    for first in range(len(blocks) - 1, -1, -1):
-        count += blocks[first].rows
-        if count >= charts.block_rows:
-            return blocks[first:]
-    return blocks
+    measured = measured_by(charts, blocks)
+    matters = measured.loss.is_positive and measured.loss.value >= charts.smallest_loss
+    return replace(measured, is_newest=reach_newest(state)) if matters else None
 
 
 def _source(state: EvidenceState, source: str) -> SourceState:
@@ -365,7 +363,7 @@ def _is_contradicted(
         loss_of_rows = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
         blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
     else:
-        blocks = _labels_since(state, change)
+        blocks = labels_since(state, change)
         since = [b for b in state.estimate.blocks if b.first >= change.time]
         if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
             return False

@@ -13,9 +13,18 @@ from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
+from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL, CONTRADICTED, RECOVERED, UNCHANGED
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.label_texts import measured_text, uncovered_text, unknown_labels_text
+from driftbell.degradation.label_texts import (
+    few_labels_text,
+    labels_until_text,
+    measured_text,
+    newest_text,
+    uncovered_text,
+    unknown_labels_text,
+    unproven_text,
+)
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
@@ -47,12 +56,27 @@ class MeasuredLoss:
         labels: number of labels.
         first: time of the oldest of their predictions (UTC).
         last: time of the newest one.
+        is_newest: whether they are labels of the newest rows.
     """
 
     loss: Interval
     labels: int
     first: datetime
     last: datetime
+    is_newest: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NewestRows:
+    """The loss of the newest rows, estimated without labels.
+
+    Attributes:
+        rows: number of rows.
+        loss: increase of the error.
+    """
+
+    rows: int
+    loss: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +87,13 @@ class UncoveredSuspicion:
         suspicion: the suspected rows.
         labels: number of the newest labels.
         until: time of the newest of their predictions (UTC).
-        loss: increase of the error that they measure; None if it may be zero.
+        loss: increase of the error that they measure.
     """
 
     suspicion: Suspicion
     labels: int
     until: datetime
-    loss: Interval | None
+    loss: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +109,17 @@ class DegradationEstimate:
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
         recovered: whether these labels follow labels that showed a loss.
-        closing: whether the newest rows show no loss while the alarm is open.
+        closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
         single: whether only one of some blocks with the same suspected columns shows it.
-        measured: what labels measure since the change point, beside an estimate; None without enough labels.
+        stated: the loss of the newest rows in a quiet check, if its interval is above zero.
+        measured: what labels measure since the change point, beside an estimate, or what the newest ones
+            measure if it is less than the loss since; None without enough labels.
+        newest: the newest rows, if they show less than an estimated loss since the change.
+        labels_until: time of the newest label of a loss by labels, if newer predictions have none.
         unknown_labels: number of labels in the evidence that are no class of the model, by label.
     """
 
@@ -108,7 +136,10 @@ class DegradationEstimate:
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
     single: bool = False
+    stated: Interval | None = None
     measured: MeasuredLoss | None = None
+    newest: NewestRows | None = None
+    labels_until: datetime | None = None
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -131,14 +162,20 @@ def sentence(
     """Return the answer in words, with what labels say about the same rows and about others."""
     uncovered = estimate.uncovered
     if uncovered and estimate.verdict is Verdict.WARNING:
-        return f"Cannot tell whether the model performs worse. {uncovered_text(uncovered, scale)}"
-    if uncovered and estimate.source == LABELS and not uncovered.suspicion.labels:
-        parts = [_sentence(estimate, (), "", scale), uncovered_text(uncovered, scale, _which(suspects))]
+        return f"{CANNOT_TELL}. {uncovered_text(uncovered, scale)}"
+    if uncovered and estimate.source == LABELS:  # which has their loss already
+        known = bool(uncovered.suspicion.labels)
+        causes = "" if known else _which(suspects)
+        parts = [_sentence(estimate, suspects if known else (), segment if known else "", scale)]
+        parts.append(f"{few_labels_text(uncovered.suspicion, causes)}.")
     else:
         parts = [_sentence(estimate, suspects, segment, scale)]
         parts.append(uncovered_text(uncovered, scale) if uncovered else "")
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
+    if estimate.verdict is Verdict.ALARM and not estimate.closing:
+        parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
+        parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
         parts.append(unknown_labels_text(estimate.unknown_labels))
     return " ".join(filter(None, parts))
@@ -160,13 +197,11 @@ def _sentence(
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
         reason = blind_clause(estimate.blind, scale)
-        return f"Cannot tell whether the model performs worse: {reason}{_which(suspects)}."
+        return f"{CANNOT_TELL}: {reason}{_which(suspects)}."
     if estimate.unproven:
-        loss = scale.text(estimate.unproven.loss)
-        return (
-            f"No alarm yet: the newest {estimate.unproven.labels:,} labels show a loss, {loss}, which may be "
-            "chance; if it lasts, an alarm is raised."
-        )
+        return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."
+    if estimate.stated:
+        return _stated_sentence(estimate.stated, scale, small=estimate.small)
     if estimate.single and estimate.loss and estimate.change_point:
         lost = _lost(scale.text(estimate.loss), scale)
         return (
@@ -185,25 +220,22 @@ def _sentence(
     basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
     if estimate.recovered:
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return f"The newest labels show no loss any more: the evidence falls, and there is no alarm.{before}"
+        return f"{RECOVERED}: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
-        return f"Inputs changed, performance did not: {but}the labels show no loss{which}."
+        claim = UNCHANGED if suspects else CONTRADICTED
+        return f"{claim}: {but}the labels show no loss{which}."
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
-            "Evidence of a loss has accumulated, and the estimate cannot tell whether it goes on: "
+            f"{ACCUMULATED}, and the estimate cannot tell whether it goes on: "
             f"{blind_clause(estimate.blind, scale)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
-        return (
-            f"Evidence of a loss has accumulated, but the newest rows show no certain one: no alarm{which}."
-        )
+        return f"{ACCUMULATED}, but the newest rows show no certain one: no alarm{which}."
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return (
-            f"The newest rows show no loss: the evidence falls, and the alarm closes if it stays so.{before}"
-        )
+        return f"The newest rows show no certain loss: the alarm closes if it stays so.{before}"
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
@@ -216,6 +248,14 @@ def _sentence(
         )
     worse = f"The model {'loses' if scale.metric in POINT_METRICS else 'performs worse:'} {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
+
+
+def _stated_sentence(loss: Interval, scale: LossScale, *, small: bool) -> str:
+    """Return the sentence of a quiet check with a loss above zero."""
+    shown = f"the newest rows show a loss, {scale.text(loss)}, which"
+    if small:
+        return f"No alarm: {shown} is less than the smallest loss that matters."
+    return f"No alarm yet: {shown} may be chance; if it lasts, an alarm is raised."
 
 
 def _which(suspects: Sequence[Suspect]) -> str:
@@ -280,7 +320,8 @@ def _why(block: Block, learned: ReferenceModels) -> str:
     if block.basis == "fault":
         return "features look broken or moved"
     if learned.answers.probabilities is not None:
-        return "from the model's confidence"
+        similar = ", and the errors on similar rows of the reference"
+        return "from the model's confidence" + (similar if block.basis == "similar rows" else "")
     return "from the errors on similar rows of the reference"
 
 

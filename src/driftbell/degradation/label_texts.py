@@ -10,27 +10,32 @@ from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.phrases import count_of, join_names, printable
 
 if TYPE_CHECKING:
-    from driftbell.degradation.explain import MeasuredLoss, UncoveredSuspicion
+    from driftbell.degradation.explain import MeasuredLoss, NewestRows, UncoveredSuspicion
     from driftbell.degradation.loss_scale import LossScale
+    from driftbell.records import Interval, Suspicion
 
 MAX_NAMED = 3
 MAX_NAME_LENGTH = 40
 
 
-def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale, causes: str = "") -> str:
-    """Return the sentences about suspected rows without labels, beside what labels of other rows say.
+def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale) -> str:
+    """Return the sentences about suspected rows without labels, beside what labels of other rows say."""
+    labels = f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)},"
+    shown = _shown_loss(uncovered.labels, uncovered.loss, scale)
+    return f"{labels} {shown}. {few_labels_text(uncovered.suspicion)}."
+
+
+def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
+    """Return the clause about suspected rows with too few labels.
 
     Args:
-        uncovered: the suspected rows.
-        scale: of losses.
+        suspicion: the suspected rows.
         causes: clause about the suspected cause, or "" if another sentence has it.
     """
-    columns, since = join_names(uncovered.suspicion.columns, max_names=2), uncovered.suspicion.since
-    loss = f"a loss: {scale.text(uncovered.loss)}" if uncovered.loss else "no loss"
+    columns = join_names(suspicion.columns, max_names=2)
     return (
-        f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)}, show "
-        f"{loss}. Only {uncovered.suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
-        f"({columns}, since {_minute(since)}){causes}."
+        f"Only {suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
+        f"({columns}, since {_minute(suspicion.since)}){causes}"
     )
 
 
@@ -39,12 +44,39 @@ def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:
     first, last = _minute(measured.first), _minute(measured.last)
     times = f"from {first} to {last}" if first != last else f"of {first}"
     labels = f"The {count_of(measured.labels, 'label')} of rows {times}"
-    show = "shows" if measured.labels == 1 else "show"
-    if measured.loss.is_positive:
-        return f"{labels} {show} a loss: {scale.text(measured.loss)}."
-    if measured.loss.high <= 0:
-        return f"{labels} {show} no loss."
-    return f"{labels} {show} no certain loss: {scale.largest_text(measured.loss.high)}."
+    return f"{labels} {_shown_loss(measured.labels, measured.loss, scale)}."
+
+
+def unproven_text(measured: MeasuredLoss, scale: LossScale) -> str:
+    """Return the clause about a loss of the newest labels that is no alarm yet."""
+    labels = f"the newest {count_of(measured.labels, 'label')}"
+    of_rows = "" if measured.is_newest else f", of rows until {_minute(measured.last)},"
+    return f"{labels}{of_rows} show a loss, {scale.text(measured.loss)}, which may be chance"
+
+
+def labels_until_text(until: datetime) -> str:
+    """Return the sentence about labels that do not reach the newest rows.
+
+    >>> labels_until_text(datetime(2026, 1, 31, 23, 39, tzinfo=UTC))
+    'The newest label is of a row of 2026-01-31 23:39 UTC; newer rows have none.'
+    """
+    return f"The newest label is of a row of {_minute(until)}; newer rows have none."
+
+
+def newest_text(newest: NewestRows, scale: LossScale) -> str:
+    """Return the sentence about the newest rows, beside an estimated loss since the change."""
+    shown = _shown_loss(newest.rows, newest.loss, scale)
+    return f"The newest {count_of(newest.rows, 'row')}, estimated without labels, {shown}."
+
+
+def _shown_loss(count: int, loss: Interval, scale: LossScale) -> str:
+    """Return what a number of labels or rows shows: a loss, none, or how large it may be."""
+    show = "shows" if count == 1 else "show"
+    if loss.is_positive:
+        return f"{show} a loss: {scale.text(loss)}"
+    if loss.high <= 0:
+        return f"{show} no loss"
+    return f"{show} no certain loss: {scale.largest_text(loss.high)}"
 
 
 def unknown_labels_text(unknown: Mapping[str, int]) -> str:

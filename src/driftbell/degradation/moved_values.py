@@ -98,6 +98,8 @@ def describe_unit(before: Vector, now: Vector) -> str:
     'values look 100 times as large: perhaps another unit (m → cm)'
     >>> describe_unit(before, 1.8 * now + 32)
     'values look 1.8 times as large plus 32: perhaps another unit (°C → °F)'
+    >>> describe_unit(before, -now)
+    'values look like those of the reference with the opposite sign'
     >>> describe_unit(before, np.log(now)), describe_unit(before, 3.2 * now)
     ('values look like the logarithms of those of the reference', 'values look about 3.2 times as large')
     >>> describe_unit(before, rng.normal(23, 5, 500))
@@ -144,6 +146,7 @@ def _candidates(usual: Vector) -> Iterator[Unit]:
     for unit, other, factor, summand in _OFFSET_UNITS:
         words = f"values look {_summand_words(factor, summand)}: perhaps another unit ({unit} → {other})"
         yield Unit(words, partial(_changed, factor, summand))
+    yield Unit("values look like those of the reference with the opposite sign", _negated)
     if usual[0] > 0:
         yield Unit("values look like the logarithms of those of the reference", np.log)
         yield Unit("values look like the logarithms (base 10) of those of the reference", np.log10)
@@ -152,6 +155,10 @@ def _candidates(usual: Vector) -> Iterator[Unit]:
     if usual[-1] < math.log(1e30):
         yield Unit("values look as if the logarithm was left out", np.exp)
         yield Unit("values look as if log(1 + x) was left out", np.expm1)
+
+
+def _negated(ordered: Vector) -> Vector:
+    return -ordered[::-1]
 
 
 def _changed(factor: float, summand: float, values: Vector) -> Vector:

@@ -67,6 +67,17 @@ def quantile(ordered: Vector, share: float) -> float:
     return first + (second - first) * part if part < 0.5 else second - (second - first) * (1 - part)
 
 
+def spread_over(ordered: Vector, rows: int) -> Vector:
+    """Return values of a sorted sample, evenly over its quantiles and over the rows.
+
+    >>> sorted(spread_over(np.array([1.0, 2.0, 3.0, 4.0]), 4).tolist())
+    [1.375, 2.125, 2.875, 3.625]
+    """
+    order = np.random.default_rng(0).permutation(rows)
+    quantiles = (np.arange(rows) + 0.5) / max(1, rows)
+    return np.asarray(np.quantile(ordered, quantiles))[order] if len(ordered) else np.zeros(rows)
+
+
 def median_of_sorted(ordered: Vector) -> float:
     """Return the median of sorted values, at least one."""
     middle = len(ordered) // 2

@@ -37,6 +37,13 @@ CONSTANT = 0.98
 MIN_CONTINUOUS = 0.5
 """A feature is continuous if at least this share of its values differ."""
 
+MAX_CHANCE_OF_NONE = 1e-3
+"""Chance that no other row of a block with a frozen value lies beyond it: with a smaller one, the values
+beyond are cut off."""
+
+MIN_COARSENESS = 4.0
+"""Values are rounded if the reference has this many times as many different values in as many rows."""
+
 MIN_RELATED_ROWS = 20
 MAX_ERROR = 0.25
 """Largest standard error of the share of rows without their usual relation to the other features."""
@@ -97,7 +104,59 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     distance = ks_distance(others, newest_others)
     unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
     excess = (share - share_before) / (1 - share_before)
-    return distance <= MAX_DISTANCE * unit or distance * (1 - share) <= MAX_RATIO * excess
+    is_small = distance * (1 - share) <= MAX_RATIO * excess and not is_rounded(others, newest_others)
+    return distance <= MAX_DISTANCE * unit or is_small
+
+
+def cut_off_side(before: Vector, now: Vector, value: float) -> int:
+    """Return on which side of a frequent value all larger or smaller ones are cut off.
+
+    A source that saturates sends its limit instead of all values beyond. A frozen one repeats a value that
+    others of its rows lie beyond.
+
+    Args:
+        before: the feature in the reference, NaN for null, shape (n,).
+        now: the feature in a block, shape (m,).
+        value: the value, which is significantly more frequent in the block.
+
+    Returns:
+        1 if larger values are cut off, -1 if smaller ones are, 0 if neither is.
+
+    >>> rng = np.random.default_rng(0)
+    >>> before, now = rng.normal(size=2000), rng.normal(size=500)
+    >>> cut_off_side(before, np.minimum(now, 0.8), 0.8), cut_off_side(before, np.maximum(now, 0.2), 0.2)
+    (1, -1)
+    >>> cut_off_side(before, np.where(np.arange(500) % 2, now, 0.8), 0.8)
+    0
+    """
+    usual, newest = before[~np.isnan(before)], now[~np.isnan(now)]
+    others = np.count_nonzero(newest != value)
+    for side in (1, -1):
+        beyond = float(np.mean(side * usual > side * value))
+        if not (side * newest > side * value).any() and (1 - beyond) ** others < MAX_CHANCE_OF_NONE:
+            return side
+    return 0
+
+
+def is_rounded(before: Vector, now: Vector) -> bool:
+    """Return whether a block has far fewer different values than as many rows of the reference.
+
+    Args:
+        before: the feature in the reference, without null.
+        now: the feature in a block, without null.
+
+    >>> rng = np.random.default_rng(0)
+    >>> before, now = rng.normal(size=2000), rng.normal(size=500)
+    >>> is_rounded(before, now), is_rounded(before, now.round(1)), is_rounded(before.round(1), now.round(1))
+    (False, True, False)
+    """
+    rows = min(len(before), len(now))
+    return MIN_COARSENESS * _distinct(now, rows) <= _distinct(before, rows)
+
+
+def _distinct(values: Vector, rows: int) -> int:
+    """Return the number of different values in some rows, evenly over all."""
+    return len(np.unique(values[np.linspace(0, len(values) - 1, rows).astype(np.intp)])) if rows else 0
 
 
 def _is_continuous(values: Vector) -> bool:

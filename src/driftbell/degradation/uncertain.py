@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import MIN_COVERING
-from driftbell.records import BlockSummary, EvidenceState, Verdict
+from driftbell.records import BlockSummary, EvidenceState, Interval, Verdict
 
 
 def newest_blocks(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
@@ -57,6 +59,35 @@ def with_blind_spots(
     if estimate.verdict is Verdict.WARNING and is_estimated and newest:
         return replace(estimate, blind=newest)
     return estimate
+
+
+def with_one_bound(
+    estimate: DegradationEstimate, loss: Interval | None
+) -> tuple[DegradationEstimate, Interval | None]:
+    """Return an estimate and the stated loss with one upper end: that of the interval or of the blind spot.
+
+    The interval also has the noise of the rows, and labels of other rows may have narrowed it.
+    """
+    block = estimate.blind
+    hidden = block.blind.loss if block and block.blind else None
+    if block is None or block.blind is None or hidden is None or loss is None:
+        return estimate, loss
+    high = max(loss.high, hidden)
+    blind = msgspec.structs.replace(block.blind, loss=high)
+    return replace(estimate, blind=msgspec.structs.replace(block, blind=blind)), replace(loss, high=high)
+
+
+def with_stated_loss(
+    charts: CusumCharts, estimate: DegradationEstimate, loss: Interval | None
+) -> DegradationEstimate:
+    """Return an estimate that names the stated loss of a quiet check if it is above zero.
+
+    One of twenty quiet blocks has such an interval by chance: it is no alarm, and no proof of none either.
+    """
+    is_named = estimate.unproven or estimate.single or estimate.small
+    if estimate.verdict is not Verdict.OK or is_named or loss is None or not loss.is_positive:
+        return estimate
+    return replace(estimate, stated=loss, small=loss.value < charts.smallest_loss)
 
 
 def _newest_blind(blocks: Sequence[BlockSummary]) -> BlockSummary | None:

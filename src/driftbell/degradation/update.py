@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 
 from driftbell.degradation.block import Block
-from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
+from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels, without_ended
 from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.decision import decide
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
@@ -18,7 +18,13 @@ from driftbell.degradation.label_coverage import LabelRows, with_labels, with_un
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers
-from driftbell.degradation.uncertain import is_outside, newest_estimates, with_blind_spots
+from driftbell.degradation.uncertain import (
+    is_outside,
+    newest_estimates,
+    with_blind_spots,
+    with_one_bound,
+    with_stated_loss,
+)
 from driftbell.phrases import count_of
 from driftbell.records import (
     Columns,
@@ -106,6 +112,8 @@ def update(
             before=state.explanation.suspects,
         )
     alarm = estimate.verdict is Verdict.ALARM
+    if judged.alarm and not alarm:
+        state = without_ended(charts, state)
     state, judged = (
         msgspec.structs.replace(s, alarm=alarm, contradicted=estimate.contradicted, explanation=explanation)
         for s in (state, judged)
@@ -177,14 +185,15 @@ def _degradation(
         Evidence(
             source,
             "" if source == LABELS else suspect,
-            round(score, 4),
+            max(0.0, round(score, 4)),
             note=explanation.why if source == ESTIMATE else "",
         )
         for source, score in scores.items()
         if score is not None
     )
     scale = loss_scale(charts)
-    loss = _known_loss(charts, state, estimate)
+    estimate, loss = with_one_bound(estimate, _known_loss(charts, state, estimate))
+    estimate = with_stated_loss(charts, estimate, loss)
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
     return Degradation(
         estimate.verdict,
@@ -205,6 +214,8 @@ def _degradation(
 
 def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
+    if estimate.unproven and estimate.unproven.is_newest:
+        return estimate.unproven.loss
     if estimate.contradicted:  # the labels, which contradict its loss, measure it
         return newest_loss(charts, state, contradicted=True)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):

@@ -151,7 +151,7 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
     labels = f" ({count_of(performance.labelled, 'label')})" if performance.realized else ""
     for name, interval in (
-        ("Estimated, without labels", performance.estimated),
+        ("Estimated without labels, newest rows", performance.estimated),
         (f"Realized{labels}", performance.realized),
     ):
         value, bounds = UNKNOWN_VALUE, ""

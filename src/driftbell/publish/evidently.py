@@ -314,7 +314,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         metric, write = performance.metric, metric_writer(performance)
         values = {
             "on the reference": performance.reference,
-            "estimated": performance.estimated.value if performance.estimated else None,
+            "estimated, newest rows": performance.estimated.value if performance.estimated else None,
             "realized": performance.realized.value if performance.realized else None,
         }
         rows.append(

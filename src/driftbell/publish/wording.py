@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
+from driftbell.alarms.verdict import REPLACED
 from driftbell.degradation.cause_texts import name_cause
+from driftbell.degradation.claims import CANNOT_TELL, WARNING_CLAIMS
 from driftbell.degradation.metric_texts import (
     ESTIMATED,
     POINT_METRICS,
@@ -119,21 +121,39 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     >>> fine = Degradation(Verdict.WARNING, "Fine.")
     >>> headline(Judgement(Verdict.WARNING, "Fine. Drift in age.", degradation=fine))
     ('Drift in age.', '')
+    >>> known = replace(fine, sentence="Inputs changed, performance did not: the labels show no loss.")
+    >>> headline(Judgement(Verdict.WARNING, f"{known.sentence} Drift in age.", degradation=known))
+    ('Inputs changed, performance did not.', 'Drift in age.')
     """
     degradation = judgement.degradation
     if degradation is None:
         return judgement.sentence, ""
     rest = judgement.sentence.replace(degradation.sentence, "", 1).strip()
     if degradation.verdict is not Verdict.ALARM:
-        return rest or judgement.sentence, ""
+        claim = _warning_claim(degradation)
+        return (claim, rest) if claim else (rest or judgement.sentence, "")
     if degradation.closing:
-        return "The alarm is closing: the newest predictions show no loss.", rest
+        return "The alarm is closing: the newest predictions show no certain loss.", rest
     claim = degradation.sentence.partition(", since ")[0]
     measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
     if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
         return f"{worse}.", rest
     return f"{worse}: {_brief_loss(degradation, degradation.estimated_loss)}.", rest
+
+
+def _warning_claim(degradation: Degradation) -> str:
+    """Return the claim of a warning about the performance, or that only labels can tell; "" if it has none.
+
+    Drift alone must not be the headline of such a check: there may be none.
+    """
+    if degradation.needs_labels:
+        return f"{CANNOT_TELL}."
+    if degradation.verdict is not Verdict.WARNING:
+        return ""
+    if degradation.sentence.endswith(REPLACED):
+        return "This version performed worse."
+    return next((f"{claim}." for claim in WARNING_CLAIMS if degradation.sentence.startswith(claim)), "")
 
 
 def _brief_loss(degradation: Degradation, loss: Interval) -> str:

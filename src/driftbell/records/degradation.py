@@ -166,7 +166,7 @@ class Degradation:
         segment: conditions that describe the rows with the largest loss, or "".
         to_label: ids of predictions to label to confirm or refute the loss, most informative first.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
-        closing: whether the evidence of an open alarm falls, since the newest rows show no loss.
+        closing: whether an open alarm closes soon, since the newest rows show no certain loss.
         smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.
         daily_cost: what the loss of an alarm costs per day; None if it is not known.
     """

@@ -88,6 +88,34 @@ def test_the_first_check_after_another_unit_names_it(
     assert f"suspect columns: {column} ({words})" in first.sentence
 
 
+def test_the_opposite_sign_is_named() -> None:
+    for column in ("a", "c"):
+        (first,) = checks(1, changed(column, np.negative))
+        words = "values look like those of the reference with the opposite sign"
+        assert (first.suspects[0].column, first.suspects[0].words) == (column, words)
+
+
+def test_two_exchanged_features_are_named() -> None:
+    named = {s.column: s.words for s in suspects(lambda t: t | {"a": t["c"], "c": t["a"]})}
+    assert named == {
+        "a": "values look like those of c: exchanged?",
+        "c": "values look like those of a: exchanged?",
+    }
+
+
+def test_three_features_of_which_two_look_like_one_are_not_called_exchanged() -> None:
+    words = [s.words for s in suspects(lambda t: t | {"s0": t["c"], "s1": t["c"], "c": t["s0"]})]
+    assert words
+    assert not any("exchanged" in text for text in words)
+
+
+def test_values_of_other_rows_are_a_cause_though_no_distribution_has_moved() -> None:
+    noisy = {s.column: s.words for s in suspects(lambda t: t | {"a": np.roll(t["a"], 3)})}
+    words = "does not fit the other features any more: noise, another sign, or values of other rows?"
+    assert set(noisy) <= {"a", "b"}  # they are related to each other only
+    assert set(noisy.values()) == {words}
+
+
 def test_another_unit_in_some_rows_is_named_with_their_share() -> None:
     (first,) = checks(1, lambda t: t | {"c": np.where(np.arange(500) % 4 == 0, 100 * t["c"], t["c"])})
     words = "in 25% of the newest 500 rows, values look 100 times as large: perhaps another unit (m → cm)"

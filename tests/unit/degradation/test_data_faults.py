@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.degradation_tasks import FAULTS, answers, evidence, some, table
+from tests.degradation_tasks import FAULTS, Stream, answers, evidence, some, table
 
+from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.data_faults import (
     DataFaultDetector,
     Diagnosis,
     overdispersion,
 )
 from driftbell.degradation.moved_values import describe_move
-from driftbell.degradation.reference_models import ReferenceModels, fit_reference_models, one_thread
+from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
 from driftbell.degradation.samples import ks_distance
+from driftbell.records import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -188,3 +190,18 @@ def test_ks_distance_is_the_largest_gap() -> None:
     assert ks_distance(np.array([1.0, 2.0]), np.array([3.0, 4.0])) == 1
     assert ks_distance(np.array([1.0, 2.0]), np.array([1.0, 2.0])) == 0
     assert ks_distance(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 3.0])) == pytest.approx(0.25)
+
+
+def test_broken_values_of_a_model_that_uses_no_feature_raise_no_alarm() -> None:
+    """A model of rare events may answer "no" to all rows: broken values cost nothing then."""
+    columns, _ = table(1000, 0)
+    truth = (np.random.default_rng(1).random(1000) < 0.03).astype(float)
+    given = Answers(np.zeros(1000), np.tile([0.97, 0.03], (1000, 1)))
+    learned = fit_reference_models(columns, given, truth, classes=2, seed=0)
+    assert learned.top == ()
+    stream = Stream(CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=100))
+    for seed in range(6):
+        block, labels = table(500, seed + 2)
+        block["a"] = np.where(np.arange(500) % 2 == 0, np.nan, 100 * block["a"])
+        degradation = stream.see(block, labels, given.take(np.arange(500)))
+        assert degradation.verdict is not Verdict.ALARM

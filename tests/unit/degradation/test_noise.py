@@ -97,8 +97,44 @@ def test_a_frozen_feature_that_the_answers_do_not_depend_on_costs_nothing() -> N
     block = fitted.examine(named(frozen), answered(frozen))
     assert block.diagnosis
     assert block.diagnosis.broken[0].kind == "frozen"
-    by_confidence = fitted.examine(named(matrix), answered(matrix)).loss
+    usual = fitted.examine(named(matrix), answered(matrix)).loss
     assert block.low is not None
     assert block.high is not None
-    assert block.loss == block.low <= by_confidence <= block.high
+    assert block.loss == block.low == pytest.approx(usual, abs=0.003)
+    assert usual <= block.high
     assert block.blind is None
+
+
+def by_median(matrix: Matrix) -> Answers:
+    """Return the answers of a model that one noisy feature of three changes little."""
+    one = 1 / (1 + np.exp(-(6 * np.median(matrix[:, :3], axis=1) + matrix[:, 3])))
+    return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]))
+
+
+@pytest.mark.parametrize("size", [1.0, 3.0])
+def test_noise_that_the_answers_do_not_follow_costs_less_than_the_models_of_the_label_lose(
+    size: float,
+) -> None:
+    def drawn(count: int, seed: int) -> tuple[Matrix, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        common = rng.normal(size=count)
+        matrix = np.column_stack(
+            [*(common + 0.3 * rng.normal(size=count) for _ in "abc"), rng.normal(size=count)]
+        )
+        one = 1 / (1 + np.exp(-(6 * common + matrix[:, 3])))
+        return matrix, (rng.random(count) < one).astype(float)
+
+    matrix, truth = drawn(1000, 0)
+    learned = fit_reference_models(named(matrix), by_median(matrix), truth, classes=2, seed=0)
+    fitted = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=1000)
+    many, labels = drawn(50_000, 9)
+    wrong = (by_median(noisy(many, size)).values != labels).mean()
+    loss = float(wrong - (by_median(many).values != labels).mean())
+    assert 0.01 < loss < 0.02
+    blocks = []
+    for seed in range(20, 26):
+        changed = noisy(drawn(500, seed)[0], size)
+        blocks.append(fitted.examine(named(changed), by_median(changed)))
+    assert all(block.basis == "fault" for block in blocks)
+    low, high = np.mean([block.low for block in blocks]), np.mean([block.high for block in blocks])
+    assert low < loss < high

@@ -10,7 +10,7 @@ from tests.degradation_tasks import answers, table
 
 from driftbell.degradation.data_faults import DataFaultDetector
 from driftbell.degradation.reference_models import fit_reference_models, one_thread
-from driftbell.degradation.stuck_values import Expected, is_stuck
+from driftbell.degradation.stuck_values import Expected, cut_off_side, is_stuck
 
 Vector = np.ndarray
 Draw = Callable[[np.random.Generator, int], Vector]
@@ -155,3 +155,47 @@ def test_the_detector_names_the_frozen_value_even_if_another_is_more_frequent() 
             block = now | {"visits": values}
             diagnosis = detector.diagnose(block, learned.encoder(block, 500), answers(block))
             assert [f.words[:16] for f in diagnosis.faults] == words if words else diagnosis is None
+
+
+@pytest.mark.parametrize(("side", "share"), [(1, 0.2), (1, 0.7), (-1, 0.2), (-1, 0.7)])
+def test_a_source_that_saturates_cuts_its_values_off(side: int, share: float) -> None:
+    rng = np.random.default_rng(9)
+    before, now = rng.normal(20, 3, 2000).round(1), rng.normal(20, 3, 500).round(1)
+    limit = float(np.quantile(before, 1 - share if side > 0 else share).round(1))
+    cut = np.minimum(now, limit) if side > 0 else np.maximum(now, limit)
+    assert cut_off_side(before, cut, limit) == side
+    assert cut_off_side(before, np.where(rng.random(500) < share, limit, now), limit) == 0
+    assert cut_off_side(before, np.full(500, limit), limit) == 0  # constant
+
+
+def test_a_value_at_an_end_of_the_reference_cuts_nothing_off() -> None:
+    rng = np.random.default_rng(10)
+    before, now = rng.poisson(2.0, 2000).astype(float), rng.poisson(1.0, 500).astype(float)
+    assert cut_off_side(before, now, 0.0) == 0
+    assert cut_off_side(before, np.where(rng.random(500) < 0.3, 0.0, now), 0.0) == 0
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_loss_of_values_that_are_cut_off_is_estimated_with_the_values_beyond(side: int) -> None:
+    def cut(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        limit = 10.0 - 0.5 * side
+        return columns | {
+            "a": np.minimum(columns["a"], limit) if side > 0 else np.maximum(columns["a"], limit)
+        }
+
+    columns, truth = table(2000, 0)
+    with one_thread():
+        learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+        detector = DataFaultDetector(learned)
+        expected = []
+        for seed in range(1, 5):
+            now = cut(table(500, seed)[0])
+            diagnosis = detector.diagnose(now, learned.encoder(now, 500), answers(now))
+            (fault,) = diagnosis.faults
+            assert fault.words.startswith(f"cut off at {10.0 - 0.5 * side} in ")
+            assert fault.words.endswith(f"rows, no {'larger' if side > 0 else 'smaller'} ones")
+            expected.append(float(diagnosis.errors.mean() - learned.by_features.mean()))
+    many, labels = table(50_000, 9)
+    loss = np.mean(answers(cut(many)).values != labels) - np.mean(answers(many).values != labels)
+    assert loss > 0.02
+    assert np.mean(expected) == pytest.approx(loss, abs=0.02)

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from tests import degradations
 
+from driftbell.alarms.verdict import REPLACED, combine, without_alarm
 from driftbell.degradation.explain import since_clause
 from driftbell.publish.degradation_block import (
     evidence_gauge,
@@ -88,6 +89,49 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
     assert headline(fine) == headline(replace(fine, degradation=None)) == ("No drift.", "")
     alone = Judgement(Verdict.UNKNOWN, degradations.UNKNOWN.sentence, degradation=degradations.UNKNOWN)
     assert headline(alone) == (degradations.UNKNOWN.sentence, "")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence", "first"),
+    [
+        (
+            Verdict.UNKNOWN,
+            "Cannot tell whether the model performs worse: in the 500 rows until 2026-01-31 12:00 UTC, the "
+            "values of a are others than in the reference; up to 9.1 points of accuracy may be lost.",
+            "Cannot tell whether the model performs worse.",
+        ),
+        (
+            Verdict.WARNING,
+            "Inputs changed, performance did not: the labels show no loss; suspect columns: a.",
+            "Inputs changed, performance did not.",
+        ),
+        (
+            Verdict.WARNING,
+            "The newest labels show no loss any more: the evidence falls, and there is no alarm.",
+            "The newest labels show no loss any more.",
+        ),
+        (
+            Verdict.WARNING,
+            "Evidence of a loss has accumulated, but the newest rows show no certain one: no alarm.",
+            "Evidence of a loss has accumulated.",
+        ),
+    ],
+)
+def test_a_warning_about_the_performance_does_not_read_no_drift(
+    verdict: Verdict, sentence: str, first: str
+) -> None:
+    degradation = replace(degradations.WARNING, verdict=verdict, sentence=sentence)
+    judgement = combine(Judgement(Verdict.OK, "No drift: all 4 columns look like it."), degradation)
+    assert judgement.verdict is Verdict.WARNING
+    assert headline(judgement) == (first, "No drift: all 4 columns look like it.")
+
+
+def test_a_version_that_does_not_serve_any_more_performed_worse() -> None:
+    judgement = without_alarm(combine(Judgement(Verdict.OK, "No drift."), degradations.ALARM))
+    assert judgement.degradation
+    assert judgement.sentence == f"{degradations.ALARM.sentence} {REPLACED} No drift."
+    assert judgement.degradation.sentence == f"{degradations.ALARM.sentence} {REPLACED}"
+    assert headline(judgement) == ("This version performed worse.", "No drift.")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +220,7 @@ def test_bars_beyond_the_threshold_differ_on_a_common_scale() -> None:
 def test_newest_rows_are_explained_only_where_they_are_named() -> None:
     nothing = Degradation(Verdict.OK, "No loss.")
     assert not mentions_newest_rows(nothing)
-    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no loss."))
+    assert mentions_newest_rows(replace(nothing, sentence="The newest rows show no certain loss."))
     for words in ("frozen at 5 in 62% of the newest 1,200 rows", "9% of the newest values outside 1 to 2"):
         assert mentions_newest_rows(replace(nothing, suspects=(Suspect("age", 0.6, words),)))
 
@@ -185,7 +229,7 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     rows = performance_rows(degradations.ALARM.performance or Performance("accuracy"))
     assert [(r.name, r.value, r.interval) for r in rows] == [
         ("On the reference", "95.3 %", ""),
-        ("Estimated, without labels", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
+        ("Estimated without labels, newest rows", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
         ("Realized (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
     ]
     lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.gauge))}

@@ -1,0 +1,65 @@
+"""Statements beside the loss of an alarm: about its labels, the newest labels, and the newest rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
+from driftbell.degradation.explain import MeasuredLoss, NewestRows
+from driftbell.degradation.loss_intervals import Blocks, loss_interval, reach_newest
+from driftbell.degradation.uncertain import newest_estimates
+from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval
+
+
+def measured_by(charts: CusumCharts, blocks: Blocks) -> MeasuredLoss:
+    """Return what blocks of labels measure."""
+    first, last = min(b.first for b in blocks), max(b.last for b in blocks)
+    return MeasuredLoss(loss_interval(charts, LABELS, blocks), sum(b.rows for b in blocks), first, last)
+
+
+def measured_since(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> MeasuredLoss | None:
+    """Return what the labels since a change measure; None without enough of them."""
+    blocks = labels_since(state, change)
+    if not charts.learned.labelled or sum(block.rows for block in blocks) < MIN_LABELS:
+        return None
+    return measured_by(charts, blocks)
+
+
+def labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
+    """Return the blocks of labels of which at least half is of rows since a change."""
+    return [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
+
+
+def newest_label_blocks(charts: CusumCharts, state: EvidenceState) -> Blocks:
+    """Return the newest blocks of labels, together as large as a block of predictions."""
+    blocks, count = state.labels.blocks, 0
+    for first in range(len(blocks) - 1, -1, -1):
+        count += blocks[first].rows
+        if count >= charts.block_rows:
+            return blocks[first:]
+    return blocks
+
+
+def newest_measured(charts: CusumCharts, state: EvidenceState, loss: Interval) -> MeasuredLoss | None:
+    """Return what the newest labels measure beside a loss by labels; None unless it is clearly less."""
+    newest = measured_by(charts, newest_label_blocks(charts, state))
+    return newest if _is_less(newest.loss, loss) else None
+
+
+def newest_rows(charts: CusumCharts, state: EvidenceState, loss: Interval) -> NewestRows | None:
+    """Return the estimate of the newest rows beside an estimated loss; None unless it is clearly less."""
+    blocks = newest_estimates(charts, state)
+    if not blocks or any(block.blind for block in blocks):
+        return None
+    newest = loss_interval(charts, ESTIMATE, blocks)
+    return NewestRows(sum(b.rows for b in blocks), newest) if _is_less(newest, loss) else None
+
+
+def _is_less(newest: Interval, loss: Interval) -> bool:
+    """Return whether the newest rows show clearly less than a stated loss, or none that is certain."""
+    return newest.high < (loss.low if newest.is_positive else loss.value)
+
+
+def labels_until(state: EvidenceState) -> datetime | None:
+    """Return the time of the newest label of a loss by labels if newer predictions have none."""
+    return None if reach_newest(state) else max(block.last for block in state.labels.blocks)

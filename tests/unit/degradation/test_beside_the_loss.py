@@ -1,0 +1,273 @@
+"""No sentence of a check contradicts a number beside it: bounds, newest rows, and rows without labels."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+from tests.degradation_tasks import FAULTS, START, Stream, answers, evidence, table
+from tests.unit.degradation.test_loss_sentence import NO_ROWS, blocks, result
+
+from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.update import Rows, update
+from driftbell.phrases import format_points
+from driftbell.publish.wording import format_loss, headline
+from driftbell.records import Degradation, EvidenceState, Judgement, Suspect, Verdict
+from driftbell.records.check_state import (
+    BlindSpot,
+    BlockExplanation,
+    BlockSummary,
+    ColumnCondition,
+    SourceState,
+    Suspicion,
+)
+
+HOUR = timedelta(hours=1)
+MOVED = BlindSpot(1.0, "a", "moved", 0.1, (ColumnCondition("a", "any"),))
+
+
+def charts(*summaries: BlockSummary, score: float = 1.25, lasting: int = 0) -> SourceState:
+    """Return the charts of a source with an alarm since their first block, or without one."""
+    if score < 1:
+        return SourceState((0.0, 0.0), score, summaries)
+    return SourceState((50.0, 50.0), score, summaries, True, lasting or len(summaries))
+
+
+def quiet(*summaries: BlockSummary) -> SourceState:
+    return charts(*summaries, score=0.0)
+
+
+def test_the_sentence_and_the_interval_have_one_upper_end() -> None:
+    block = msgspec.structs.replace(blocks(0.0)[0], blind=MOVED, low=0.0, high=0.2)
+    degradation = result(EvidenceState(rows=500, estimate=quiet(block)))
+    loss = degradation.estimated_loss
+    assert degradation.verdict is Verdict.UNKNOWN
+    assert loss is not None
+    assert loss.high > 0.2
+    assert f"; up to {format_points(loss.high)} points of accuracy may be lost" in degradation.sentence
+
+
+def test_labels_of_other_rows_do_not_lower_the_upper_end_of_a_blind_spot() -> None:
+    """500 labels say that the loss is at most some points, none of them of the 5 % that are suspected."""
+    block = msgspec.structs.replace(blocks(0.0)[0], blind=MOVED)
+    labels = quiet(*blocks(*[0.0] * 20))
+    degradation = result(EvidenceState(rows=500, estimate=quiet(block), labels=labels))
+    assert degradation.verdict is Verdict.UNKNOWN
+    assert degradation.estimated_loss is not None
+    assert degradation.estimated_loss.high >= MOVED.loss
+    assert f"up to {format_points(degradation.estimated_loss.high)} points" in degradation.sentence
+
+
+@pytest.mark.parametrize(
+    ("loss", "rows", "start", "end"),
+    [
+        (0.0, 500, "The model performs as well as on its reference", "as far as the evidence goes."),
+        (
+            0.05,
+            500,
+            "No alarm yet: the newest rows show a loss, 5.0 points of accuracy (90 % interval: ",
+            " which may be chance; if it lasts, an alarm is raised.",
+        ),
+        (
+            0.019,
+            50_000,
+            "No alarm: the newest rows show a loss, 1.9 points of accuracy (90 % interval: ",
+            " which is less than the smallest loss that matters.",
+        ),
+    ],
+)
+def test_a_quiet_check_with_a_stated_loss_does_not_say_that_there_is_none(
+    loss: float, rows: int, start: str, end: str
+) -> None:
+    degradation = result(EvidenceState(rows=rows, estimate=quiet(*blocks(loss, rows=rows))))
+    assert degradation.verdict is Verdict.OK
+    assert degradation.sentence.startswith(start)
+    assert degradation.sentence.endswith(end)
+    assert degradation.estimated_loss is not None
+    assert degradation.estimated_loss.value == pytest.approx(loss, abs=1e-4)
+    assert degradation.estimated_loss.is_positive == (loss > 0)
+
+
+def test_labels_of_older_rows_do_not_state_the_loss_of_the_newest_ones() -> None:
+    """An alarm by an estimate has closed; 200 labels are of the rows with the fault."""
+    labels = charts(*blocks(0.1, rows=200), score=0.7)
+    state = EvidenceState(rows=1500, estimate=quiet(*blocks(0.0, 0.0, 0.0)), labels=labels)
+    degradation = result(state)
+    assert degradation.verdict is Verdict.OK
+    assert degradation.sentence.startswith(
+        "No alarm yet: the newest 200 labels, of rows until 2026-01-01 01:00 UTC, show a loss, 10.0 points"
+    )
+    loss = degradation.estimated_loss
+    assert loss is not None
+    assert loss.low < 0 < loss.value < 0.05
+
+
+@pytest.mark.parametrize(("newest", "shown"), [(0.025, "no certain loss: up to 5.3 points"), (0.09, "")])
+def test_an_alarm_by_labels_says_what_the_newest_ones_show(newest: float, shown: str) -> None:
+    labels = charts(*blocks(0.1, 0.1, 0.1, newest))
+    state = EvidenceState(rows=2000, estimate=quiet(*blocks(*[0.0] * 4)), labels=labels, alarm=True)
+    degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
+    assert degradation.verdict is Verdict.ALARM
+    assert not degradation.closing
+    assert ", by its labels, since 2026-01-01 00:00 UTC" in degradation.sentence
+    beside = f"The 500 labels of rows from 2026-01-01 03:00 UTC to 2026-01-01 04:00 UTC show {shown}"
+    assert (beside in degradation.sentence) == bool(shown)
+
+
+def test_a_loss_of_the_newest_labels_that_is_no_alarm_yet_is_the_stated_one() -> None:
+    """The estimate is more certain of no loss, but it cannot see that labels changed."""
+    labels = charts(*blocks(0.046, rows=2000), score=0.97)
+    state = EvidenceState(rows=2000, estimate=quiet(*blocks(0.0, rows=2000)), labels=labels)
+    degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
+    assert degradation.verdict is Verdict.OK
+    assert degradation.sentence.startswith(
+        "No alarm yet: the newest 2,000 labels show a loss, 4.6 points of accuracy"
+    )
+    loss = degradation.estimated_loss
+    assert loss is not None
+    assert loss.value == pytest.approx(0.046)
+    assert 0 < loss.low < loss.value < loss.high < 0.08
+    assert format_loss(degradation) in degradation.sentence
+
+
+@pytest.mark.parametrize(("newest", "shown"), [(0.02, "a loss: 2.0 points"), (0.15, "")])
+def test_an_estimated_alarm_says_what_the_newest_rows_show(newest: float, shown: str) -> None:
+    state = EvidenceState(rows=1500, estimate=charts(*blocks(0.2, 0.2, newest)), alarm=True)
+    degradation = result(state)
+    assert degradation.verdict is Verdict.ALARM
+    assert not degradation.closing
+    beside = f"The newest 500 rows, estimated without labels, show {shown}"
+    assert (beside in degradation.sentence) == bool(shown)
+
+
+@pytest.mark.parametrize("unlabelled", [0, 2])
+def test_an_alarm_by_labels_says_that_they_do_not_reach_the_newest_rows(unlabelled: int) -> None:
+    estimate, labels = quiet(*blocks(*[0.0] * (3 + unlabelled))), charts(*blocks(0.1, 0.1, 0.1))
+    degradation = result(EvidenceState(rows=2500, estimate=estimate, labels=labels, alarm=True))
+    assert degradation.verdict is Verdict.ALARM
+    beside = " The newest label is of a row of 2026-01-01 03:00 UTC; newer rows have none."
+    assert degradation.sentence.endswith(beside) == bool(unlabelled)
+
+
+def test_labels_of_other_rows_that_may_hide_a_loss_do_not_show_that_there_is_none() -> None:
+    suspicion = Suspicion(START + 2 * HOUR, (ColumnCondition("a", "null"),))
+    state = EvidenceState(
+        rows=1500,
+        estimate=charts(*blocks(0.0, 0.0, 0.2)),
+        labels=quiet(*blocks(0.01, 0.01, rows=100)),
+        suspicion=suspicion,
+    )
+    degradation = result(state)
+    assert degradation.verdict is Verdict.ALARM
+    assert (
+        "The newest 200 labels, of rows until 2026-01-01 02:00 UTC, show no certain loss: up to "
+        in degradation.sentence
+    )
+
+
+def broken(labels: float) -> Degradation:
+    """Return the check of broken values with an estimate of no loss, and 500 labels with this loss."""
+    since = START + HOUR
+    errors = 100 * (labels + evidence().baselines["labels"].mean)
+    state = EvidenceState(
+        rows=2000,
+        estimate=quiet(*blocks(0.0, 0.0, 0.0, 0.0)),
+        labels=SourceState((50.0, 50.0), 0.9, blocks(0.0, labels)),
+        data_quality=2.0,
+        alarm=True,
+        broken_since=(since, since + HOUR),
+        suspicion=Suspicion(since, (ColumnCondition("a", "null"),), 100, errors),
+    )
+    return result(state)
+
+
+def test_labels_of_broken_values_say_how_much_is_lost() -> None:
+    degradation = broken(0.2)
+    assert degradation.verdict is Verdict.ALARM
+    assert "cannot tell how much" not in degradation.sentence
+    assert "The model loses 20.0 points of accuracy (90 % interval: " in degradation.sentence
+    assert ", by its labels, since 2026-01-01 01:00 UTC" in degradation.sentence
+    loss = degradation.estimated_loss
+    assert loss is not None
+    assert loss.low < 0.2 < loss.high
+    judgement = Judgement(degradation.verdict, degradation.sentence, degradation=degradation)
+    assert headline(judgement)[0].startswith("The model performs worse: accuracy ")
+
+
+def test_a_later_alarm_does_not_begin_before_the_end_of_an_earlier_one() -> None:
+    """The sums are not zero when the first alarm closes: its blocks are no part of the second loss."""
+    state = EvidenceState(
+        rows=2500,
+        estimate=SourceState((8.0, 8.0), 0.6, blocks(0.3, 0.3, -0.03, -0.03, -0.03), True, 5),
+        alarm=True,
+    )
+    closed, degradation = update(evidence(), state, NO_ROWS, LabelRows())
+    assert degradation.verdict is Verdict.OK
+    assert [b.first for b in closed.estimate.blocks] == [START + 4 * HOUR]
+    assert closed.estimate.sums == state.estimate.sums
+    columns, _ = table(500, 7)
+    columns = FAULTS["nulls"][2](columns)
+    times = [START + 6 * HOUR + timedelta(seconds=i) for i in range(500)]
+    later = update(evidence(), closed, Rows(columns, answers(columns), times), LabelRows())[1]
+    assert later.verdict is Verdict.ALARM
+    assert later.change_point is not None
+    assert later.change_point.low >= START + 4 * HOUR
+    assert later.change_point.time == START + 6 * HOUR
+
+
+def test_scores_of_the_evidence_are_not_negative() -> None:
+    """Nulls in a feature of little effect have a loss below its standard error."""
+    stream = Stream(evidence())
+    rows = np.random.default_rng(0).random(500) < 0.3
+    for degradation in stream.run(3, change=lambda t: t | {"c": np.where(rows, np.nan, t["c"])}):
+        assert all(item.score >= 0 for item in degradation.evidence)
+
+
+def test_labels_that_end_a_loss_by_labels_in_one_look_are_a_recovery() -> None:
+    """No inputs have changed: 1,000 labels without a loss follow those of an alarm."""
+    stream = Stream(evidence(), labelled=True)
+    stream.run(2)
+    assert stream.run(3, wrong=0.3, seed=300)[-1].verdict is Verdict.ALARM
+    columns, truth = table(1500, 400)
+    degradation = stream.see(columns, truth, answers(columns))
+    assert degradation.verdict is not Verdict.ALARM
+    assert "Inputs changed" not in degradation.sentence
+    assert "contradict" not in degradation.sentence
+    if degradation.verdict is Verdict.WARNING:
+        assert degradation.sentence.startswith("The newest labels show no loss any more")
+
+
+@pytest.mark.parametrize("suspected", [False, True])
+def test_inputs_changed_is_said_of_suspect_columns_only(suspected: bool) -> None:
+    explanation = BlockExplanation("", (Suspect("a", 1.0, "median 10 → 12"),) if suspected else ())
+    state = EvidenceState(
+        rows=500,
+        estimate=charts(*blocks(0.2)),
+        labels=quiet(*blocks(*[-0.03] * 5, rows=60)),
+        explanation=explanation,
+    )
+    sentence = result(state).sentence
+    claim = "Inputs changed, performance did not: " if suspected else "Labels contradict an estimated loss: "
+    assert sentence.startswith(f"{claim}estimated without labels, the loss is 20.0 points")
+    assert "but the labels show no loss" in sentence
+
+
+@pytest.mark.parametrize("labels", [0, 73])
+def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labels: int) -> None:
+    """The newest 500 labels are also of rows before the change, so they show a smaller loss."""
+    suspicion = Suspicion(START + 2 * HOUR, (ColumnCondition("a", "null"),), labels, 30.0)
+    state = EvidenceState(
+        rows=1500,
+        estimate=quiet(*blocks(0.0, 0.0, 0.0)),
+        labels=charts(*blocks(0.0, 0.0, 0.3, rows=200)),
+        suspicion=suspicion,
+        explanation=BlockExplanation("", (Suspect("a", 1.0, "null 0.0% → 40.0%"),)),
+    )
+    sentence = result(state).sentence
+    assert sentence.startswith("The model loses 30.0 points of accuracy")
+    assert ", by its labels, since 2026-01-01 02:00 UTC" in sentence
+    assert f" Only {labels} of at least 100 labels are of suspected rows (a, since 2026-01-01 02" in sentence
+    assert sentence.count("null 0.0% → 40.0%") == 1
+    assert "newest" not in sentence
