@@ -93,15 +93,16 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     if source == ESTIMATE:  # labels of rows before the change say nothing about it
         over = _is_over(charts, state, labels_since(state, finding.change))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
-    no_loss = no_loss or (source == ESTIMATE and state.contradicted)
+    waits = source == ESTIMATE and state.contradicted  # for the next block, or for labels that prove a loss
     if source == ESTIMATE and _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
         if not (by_labels and by_labels.proven) and _agree(charts, state, finding):
-            no_loss = over or state.contradicted
+            no_loss = over
         elif by_labels and not no_loss:
-            source, finding = LABELS, by_labels
+            source, finding, waits = LABELS, by_labels, waits and not by_labels.proven
         else:
             no_loss = True
+    no_loss = no_loss or waits
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = _alarm(charts, state, source, score, finding)

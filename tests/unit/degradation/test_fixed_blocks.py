@@ -13,7 +13,7 @@ from tests.unit.degradation.test_cusum import no_rows
 from tests.unit.degradation.test_detector import Log, fitted
 
 from driftbell.degradation.block import Block
-from driftbell.degradation.blocks import add_estimate
+from driftbell.degradation.blocks import add_estimate, add_labels
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.decision import decide
 from driftbell.degradation.detector import CusumDetector
@@ -286,3 +286,8 @@ def test_an_estimate_that_labels_contradict_opens_no_alarm_until_the_next_block(
         estimate = decide(charts, known)
         assert (estimate.verdict, estimate.contradicted) == (Verdict.WARNING, True)
     assert decide(charts, with_block(state, 500, 500)).verdict is Verdict.ALARM
+    errors = np.diff(np.arange(1001) * 13 // 100).astype(float)
+    proven, _ = add_labels(charts, state, LabelRows(errors, times))
+    assert (proven.labels.score or 0.0) < 1
+    estimate = decide(charts, proven)
+    assert (estimate.verdict, estimate.source) == (Verdict.ALARM, "labels")
