@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from driftbell.degradation.block_predictions import RowErrors
 from driftbell.degradation.broken_values import MAX_RARITY, MIN_EXCESS, DataFault
 from driftbell.degradation.column_changes import ColumnChanges, ColumnTests
 from driftbell.degradation.data_faults import Diagnosis, repeated_rows
@@ -107,19 +106,17 @@ class BlindSpots:
             return replace(
                 only, blind=BlindSpot(share, join_names(self._names, max_names=3), "repeated", loss)
             )
-        estimated = self._learned.row_errors(block.matrix, block.answers)
-        explanations = list(self._explanations(block, estimated))
-        raw = self._by_features_of(block, estimated) if explanations else None
+        explanations = list(self._explanations(block))
+        raw = block.diagnosis.by_features if block.diagnosis else None
+        if explanations and raw is None:
+            raw = block.estimated.errors()
         spots = [
             *self._novel(block),
             *self._new_answers(block),
+            *self._too_sure(block),
             *(self._spot(block, e, raw) for e in explanations if raw is not None),
         ]
-        relevant = [
-            spot
-            for spot in spots
-            if spot is not None and (spot.loss or 0.0) > max(self._smallest_loss, block.loss)
-        ]
+        relevant = [s for s in spots if s and (s.loss or 0.0) > max(self._smallest_loss, block.loss)]
         blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
         relations = BlockRelations(self._relations, block.matrix)
         certain = self._certain(block, explanations, relations)
@@ -131,11 +128,6 @@ class BlindSpots:
             return PossibleLoss(low, max(losses), blind, least.errors)
         low, high = self._range(block, explanations, raw, relations)
         return PossibleLoss(low, high, blind)
-
-    def _by_features_of(self, block: BlockEstimate, estimated: RowErrors) -> Vector:
-        """Return the expected error of each row by a model of the label, if no value is wrong."""
-        known = block.diagnosis.by_features if block.diagnosis else None
-        return estimated.errors() if known is None else known
 
     def _certain(
         self, block: BlockEstimate, explanations: Sequence[Explanation], relations: BlockRelations
@@ -223,6 +215,7 @@ class BlindSpots:
     ) -> tuple[float, float]:
         """Return the smallest and the largest loss of all explanations."""
         losses = [block.loss, *map(self._likely_loss, explanations)]
+        losses += [] if block.diagnosis else [block.similar.whole_loss]
         largest = [self._loss_of(e) for e in explanations]
         faults = block.diagnosis.faults if block.diagnosis else ()
         if raw is not None and (
@@ -265,6 +258,13 @@ class BlindSpots:
             loss = self._largest_loss(block, rows)
             yield BlindSpot(round(share, 4), PREDICTION_COLUMN, "answer", loss, (condition,))
 
+    def _too_sure(self, block: BlockEstimate) -> Iterator[BlindSpot]:
+        """Yield all rows if similar ones of the reference had more errors, and the estimate shows no loss."""
+        if block.similar.is_certain and block.loss < self._smallest_loss:
+            condition = ColumnCondition(PREDICTION_COLUMN, "answer")
+            loss = block.similar.whole_loss
+            yield BlindSpot(1.0, PREDICTION_COLUMN, "similar rows", loss, (condition,))
+
     def _only_rare(self, block: BlockEstimate) -> list[DataFault]:
         """Return values that are rare by the size of the reference, and too few for a fault."""
         broken = block.diagnosis.broken if block.diagnosis else ()
@@ -275,7 +275,7 @@ class BlindSpots:
         largest = self._learned.loss.largest(block.answers.take(rows), self._learned.truth)
         return float(rows.mean()) * (float(largest.mean()) - self._by_features)
 
-    def _explanations(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[Explanation]:
+    def _explanations(self, block: BlockEstimate) -> Iterator[Explanation]:
         """Yield explanations of the block by features that may be wrong."""
         faults = block.diagnosis.faults if block.diagnosis else ()
         if block.diagnosis:
@@ -284,13 +284,13 @@ class BlindSpots:
             used = [f for f in faults if self._learned.importance[f.place] >= MIN_USED]
             share = max((f.excess or 1.0 for f in used), default=0.0)
             yield Explanation(places, reason, block.diagnosis.errors, share)
-        yield from self._rare_values(block, estimated)
+        yield from self._rare_values(block)
         if any(fault.kind == "frozen" for fault in faults):
             return  # the other rows and features look like the reference, or follow from that
         rounded = self.rounded(block.matrix)
         if rounded:  # little changes in each row, so its error beside the rounded values is the usual one
             restored = self.rounded.restored(block.matrix, rounded)
-            increase = estimated.with_columns(restored, rounded).errors() - estimated.errors()
+            increase = block.estimated.with_columns(restored, rounded).errors() - block.estimated.errors()
             share = self.rounded.lost_share(block.matrix, restored, rounded)
             yield Explanation(rounded, "rounded", self._by_features + increase, share)
         changes = self.tests(block.matrix)
@@ -298,13 +298,13 @@ class BlindSpots:
         broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
         for moved in filter(None, (changes.moved, *((j,) for j in singles))):
             repaired = self.tests.without_move(block.matrix, moved)
-            errors = estimated.with_columns(repaired, moved).errors()
+            errors = block.estimated.with_columns(repaired, moved).errors()
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
             yield Explanation(moved, "moved", errors, repaired=repaired)
-        yield from self._noise(block, changes, faults, estimated)
+        yield from self._noise(block, changes, faults)
 
-    def _rare_values(self, block: BlockEstimate, estimated: RowErrors) -> Iterator[Explanation]:
+    def _rare_values(self, block: BlockEstimate) -> Iterator[Explanation]:
         """Yield an explanation by rare values on which a model without their features tells the error."""
         rare = [f for f in self._only_rare(block) if not f.known]
         rare = [f for f in rare if not f.novelty or not self._important[f.place]]
@@ -313,15 +313,11 @@ class BlindSpots:
         places = tuple(dict.fromkeys(f.place for f in rare))
         rows = np.logical_or.reduce([f.rows for f in rare])
         without = self._learned.error_by_features(block.matrix, block.answers, frozenset(places))
-        errors = np.where(rows, without, estimated.errors())
+        errors = np.where(rows, without, block.estimated.errors())
         yield Explanation(places, "broken", errors, float(rows.mean()))
 
     def _noise(
-        self,
-        block: BlockEstimate,
-        changes: ColumnChanges,
-        faults: Sequence[DataFault],
-        estimated: RowErrors,
+        self, block: BlockEstimate, changes: ColumnChanges, faults: Sequence[DataFault]
     ) -> Iterator[Explanation]:
         """Yield explanations by noise in a feature: the only cause of all changes, if it is known."""
         repairs = {fault.place for fault in faults if fault.scale}
@@ -333,7 +329,7 @@ class BlindSpots:
             return
         for j in places if cause is None else (cause,):
             replaced = self.tests.without_noise(block.matrix, changes, j)
-            errors = estimated.with_columns(replaced, (j,)).errors()
+            errors = block.estimated.with_columns(replaced, (j,)).errors()
             chance = 1.0 if cause is None else self.tests.chance_of_noise(block.matrix, changes, j)
             yield Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
 

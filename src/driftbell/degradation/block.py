@@ -19,7 +19,7 @@ class Block:
     Attributes:
         rows: number of rows.
         loss: estimated increase of the error.
-        basis: source of the estimate: `confidence`, `fault` or `label shift`.
+        basis: source of the estimate: `confidence`, `similar rows`, `fault` or `label shift`.
         errors: expected error of the examined rows.
         examined: their positions in the block.
         matrix: their encoded features.

@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.degradation.blind_spots import BlindSpots
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
-from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.chart_limits import CLOSING_BLOCKS, MARGIN, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
@@ -19,6 +19,7 @@ from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.possible_losses import BlockEstimate
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
+from driftbell.degradation.similar_rows import SimilarRows
 from driftbell.records import BlockSummary, Columns, SourceState
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
@@ -39,15 +40,14 @@ PACE_WEIGHT = 0.02
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-CLOSING_BLOCKS, BELOW = 5, 1.645
+BELOW = 1.645
 """An alarm closes when the newest rows are this number of standard errors below the allowance, or all those
-of so many blocks are below it: less would open and close it with each block of a constant loss."""
+of `CLOSING_BLOCKS` blocks are below it: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
 
-MIN_ROWS = 50
-MIN_LABELS = 20
+MIN_ROWS, MIN_LABELS = 50, 20
 MAX_ROWS = 1000
 """Rows of a block, evenly spaced, that are examined for data faults."""
 
@@ -63,7 +63,7 @@ class CusumCharts:
 
     A chart computes S = max(0, S + n (loss - k)) for each block of n rows, with allowance k, and alarms at
     the decision threshold h (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954). Each source
-    of evidence has one chart for each of `ALLOWANCES`. Immutable: the sums are in the state.
+    of evidence has a chart with a small and one with a large allowance. Immutable: the sums are in the state.
 
     Args:
         learned: models fitted on the reference.
@@ -91,6 +91,7 @@ class CusumCharts:
         self.checks_per_alarm = checks_per_alarm
         self.check_rows = block_rows
         self.block_rows = min(max(block_rows, MIN_ROWS), MAX_BLOCK_ROWS)
+        self.label_rows = min(LABEL_ROWS, self.block_rows)
         self.seconds_per_alarm = seconds_per_alarm
         self._faults = DataFaultDetector(learned)
         self.calendar = self._faults.calendar
@@ -106,6 +107,7 @@ class CusumCharts:
             ESTIMATE: error_baseline(by_confidence, unit=unit),
             LABELS: error_baseline(measured, unit=unit),
         }
+        self.similar_rows = SimilarRows(learned, by_confidence, by_features)
         self.by_features = error_baseline(by_features, unit=unit)
         self._by_features = self.by_features.mean
         self._loss_factor = 1.0
@@ -125,11 +127,6 @@ class CusumCharts:
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self._errors = measured
         self._limits: dict[tuple[str, int], ChartLimits] = {}
-
-    @property
-    def label_rows(self) -> int:
-        """Number of labels of a block."""
-        return min(LABEL_ROWS, self.block_rows)
 
     def rows_per_alarm(self, pace: float = 0.0, share: float = 1.0) -> float:
         """Return the number of rows for which the budget allows one false alarm.
@@ -174,8 +171,7 @@ class CusumCharts:
         if (source, rows) not in self._limits:
             baseline = self.baselines[source]
             has_swings = LABELS in self._sources and self.baselines[LABELS].has_swings
-            charts = len(ALLOWANCES) * len(self._sources) + has_swings
-            budget = ChartBudget(self.smallest_loss, self.rows_per_alarm(), charts)
+            budget = ChartBudget(self.smallest_loss, self.rows_per_alarm(), len(self._sources))
             swinging = self._errors if has_swings and source == LABELS else None
             self._limits[source, rows] = ChartLimits(baseline, rows, budget, swinging)
         return self._limits[source, rows](rows_per_alarm, early=early)
@@ -202,38 +198,37 @@ class CusumCharts:
         with one_thread():
             matrix = self.learned.encoder(columns, n) if matrix is None else matrix
             errors = self.learned.error_by_confidence(matrix, answers)
-            loss = float(errors.mean()) - self.baselines[ESTIMATE].mean
+            usual = self.baselines[ESTIMATE].mean
+            loss = float(errors.mean()) - usual
             if n > MAX_ROWS:
                 columns, answers = {k: v[sample] for k, v in columns.items()}, answers.take(sample)
                 matrix, errors = matrix[sample], errors[sample]
+            estimated = self.learned.row_errors(matrix, answers)
+            similar = self.similar_rows.correction(errors, estimated, loss)
+            errors, loss = errors + similar.errors, loss + float(similar.errors.mean())
             rare = self._faults.rare_values(columns, matrix)
             diagnosis = self._faults.diagnose(columns, matrix, answers, rare)
             shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
-            block = Block(n, loss, "confidence", errors, sample, matrix, errors, loss_without_moves=loss)
+            basis = "similar rows" if similar.errors.any() else "confidence"
+            block = Block(n, loss, basis, errors, sample, matrix, errors, loss_without_moves=loss)
             if shift_loss is not None:  # label shift explains all features at once, a fault only one
                 return replace(block, loss=shift_loss, basis="label shift", loss_without_moves=shift_loss)
             repeated = repeated_rows(matrix, diagnosis)
             if repeated is None:
                 block = self._with_diagnosis(block, diagnosis)
             else:  # the errors of one row are no evidence
-                usual = np.where(repeated, self.baselines[ESTIMATE].mean, errors)
-                own_loss = float(usual.mean()) - self.baselines[ESTIMATE].mean
-                block = replace(block, loss=own_loss, errors=usual, loss_without_moves=own_loss)
-            estimate = BlockEstimate(matrix, answers, block.loss, loss, diagnosis, tuple(rare))
-            possible = self.blind_spots.find(estimate)
+                errors = np.where(repeated, usual, errors)
+                own_loss = float(errors.mean()) - usual
+                block = replace(block, loss=own_loss, errors=errors, loss_without_moves=own_loss)
+            possible = self.blind_spots.find(
+                BlockEstimate(matrix, answers, estimated, block.loss, loss, similar, diagnosis, tuple(rare))
+            )
+        low, without_moves = possible.low, min(block.loss_without_moves, possible.low)
         if possible.errors is not None:  # moved values are wrong, so the confidence means nothing
-            block = replace(
-                block,
-                loss=possible.low,
-                basis="fault",
-                errors=possible.errors,
-                loss_without_moves=possible.low,
-            )
+            block = replace(block, loss=low, basis="fault", errors=possible.errors, loss_without_moves=low)
         elif block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
-            block = replace(
-                block, loss=possible.low, loss_without_moves=min(block.loss_without_moves, possible.low)
-            )
-        return replace(block, blind=possible.blind, low=possible.low, high=possible.high)
+            block = replace(block, loss=low, loss_without_moves=without_moves)
+        return replace(block, blind=possible.blind, low=low, high=possible.high)
 
     def _with_diagnosis(self, block: Block, diagnosis: Diagnosis | None) -> Block:
         """Return a block with the estimate by its data faults, or by confidence if it has none.

@@ -320,7 +320,8 @@ def _why(block: Block, learned: ReferenceModels) -> str:
     if block.basis == "fault":
         return "features look broken or moved"
     if learned.answers.probabilities is not None:
-        return "from the model's confidence"
+        similar = ", and the errors on similar rows of the reference"
+        return "from the model's confidence" + (similar if block.basis == "similar rows" else "")
     return "from the errors on similar rows of the reference"
 
 

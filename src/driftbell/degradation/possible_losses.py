@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from driftbell.degradation.block_predictions import RowErrors
 from driftbell.degradation.broken_values import DataFault
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, Vector
+from driftbell.degradation.similar_rows import Correction
 from driftbell.records import BlindSpot
 
 
@@ -18,16 +20,20 @@ class BlockEstimate:
     Attributes:
         matrix: encoded features of the examined rows.
         answers: the model's answers on them.
+        estimated: the same rows, of which models of the label estimate the error.
         loss: the estimated loss.
         by_confidence: the loss by the model's confidence.
+        similar: correction of the latter by similar rows of the reference.
         diagnosis: data faults, if any.
         rare: broken values, and those that are only rare.
     """
 
     matrix: Matrix
     answers: Answers
+    estimated: RowErrors
     loss: float
     by_confidence: float
+    similar: Correction
     diagnosis: Diagnosis | None
     rare: tuple[DataFault, ...] = ()
 

@@ -151,13 +151,13 @@ def test_unchanged_rows_are_ok_and_a_useless_model_raises_an_alarm() -> None:
     assert checks[-1].estimated_loss is not None
     assert checks[-1].interval[0] < checks[-1].estimated_loss < checks[-1].interval[1]
     assert 0.5 < checks[-1].estimated_loss < 1
-    assert checks[-1].evidence["labels"] == pytest.approx(checks[-1].score, abs=1e-3)
+    assert checks[-1].evidence["labels"] > 1
+    assert max(checks[-1].evidence.values()) == pytest.approx(checks[-1].score, abs=1e-3)
 
 
 def test_late_labels_delay_the_alarm() -> None:
-    stream = table(400, 2, wrong=0.9)
-    for name in BOTH.values():  # the model is as sure as ever
-        stream[name] = np.full(400, 0.5)
+    stream = table(400, 2)
+    stream["y"] = ["yes" if y == "no" else "no" for y in stream["y"]]  # neither answers nor features show it
     at_once = [c.verdict for c in run(stream=stream)].index(Verdict.ALARM)
     late = [c.verdict for c in run(stream=stream, label_delay=2)].index(Verdict.ALARM)
     assert late == at_once + 2
