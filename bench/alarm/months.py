@@ -231,8 +231,9 @@ class Month:
         largest = self._add_labels(row, is_alarm)
         if not judge:
             return False
-        alarm = is_alarm(judged_labels(self._charts, self._state, largest))
-        self._state = msgspec.structs.replace(self._state, alarm=alarm)
+        result = decide(self._charts, with_labels(judged_labels(self._charts, self._state, largest)))
+        alarm = result.verdict is Verdict.ALARM
+        self._state = msgspec.structs.replace(self._state, alarm=alarm, contradicted=result.contradicted)
         return alarm
 
     def _with_rows(self, row: int, *, complete: bool) -> EvidenceState:

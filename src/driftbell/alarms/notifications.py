@@ -37,7 +37,7 @@ def notification_after(
     other change after the cooldown since the last notification, by the first check that still has that state.
     So no lasting change is lost, and a flapping verdict sends one alarm per cooldown at most, since the
     notification between two alarms has to wait. The first notification is always an alarm: a new service
-    cannot judge yet.
+    cannot judge yet. Where only labels can tell, nothing is over: an open alarm stays open.
 
     Args:
         check: the new check; its time is the present.
@@ -47,8 +47,9 @@ def notification_after(
     Returns:
         The notification, with the check's own time as `since`; None if there is nothing to send.
     """
-    verdict = check.judgement.verdict
-    if verdict in same_state(last.verdict if last else Verdict.OK):
+    verdict, degradation = check.judgement.verdict, check.judgement.degradation
+    is_open = verdict is not Verdict.ALARM and degradation is not None and degradation.needs_labels
+    if is_open or verdict in same_state(last.verdict if last else Verdict.OK):
         return None
     # the last notification lies in the future if the clock was set back: ignore the cooldown
     cooling_down = last is None or timedelta() <= check.time - last.time < cooldown

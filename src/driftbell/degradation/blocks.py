@@ -59,12 +59,14 @@ def add_estimate(
     )
     data_quality = charts.data_quality_score(block)
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
+    margin = charts.extra_margin(block)
+    estimate = _add_block(charts, ESTIMATE, state, summary, confirmed, margin, early=early)
+    is_new = not early or data_quality >= 1 or estimate.score != state.estimate.score
     return msgspec.structs.replace(
         state,
         rows=state.rows + block.rows,
-        estimate=_add_block(
-            charts, ESTIMATE, state, summary, confirmed, charts.extra_margin(block), early=early
-        ),
+        estimate=estimate,
+        contradicted=state.contradicted and not is_new,
         data_quality=data_quality,
         broken_since=broken_since,
         moved=tuple(moved),

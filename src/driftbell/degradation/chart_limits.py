@@ -28,16 +28,19 @@ MARGIN = 1.645
 errors above it, or more if the errors are skewed."""
 
 TARGET_SHARE = 0.8
-"""All charts together aim at this share of the budget."""
+"""All sources together aim at this share of the budget."""
 
-MIN_THRESHOLD = 0.5
+CLOSING_BLOCKS = 5
+"""An alarm closes when the mean of this number of blocks is below the allowance."""
+
+MIN_THRESHOLD = 0.1
 """Smallest decision threshold, in standard deviations of a block."""
 
 EARLY_MARGIN = 3.0
 """The decision threshold of an incomplete block is higher by this number of standard deviations of a complete
 one: a sum that is also looked at within its blocks passes a threshold more often."""
 
-RATES = (1 / 64, 1.0, 64.0)
+RATES = (1 / 64, 1 / 8, 1.0, 8.0, 64.0)
 """Thresholds are computed for these multiples of the expected rows per false alarm, and interpolated."""
 
 MIN_STEPS = 10.0
@@ -53,12 +56,12 @@ class ChartBudget:
     Attributes:
         smallest_loss: the smallest loss that matters.
         rows_per_alarm: rows of the source per false alarm of the whole model.
-        charts: number of charts of all sources, which share the budget.
+        sources: number of sources, which share the budget.
     """
 
     smallest_loss: float
     rows_per_alarm: float
-    charts: int
+    sources: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,17 @@ class _Chart:
     skew: float
     excursion: float
 
-    def threshold(self, steps: float, chance: float) -> float:
-        """Return the threshold with this chance, in deviations."""
+    def threshold(self, steps: float, alarms: float) -> float:
+        """Return the threshold with this number of false alarms, in deviations."""
         unit = self.deviation
-        mean = self.mean.scaled(unit)
-        return decision_threshold(self.allowance / unit, steps, chance, mean=mean, skew=self.skew)
+        return decision_threshold(
+            self.allowance / unit,
+            steps,
+            alarms,
+            closing=CLOSING_BLOCKS,
+            mean=self.mean.scaled(unit),
+            skew=self.skew,
+        )
 
 
 class ChartLimits:
@@ -161,6 +170,6 @@ class ChartLimits:
         return self._thresholds[place][number]
 
     def _heights(self, steps: float) -> list[float]:
-        """Return the thresholds in deviations, for an equal chance of a false alarm within some blocks."""
-        chance = TARGET_SHARE / self._budget.charts
-        return [max(chart.threshold(steps, chance), MIN_THRESHOLD) for chart in self._charts]
+        """Return the thresholds in deviations: the charts of a source pass together, each with its budget."""
+        alarms = TARGET_SHARE / self._budget.sources
+        return [max(chart.threshold(steps, alarms), MIN_THRESHOLD) for chart in self._charts]

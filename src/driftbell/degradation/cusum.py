@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.degradation.blind_spots import BlindSpots
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
-from driftbell.degradation.chart_limits import ALLOWANCES, MARGIN, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.chart_limits import CLOSING_BLOCKS, MARGIN, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
@@ -40,9 +40,9 @@ PACE_WEIGHT = 0.02
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-CLOSING_BLOCKS, BELOW = 5, 1.645
+BELOW = 1.645
 """An alarm closes when the newest rows are this number of standard errors below the allowance, or all those
-of so many blocks are below it: less would open and close it with each block of a constant loss."""
+of `CLOSING_BLOCKS` blocks are below it: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
@@ -63,7 +63,7 @@ class CusumCharts:
 
     A chart computes S = max(0, S + n (loss - k)) for each block of n rows, with allowance k, and alarms at
     the decision threshold h (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954). Each source
-    of evidence has one chart for each of `ALLOWANCES`. Immutable: the sums are in the state.
+    of evidence has a chart with a small and one with a large allowance. Immutable: the sums are in the state.
 
     Args:
         learned: models fitted on the reference.
@@ -171,8 +171,7 @@ class CusumCharts:
         if (source, rows) not in self._limits:
             baseline = self.baselines[source]
             has_swings = LABELS in self._sources and self.baselines[LABELS].has_swings
-            charts = len(ALLOWANCES) * len(self._sources) + has_swings
-            budget = ChartBudget(self.smallest_loss, self.rows_per_alarm(), charts)
+            budget = ChartBudget(self.smallest_loss, self.rows_per_alarm(), len(self._sources))
             swinging = self._errors if has_swings and source == LABELS else None
             self._limits[source, rows] = ChartLimits(baseline, rows, budget, swinging)
         return self._limits[source, rows](rows_per_alarm, early=early)

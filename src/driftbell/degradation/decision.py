@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from driftbell.degradation.blocks import labelled_share, rows_per_alarm
+from driftbell.degradation.chart_limits import CLOSING_BLOCKS
 from driftbell.degradation.cusum import (
-    CLOSING_BLOCKS,
     ESTIMATE,
     LABELS,
     MIN_LOSS_SHARE,
@@ -93,14 +93,16 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     if source == ESTIMATE:  # labels of rows before the change say nothing about it
         over = _is_over(charts, state, labels_since(state, finding.change))
     no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
+    waits = source == ESTIMATE and state.contradicted  # for the next block, or for labels that prove a loss
     if source == ESTIMATE and _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
         if not (by_labels and by_labels.proven) and _agree(charts, state, finding):
             no_loss = over
         elif by_labels and not no_loss:
-            source, finding = LABELS, by_labels
+            source, finding, waits = LABELS, by_labels, waits and not by_labels.proven
         else:
             no_loss = True
+    no_loss = no_loss or waits
     suspicion = None if covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = _alarm(charts, state, source, score, finding)
@@ -339,7 +341,11 @@ def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
     """Return whether the newest of some blocks of labels, which reach the newest rows, show no loss."""
     if not charts.learned.labelled or not labels or _unproven(charts, state):
         return False
-    return reach_newest(state) and charts.is_below(LABELS, labels, 2 * MIN_CONTRADICTING)
+    rows = 2 * MIN_CONTRADICTING
+    if state.alarm and state.labels.raised:  # those since then, as many as a block of predictions has
+        labels = state.labels.blocks[-state.labels.lasting :]
+        rows = int(charts.block_rows * labelled_share(state))
+    return reach_newest(state) and charts.is_below(LABELS, labels, rows)
 
 
 def _reach(labels: Blocks, block: BlockSummary) -> bool:

@@ -48,12 +48,17 @@ class RoundedValues:
         usual = self._usual[rows]
         newest = _distinct(matrix[:, self._places], rows)
         is_coarse = (MIN_COARSENESS * newest <= usual) & np.isfinite(usual)
+        if not is_coarse.any():
+            return ()
+        rows_once = np.unique(matrix, axis=0)  # copies of rows have the same values without rounding
         coarse = (j for j, is_one in zip(self._places, is_coarse, strict=True) if is_one)
-        return tuple(j for j in coarse if self._is_rounded(matrix[:, j], j))
+        return tuple(j for j in coarse if self._is_rounded(rows_once[:, j], j))
 
     def _is_rounded(self, now: Vector, j: int) -> bool:
         """Return the same as `is_rounded`, without values of the reference outside the range of the block."""
         newest, before = present(now), self._learned.usual[:, j]
+        if len(newest) < MIN_ROWS:
+            return False
         inside = before[(before >= newest.min()) & (before <= newest.max())]
         return len(inside) >= MIN_ROWS and is_rounded(inside, newest)
 

@@ -101,18 +101,16 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
         return False
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
-    distance = ks_distance(others, newest_others)
-    unit = FIVE_PERCENT * float(np.sqrt(1 / len(others) + 1 / len(newest_others)))
     excess = (share - share_before) / (1 - share_before)
-    is_small = distance * (1 - share) <= MAX_RATIO * excess and not is_rounded(others, newest_others)
-    return distance <= MAX_DISTANCE * unit or is_small
+    is_coarse = is_rounded(others, newest_others)
+    return _look_alike(others, newest_others, 0.0 if is_coarse else excess / (1 - share))
 
 
 def cut_off_side(before: Vector, now: Vector, value: float) -> int:
     """Return on which side of a frequent value all larger or smaller ones are cut off.
 
-    A source that saturates sends its limit instead of all values beyond. A frozen one repeats a value that
-    others of its rows lie beyond.
+    A source that saturates sends its limit instead of all values beyond, so the block looks like the
+    reference with the same limit. A frozen one repeats a value that others of its rows lie beyond.
 
     Args:
         before: the feature in the reference, NaN for null, shape (n,).
@@ -130,12 +128,23 @@ def cut_off_side(before: Vector, now: Vector, value: float) -> int:
     0
     """
     usual, newest = before[~np.isnan(before)], now[~np.isnan(now)]
-    others = np.count_nonzero(newest != value)
+    others = newest[newest != value]
     for side in (1, -1):
         beyond = float(np.mean(side * usual > side * value))
-        if not (side * newest > side * value).any() and (1 - beyond) ** others < MAX_CHANCE_OF_NONE:
+        if (side * others > side * value).any() or (1 - beyond) ** len(others) >= MAX_CHANCE_OF_NONE:
+            continue
+        cut = np.minimum(usual, value) if side > 0 else np.maximum(usual, value)
+        share = 1 - len(others) / len(newest)
+        if _look_alike(np.sort(cut), np.sort(newest), share):
             return side
     return 0
+
+
+def _look_alike(usual: Vector, newest: Vector, share: float) -> bool:
+    """Return whether two sorted samples look alike, or differ in few rows beside a share of all."""
+    distance = ks_distance(usual, newest)
+    unit = FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
+    return distance <= max(MAX_DISTANCE * unit, MAX_RATIO * share)
 
 
 def is_rounded(before: Vector, now: Vector) -> bool:

@@ -115,7 +115,8 @@ def update(
     if judged.alarm and not alarm:
         state = without_ended(charts, state)
     state, judged = (
-        msgspec.structs.replace(s, alarm=alarm, explanation=explanation) for s in (state, judged)
+        msgspec.structs.replace(s, alarm=alarm, contradicted=estimate.contradicted, explanation=explanation)
+        for s in (state, judged)
     )
     return state, _degradation(charts, judged, estimate, waiting=0 if explained else len(rows.answers))
 

@@ -156,6 +156,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         broken_since: first and last row of the first of the newest blocks that broken values alarm in (UTC);
             None if the newest block does not alarm.
         alarm: whether the last result was an alarm.
+        contradicted: whether labels contradicted the estimate of the newest block, which then opens no alarm.
         pending: labels that wait for a block.
         moved: features that seemed to have moved in the newest block, by place.
         unconfirmed: errors that count once the next block confirms that these features have moved.
@@ -175,6 +176,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     data_quality: float | None = None
     broken_since: tuple[datetime, datetime] | None = None
     alarm: bool = False
+    contradicted: bool = False
     pending: PendingLabels = field(default_factory=PendingLabels)
     moved: tuple[int, ...] = ()
     unconfirmed: float = 0.0

@@ -193,3 +193,26 @@ def test_the_notification_of_a_need_has_its_reason() -> None:
         "Cannot tell.",
         "report-0.html",
     )
+
+
+def after_an_alarm(*moments: tuple[Verdict, Degradation]) -> list[Verdict]:
+    """Return the verdicts of the notifications after an alarm, an hour apart."""
+    (last,) = story((ALARM, 0))
+    found = []
+    for hour, (verdict, degradation) in enumerate(moments, 1):
+        one = check(verdict, 60 * hour)
+        one = replace(one, judgement=replace(one.judgement, degradation=degradation))
+        notification = notification_after(one, last, cooldown=COOLDOWN)
+        if notification:
+            last = notification
+            found.append(notification.verdict)
+    return found
+
+
+def test_nothing_is_resolved_while_only_labels_can_tell() -> None:
+    """The alarm is still open: a warning for need of labels is not its end."""
+    need = (WARNING, TELLS_NOTHING)
+    assert after_an_alarm(need, need) == []
+    assert after_an_alarm(need, (ALARM, degradations.ALARM), need) == []
+    assert after_an_alarm(need, (OK, degradations.OK), need) == [OK]
+    assert after_an_alarm((WARNING, degradations.WARNING)) == [WARNING]

@@ -12,13 +12,17 @@ from tests.degradation_tasks import FAULTS, START
 from tests.unit.degradation.test_cusum import no_rows
 from tests.unit.degradation.test_detector import Log, fitted
 
+from driftbell.degradation.block import Block
+from driftbell.degradation.blocks import add_estimate, add_labels
 from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.decision import decide
 from driftbell.degradation.detector import CusumDetector
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.update import update
 from driftbell.records import BlockSummary, Degradation, EvidenceState, SourceState, Verdict, Window
 
 ROWS = 2600
+NO_ROWS = np.empty(0, dtype=np.intp)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,7 @@ def watched(by: CusumDetector, log: Log, looks: list[int]) -> list[tuple[Evidenc
 def evidence_of(state: EvidenceState) -> EvidenceState:
     """Return what counts, without what describes the newest look."""
     return msgspec.structs.replace(
-        state, explanation=EvidenceState().explanation, suspicion=None, alarm=False
+        state, explanation=EvidenceState().explanation, suspicion=None, alarm=False, contradicted=False
     )
 
 
@@ -230,12 +234,19 @@ def with_errors(share: float) -> CusumCharts:
 
 def verdict_by_labels(charts: CusumCharts, counts: list[int], step: int) -> Verdict:
     """Return the verdict after labels that arrive in steps, with these errors in each block of 100."""
+    return verdicts_by_labels(charts, counts, step)[-1]
+
+
+def verdicts_by_labels(charts: CusumCharts, counts: list[int], step: int) -> list[Verdict]:
+    """Return the verdict of each step."""
     errors = np.concatenate([np.diff(np.arange(101) * count // 100) for count in counts]).astype(float)
     state, times = EvidenceState(), [START + timedelta(minutes=i) for i in range(len(errors))]
+    verdicts = []
     for start in range(0, len(errors), step):
         part = slice(start, start + step)
         state, degradation = update(charts, state, no_rows(), LabelRows(errors[part], times[part]))
-    return degradation.verdict
+        verdicts.append(degradation.verdict)
+    return verdicts
 
 
 def test_labels_before_a_new_loss_do_not_end_it() -> None:
@@ -248,3 +259,35 @@ def test_labels_before_a_new_loss_do_not_end_it() -> None:
 def test_an_alarm_opens_as_if_a_check_followed_each_block_of_labels(step: int) -> None:
     """The newest labels are not clearly below the allowance, though all together show a smaller loss."""
     assert verdict_by_labels(with_errors(0.1), [10] * 10 + [30, 12, 13, 12, 13], step) is Verdict.ALARM
+
+
+@pytest.mark.parametrize("step", [50, 100, 500])
+def test_an_alarm_by_labels_lasts_for_as_many_as_a_block_of_predictions_has(step: int) -> None:
+    """Four errors in 100 labels open it; a check after 500 labels still shows it."""
+    usual = [1, 0, 0, 0, 1]
+    verdicts = verdicts_by_labels(with_errors(0.005), [*usual, 4, 0, 0, 0, 0, *usual, *usual], step)
+    assert Verdict.ALARM in verdicts
+    assert verdicts[-1] is not Verdict.ALARM
+
+
+def test_an_estimate_that_labels_contradict_opens_no_alarm_until_the_next_block() -> None:
+    charts, times = with_errors(0.1), [START + timedelta(minutes=i) for i in range(1000)]
+
+    def with_block(state: EvidenceState, start: int, rows: int, *, early: bool = False) -> EvidenceState:
+        errors = np.full(rows, 0.16)
+        block = Block(rows, 0.06, "confidence", errors, NO_ROWS, errors[:0], errors)
+        return add_estimate(charts, state, block, times[start : start + rows], early=early)
+
+    state = with_block(EvidenceState(), 0, 500)
+    assert decide(charts, state).verdict is Verdict.ALARM
+    state = msgspec.structs.replace(state, contradicted=True)
+    waiting = with_block(state, 500, 50, early=True)
+    for known in (state, waiting):
+        estimate = decide(charts, known)
+        assert (estimate.verdict, estimate.contradicted) == (Verdict.WARNING, True)
+    assert decide(charts, with_block(state, 500, 500)).verdict is Verdict.ALARM
+    errors = np.diff(np.arange(1001) * 13 // 100).astype(float)
+    proven, _ = add_labels(charts, state, LabelRows(errors, times))
+    assert (proven.labels.score or 0.0) < 1
+    estimate = decide(charts, proven)
+    assert (estimate.verdict, estimate.source) == (Verdict.ALARM, "labels")

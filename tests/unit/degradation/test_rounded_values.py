@@ -60,6 +60,15 @@ def test_nulls_and_fewer_rows_are_no_rounding() -> None:
         assert charts().blind_spots.rounded(charts().learned.encoder(part, rows)) == ()
 
 
+def test_copies_of_rows_are_not_rounded() -> None:
+    columns, _ = table(500, 10)
+    copies = {name: np.repeat(column[:100], 5) for name, column in columns.items()}
+    matrix = charts().learned.encoder(copies, 500)
+    assert charts().blind_spots.rounded(matrix) == ()
+    matrix[:, 0] = 3 * np.round(charts().learned.matrix[:500, 0] / 3)
+    assert charts().blind_spots.rounded(matrix) == (0,)
+
+
 def test_values_of_a_part_of_the_range_are_not_rounded() -> None:
     columns, truth = table(2000, 0)
     columns["a"] = np.random.default_rng(1).geometric(0.05, 2000).astype(float)

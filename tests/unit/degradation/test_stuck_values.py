@@ -168,6 +168,13 @@ def test_a_source_that_saturates_cuts_its_values_off(side: int, share: float) ->
     assert cut_off_side(before, np.full(500, limit), limit) == 0  # constant
 
 
+def test_values_that_have_moved_with_a_frequent_one_are_not_cut_off() -> None:
+    rng = np.random.default_rng(11)
+    savings = [np.where(rng.random(n) < 0.5, 0.0, rng.exponential(10, n)) for n in (2000, 500)]
+    assert cut_off_side(savings[0], savings[1] + 6, 6.0) == 0
+    assert cut_off_side(savings[0], np.maximum(savings[1], 6.0), 6.0) == -1
+
+
 def test_a_value_at_an_end_of_the_reference_cuts_nothing_off() -> None:
     rng = np.random.default_rng(10)
     before, now = rng.poisson(2.0, 2000).astype(float), rng.poisson(1.0, 500).astype(float)

@@ -27,6 +27,7 @@ from driftbell.records import (
     CheckKind,
     Columns,
     Degradation,
+    Evidence,
     Interval,
     Judgement,
     LimitResult,
@@ -189,6 +190,26 @@ def test_an_alarm_without_a_known_loss_shows_no_number(get: Get, log: SqlStore) 
     assert "performs worse: accuracy" not in page
     assert "<dt>Estimated loss</dt><dd>unknown</dd>" in page
     assert get("/index.json").json()["status"]["last_check"]["degradation"]["estimated_loss"] is None
+
+
+def test_the_page_says_that_an_alarm_is_open_which_the_last_check_cannot_judge(
+    get: Get, log: SqlStore
+) -> None:
+    save(log, degradations.ALARM)
+    assert "is still open" not in get("/").text
+    lease = log.coordination.take_lease("test", now=NOON, seconds=60, next_run=None)
+    assert lease
+    evidence = (Evidence("estimate", "", 0.1),)
+    unknown = replace(degradations.UNKNOWN, sentence="Cannot tell whether it does.", evidence=evidence)
+    judgement = Judgement(Verdict.WARNING, unknown.sentence, degradation=unknown)
+    later = NOON + timedelta(minutes=5)
+    check = Check("d", later, CheckKind.AUTOMATIC, MODEL.name, MODEL.version, "r", 50, 1, 50, judgement)
+    alarm = log.alarms.current(model=MODEL.name, version=MODEL.version)
+    log.checks.save(check, lease, None, alarm_after(check, alarm))
+    page = get("/").text
+    assert "<h1>Cannot tell whether the model performs worse.</h1>" in page
+    assert f'The alarm of <time datetime="{NOON.isoformat()}">' in page
+    assert "is still open: this check cannot judge whether it is over." in page
 
 
 def test_the_list_of_reports_shows_the_verdict_and_the_version(get: Get, folder: ReportFolder) -> None:
