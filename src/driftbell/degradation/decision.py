@@ -16,7 +16,7 @@ from driftbell.degradation.cusum import (
     CusumCharts,
 )
 from driftbell.degradation.error_baseline import change_point
-from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, UncoveredSuspicion
+from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
 from driftbell.degradation.loss_intervals import (
     ONE_SIDED,
@@ -31,11 +31,11 @@ from driftbell.degradation.loss_intervals import (
 from driftbell.degradation.other_rows import (
     labels_since,
     labels_until,
-    measured_by,
     measured_since,
-    newest_label_blocks,
     newest_measured,
     newest_rows,
+    uncovered_suspicion,
+    unproven_loss,
 )
 from driftbell.records import (
     BlockSummary,
@@ -79,8 +79,43 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
     score = max(estimated, measured)
     lasting = _lasting(charts, state) if state.alarm and score < 1 else None
     if score < 1 and not lasting:
-        return DegradationEstimate(Verdict.OK, source, score, unproven=_unproven(charts, state))
-    source = lasting or source
+        return DegradationEstimate(Verdict.OK, source, score, unproven=unproven_loss(charts, state))
+    return _verdict(charts, state, _weighed(charts, state, lasting or source, score, estimated))
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """The evidence that decides.
+
+    Attributes:
+        source: `estimate` or `labels`.
+        score: the largest score.
+        finding: of the source.
+        over: whether the newest labels show that a loss is over.
+        covered: whether labels decide about the suspected rows.
+        no_loss: whether labels contradict a loss.
+    """
+
+    source: str
+    score: float
+    finding: _Finding
+    over: bool
+    covered: bool
+    no_loss: bool
+
+
+def _weighed(
+    charts: CusumCharts, state: EvidenceState, source: str, score: float, estimated: float
+) -> _Evidence:
+    """Weigh estimate and labels against each other.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        source: with the largest score.
+        score: its score.
+        estimated: the score of the estimate.
+    """
     finding = _finding(charts, state, source)
     is_new = source == LABELS and not state.alarm  # labels before a new loss do not end it
     labels = labels_since(state, finding.change) if is_new else state.labels.blocks
@@ -90,11 +125,12 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         source, (finding, score) = ESTIMATE, later
     elif source == LABELS and estimated >= 1 and (not finding.proven or (over and not covered)):
         source, finding = ESTIMATE, _finding(charts, state, ESTIMATE)
-    if source == ESTIMATE:  # labels of rows before the change say nothing about it
-        over = _is_over(charts, state, labels_since(state, finding.change))
-    no_loss = over or (source == ESTIMATE and _is_contradicted(charts, state, finding.change, finding.loss))
-    waits = source == ESTIMATE and state.contradicted  # for the next block, or for labels that prove a loss
-    if source == ESTIMATE and _are_labelled(charts, state, finding.change):
+    if source == LABELS:
+        return _Evidence(source, score, finding, over, covered, over)
+    over = _is_over(charts, state, labels_since(state, finding.change))  # labels before it say nothing
+    no_loss = over or _is_contradicted(charts, state, finding.change, finding.loss)
+    waits = state.contradicted  # for the next block, or for labels that prove a loss
+    if _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
         if not (by_labels and by_labels.proven) and _agree(charts, state, finding):
             no_loss = over
@@ -102,17 +138,22 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
             source, finding, waits = LABELS, by_labels, waits and not by_labels.proven
         else:
             no_loss = True
-    no_loss = no_loss or waits
-    suspicion = None if covered else state.suspicion
+    return _Evidence(source, score, finding, over, covered, no_loss or waits)
+
+
+def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> DegradationEstimate:
+    """Return the verdict of the evidence."""
+    source, finding, score = evidence.source, evidence.finding, evidence.score
+    suspicion = None if evidence.covered else state.suspicion
     uncovered = None if source == LABELS else suspicion
     alarm = _alarm(charts, state, source, score, finding)
-    alarm = replace(alarm, uncovered=_uncovered(charts, state, suspicion))
+    alarm = replace(alarm, uncovered=uncovered_suspicion(charts, state, suspicion))
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
-    if no_loss and uncovered is None:
-        quiet = replace(capped, contradicted=True, unproven=_unproven(charts, state), uncovered=None)
-        is_recovery = over and (state.labels.raised or source == LABELS)
+    if evidence.no_loss and uncovered is None:
+        quiet = replace(capped, contradicted=True, unproven=unproven_loss(charts, state), uncovered=None)
+        is_recovery = evidence.over and (state.labels.raised or source == LABELS)
         return _recovered(charts, state, quiet) if is_recovery else quiet
-    if no_loss and uncovered is not None:  # these labels contradict an older suspicion only
+    if evidence.no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:
             return replace(capped, loss=None)
@@ -123,7 +164,7 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
             return replace(capped, verdict=Verdict.OK, single=True)
         if not state.alarm and not _matters(charts, state, source, finding.loss):
             return replace(capped, verdict=Verdict.OK, small=True)
-        return _with_measured(charts, alarm) if covered else alarm
+        return _with_measured(charts, alarm) if evidence.covered else alarm
     return replace(alarm, closing=True) if state.alarm else replace(capped, loss=None)
 
 
@@ -287,16 +328,6 @@ def _are_labelled(charts: CusumCharts, state: EvidenceState, change: ChangePoint
     return charts.learned.labelled and labels >= max(MIN_CONTRADICTING, LABELLED_SHARE * rows)
 
 
-def _uncovered(
-    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
-) -> UncoveredSuspicion | None:
-    """Return a suspicion that labels do not cover, beside what labels of other rows say."""
-    if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
-        return None
-    newest = measured_by(charts, newest_label_blocks(charts, state))
-    return UncoveredSuspicion(suspicion, newest.labels, newest.last, newest.loss)
-
-
 def _change(charts: CusumCharts, state: EvidenceState, source: str) -> tuple[ChangePoint, Interval | None]:
     """Estimate the change point, and the loss since; None if zero is possible."""
     blocks: Blocks = state.estimate.blocks
@@ -319,16 +350,6 @@ def _change_point(charts: CusumCharts, source: str, blocks: Blocks) -> ChangePoi
     )
 
 
-def _unproven(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
-    """Return the loss that the newest labels measure if it matters and is probably not zero."""
-    blocks = newest_label_blocks(charts, state)
-    if not blocks or not charts.learned.labelled:
-        return None
-    measured = measured_by(charts, blocks)
-    matters = measured.loss.is_positive and measured.loss.value >= charts.smallest_loss
-    return replace(measured, is_newest=reach_newest(state)) if matters else None
-
-
 def _source(state: EvidenceState, source: str) -> SourceState:
     return state.labels if source == LABELS else state.estimate
 
@@ -339,7 +360,7 @@ def _blocks(state: EvidenceState, source: str) -> tuple[BlockSummary, ...]:
 
 def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
     """Return whether the newest of some blocks of labels, which reach the newest rows, show no loss."""
-    if not charts.learned.labelled or not labels or _unproven(charts, state):
+    if not charts.learned.labelled or not labels or unproven_loss(charts, state):
         return False
     rows = 2 * MIN_CONTRADICTING
     if state.alarm and state.labels.raised:  # those since then, as many as a block of predictions has
@@ -357,7 +378,7 @@ def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
     """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
-    if not charts.learned.labelled or _unproven(charts, state):
+    if not charts.learned.labelled or unproven_loss(charts, state):
         return False
     suspicion = state.suspicion
     if suspicion and suspicion.labels >= MIN_COVERING:

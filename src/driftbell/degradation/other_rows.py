@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
-from driftbell.degradation.explain import MeasuredLoss, NewestRows
+from driftbell.degradation.explain import MeasuredLoss, NewestRows, UncoveredSuspicion
 from driftbell.degradation.loss_intervals import Blocks, loss_interval, reach_newest
 from driftbell.degradation.uncertain import newest_estimates
-from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval
+from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion
 
 
 def measured_by(charts: CusumCharts, blocks: Blocks) -> MeasuredLoss:
@@ -63,3 +64,23 @@ def _is_less(newest: Interval, loss: Interval) -> bool:
 def labels_until(state: EvidenceState) -> datetime | None:
     """Return the time of the newest label of a loss by labels if newer predictions have none."""
     return None if reach_newest(state) else max(block.last for block in state.labels.blocks)
+
+
+def uncovered_suspicion(
+    charts: CusumCharts, state: EvidenceState, suspicion: Suspicion | None
+) -> UncoveredSuspicion | None:
+    """Return a suspicion that labels do not cover, beside what labels of other rows say."""
+    if suspicion is None or not charts.learned.labelled or not state.labels.blocks:
+        return None
+    newest = measured_by(charts, newest_label_blocks(charts, state))
+    return UncoveredSuspicion(suspicion, newest.labels, newest.last, newest.loss)
+
+
+def unproven_loss(charts: CusumCharts, state: EvidenceState) -> MeasuredLoss | None:
+    """Return the loss that the newest labels measure if it matters and is probably not zero."""
+    blocks = newest_label_blocks(charts, state)
+    if not blocks or not charts.learned.labelled:
+        return None
+    measured = measured_by(charts, blocks)
+    matters = measured.loss.is_positive and measured.loss.value >= charts.smallest_loss
+    return replace(measured, is_newest=reach_newest(state)) if matters else None
