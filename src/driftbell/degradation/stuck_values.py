@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.degradation.rare_values import chance_of_excess
 from driftbell.degradation.samples import ks_distance
 
 Vector = NDArray[np.float64]
@@ -40,6 +41,13 @@ MIN_CONTINUOUS = 0.5
 MAX_CHANCE_OF_NONE = 1e-3
 """Chance that no other row of a block with a frozen value lies beyond it: with a smaller one, the values
 beyond are cut off."""
+
+MAX_DISTINCT = 0.9
+"""The other values of a block repeat themselves if they have less than this share of the different values in
+as many rows of the reference."""
+
+MIN_CHANCE_OF_STEP = 1e-3
+"""A rounded value is explained by the rows of the reference in its step with at least this chance."""
 
 MIN_COARSENESS = 4.0
 """Values are rounded if the reference has this many times as many different values in as many rows."""
@@ -90,6 +98,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     if share >= CONSTANT:
         return True
     others, newest_others = np.sort(usual[usual != value]), np.sort(newest[newest != value])
+    if _is_continuous(usual) and _is_explained_by_rounding(usual, newest, value):
+        return False
     is_rare = share_before * len(usual) <= 1
     if is_rare and _is_continuous(usual) and _is_continuous(newest_others):
         return True  # nothing but a frozen source repeats one value of a feature that is not rounded
@@ -161,6 +171,27 @@ def is_rounded(before: Vector, now: Vector) -> bool:
     """
     rows = min(len(before), len(now))
     return MIN_COARSENESS * _distinct(now, rows) <= _distinct(before, rows)
+
+
+def _is_explained_by_rounding(usual: Vector, newest: Vector, value: float) -> bool:
+    """Return whether a value is as frequent as rounding makes it: as the reference's rows in its step.
+
+    The other values of a rounded block are repeated as well. The step reaches to the middle between the value
+    and its neighbors, to the next one, or from the one before.
+    """
+    others = newest[newest != value]
+    rows = min(len(usual), len(others))
+    if not rows or _distinct(others, rows) >= MAX_DISTINCT * _distinct(usual, rows):
+        return False
+    distinct = np.unique(newest)
+    place = int(distinct.searchsorted(value))
+    gaps = np.diff(distinct)
+    below, above = gaps[max(place - 1, 0)], gaps[min(place, len(gaps) - 1)]
+    steps = (value - below / 2, value + above / 2), (value, value + above), (value - below, value)
+    in_step = max(int(np.count_nonzero((usual >= low) & (usual <= high))) for low, high in steps)
+    count = int(np.count_nonzero(newest == value))
+    chance = chance_of_excess(count, len(newest), in_step, len(usual))
+    return chance * len(distinct) >= MIN_CHANCE_OF_STEP
 
 
 def _distinct(values: Vector, rows: int) -> int:

@@ -206,3 +206,29 @@ def test_the_loss_of_values_that_are_cut_off_is_estimated_with_the_values_beyond
     loss = np.mean(answers(cut(many)).values != labels) - np.mean(answers(many).values != labels)
     assert loss > 0.02
     assert np.mean(expected) == pytest.approx(loss, abs=0.02)
+
+
+@pytest.mark.parametrize("digits", [0, 1])
+@pytest.mark.parametrize("rows", [50, 200])
+def test_rounded_values_of_a_small_block_are_not_frozen(rows: int, digits: int) -> None:
+    """Their most frequent value has about a tenth of the rows."""
+    deviation, frozen = {0: 5.0, 1: 0.5}[digits], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        before, now = rng.normal(20, deviation, 1000), rng.normal(20, deviation, rows).round(digits)
+        values, counts = np.unique(now, return_counts=True)
+        assert counts.max() >= 0.08 * rows
+        frozen.append(is_stuck(before, now, float(values[counts.argmax()])))
+    assert not any(frozen)
+
+
+@pytest.mark.parametrize(("rows", "digits"), [(50, None), (200, None), (200, 1)])
+def test_a_frozen_value_of_a_small_block_is_found(rows: int, digits: int | None) -> None:
+    """Also where the values of the reference are rounded as those of the block are."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        before, now = rng.normal(20, 5, 1000), rng.normal(20, 5, rows)
+        if digits is not None:
+            before, now = before.round(digits), now.round(digits)
+        now[: rows // 5] = now[0]
+        assert is_stuck(before, now, float(now[0]))
