@@ -30,9 +30,6 @@ errors above it, or more if the errors are skewed."""
 TARGET_SHARE = 0.8
 """All sources together aim at this share of the budget."""
 
-CLOSING_BLOCKS = 5
-"""An alarm closes when the mean of this number of blocks is below the allowance."""
-
 MIN_THRESHOLD = 0.1
 """Smallest decision threshold, in standard deviations of a block."""
 
@@ -82,17 +79,11 @@ class _Chart:
     skew: float
     excursion: float
 
-    def threshold(self, steps: float, alarms: float) -> float:
-        """Return the threshold with this number of false alarms, in deviations."""
+    def threshold(self, steps: float, chance: float) -> float:
+        """Return the threshold with this chance, in deviations."""
         unit = self.deviation
-        return decision_threshold(
-            self.allowance / unit,
-            steps,
-            alarms,
-            closing=CLOSING_BLOCKS,
-            mean=self.mean.scaled(unit),
-            skew=self.skew,
-        )
+        mean = self.mean.scaled(unit)
+        return decision_threshold(self.allowance / unit, steps, chance, mean=mean, skew=self.skew)
 
 
 class ChartLimits:
@@ -171,5 +162,5 @@ class ChartLimits:
 
     def _heights(self, steps: float) -> list[float]:
         """Return the thresholds in deviations: the charts of a source pass together, each with its budget."""
-        alarms = TARGET_SHARE / self._budget.sources
-        return [max(chart.threshold(steps, alarms), MIN_THRESHOLD) for chart in self._charts]
+        chance = TARGET_SHARE / self._budget.sources
+        return [max(chart.threshold(steps, chance), MIN_THRESHOLD) for chart in self._charts]

@@ -11,7 +11,7 @@ import numpy as np
 from driftbell.degradation.blind_spots import BlindSpots
 from driftbell.degradation.block import Block
 from driftbell.degradation.block_split import BlockSplit
-from driftbell.degradation.chart_limits import CLOSING_BLOCKS, MARGIN, ChartBudget, ChartLimits, Limit
+from driftbell.degradation.chart_limits import MARGIN, ChartBudget, ChartLimits, Limit
 from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repeated_rows
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
@@ -40,9 +40,9 @@ PACE_WEIGHT = 0.02
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-BELOW = 1.645
+CLOSING_BLOCKS, BELOW = 5, 1.645
 """An alarm closes when the newest rows are this number of standard errors below the allowance, or all those
-of `CLOSING_BLOCKS` blocks are below it: less would open and close it with each block of a constant loss."""
+of so many blocks are below it: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from driftbell.degradation.blocks import labelled_share, rows_per_alarm
-from driftbell.degradation.chart_limits import CLOSING_BLOCKS
 from driftbell.degradation.cusum import (
+    CLOSING_BLOCKS,
     ESTIMATE,
     LABELS,
     MIN_LOSS_SHARE,

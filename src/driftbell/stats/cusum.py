@@ -132,46 +132,37 @@ def markov_run_length(
 def decision_threshold(
     allowance: float,
     steps: float,
-    alarms: float,
+    chance: float,
     *,
-    closing: int = 1,
     mean: MeanError = NO_ERROR,
     skew: float = 0.0,
 ) -> float:
-    """Return the decision threshold with a given number of false alarms.
+    """Return the decision threshold with a given chance of a false alarm.
 
-    An alarm lasts as long as its cause, until the mean of m steps is below the allowance k again. So alarms
-    open every L + D steps, with the average run length L and the duration D = m / P(mean of m steps < k).
-    Their number within `steps` steps is averaged over the uncertainty of the process mean (strata of its
-    normal distribution): a baseline that is far too low by chance raises one long alarm, one that is a little
-    too low raises several.
+    An alarm lasts as long as its cause. So a baseline that is too low by chance raises one alarm, and not
+    one in each step: the chance of an alarm within `steps` steps, 1 - exp(-steps / L), is averaged over the
+    uncertainty of the process mean (strata of its normal distribution), and not the rate 1 / L.
 
     Args:
         allowance: k, in standard deviations of a step.
         steps: number of steps.
-        alarms: expected number of false alarms within these steps.
-        closing: number m of steps that close an alarm.
+        chance: the chance of a false alarm within these steps, below 1.
         mean: uncertainty of the process mean, in standard deviations of a step.
         skew: skewness of a step.
 
     Returns:
         At most `MAX_THRESHOLD`.
 
-    Source: the elementary renewal theorem, W. Feller, "An Introduction to Probability Theory and Its
-    Applications", vol. 2 (1971), ch. XI.
-
-    >>> round(decision_threshold(0.5, 100, 100 / 930), 1)
+    >>> round(decision_threshold(0.5, 100, 1 - np.exp(-100 / 930)), 1)
     5.0
     """
     edges = np.linspace(LOWEST, HIGHEST, STRATA + 1)
     weights = np.diff(scipy.special.ndtr([-np.inf, *edges[1:-1], np.inf]))
     allowances = allowance - mean.quantiles((edges[1:] + edges[:-1]) / 2)
-    closed = scipy.special.ndtr(allowances * np.sqrt(closing))
-    durations = closing / np.maximum(closed, 1 / MAX_RUN_LENGTH)
 
     def excess(h: float) -> float:
-        rates = 1 / (markov_run_length(allowances, h, skew) + durations)
-        return float(np.log(steps * (weights @ rates)) - np.log(alarms))
+        chances = -np.expm1(-steps / markov_run_length(allowances, h, skew))
+        return float(np.log(max(weights @ chances, 1e-300)) - np.log(chance))
 
     if excess(0.0) <= 0:
         return 0.0
