@@ -27,7 +27,7 @@ MARGIN = 1.645
 """The baseline is the upper end of a 90 % interval of the reference's mean error: this number of its standard
 errors above it, or more if the errors are skewed."""
 
-TARGET_SHARE = 0.6
+TARGET_SHARE = 0.4
 """All sources together aim at this share of the budget."""
 
 MIN_THRESHOLD = 0.1
