@@ -42,10 +42,6 @@ MAX_CHANCE_OF_NONE = 1e-3
 """Chance that no other row of a block with a frozen value lies beyond it: with a smaller one, the values
 beyond are cut off."""
 
-MAX_DISTINCT = 0.9
-"""The other values of a block repeat themselves if they have less than this share of the different values in
-as many rows of the reference."""
-
 MIN_CHANCE_OF_STEP = 1e-3
 """A rounded value is explained by the rows of the reference in its step with at least this chance."""
 
@@ -176,12 +172,12 @@ def is_rounded(before: Vector, now: Vector) -> bool:
 def _is_explained_by_rounding(usual: Vector, newest: Vector, value: float) -> bool:
     """Return whether a value is as frequent as rounding makes it: as the reference's rows in its step.
 
-    The other values of a rounded block are repeated as well. The step reaches to the middle between the value
-    and its neighbors, to the next one, or from the one before.
+    Other values of a rounded block are repeated as well, more than in the reference. The step reaches to the
+    middle between the value and its neighbors, to the next one, or from the one before.
     """
     others = newest[newest != value]
     rows = min(len(usual), len(others))
-    if not rows or _distinct(others, rows) >= MAX_DISTINCT * _distinct(usual, rows):
+    if not rows or _distinct(others, rows) >= _distinct(usual, rows):
         return False
     distinct = np.unique(newest)
     place = int(distinct.searchsorted(value))

@@ -222,6 +222,18 @@ def test_rounded_values_of_a_small_block_are_not_frozen(rows: int, digits: int) 
     assert not any(frozen)
 
 
+def test_few_values_that_fine_rounding_repeats_are_not_frozen() -> None:
+    frozen = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        before, now = rng.normal(0, 1, 5000), (rng.normal(0, 1, 50) * 20).round() / 20
+        values, counts = np.unique(now, return_counts=True)
+        if counts.max() >= 4:
+            frozen.append(is_stuck(before, now, float(values[counts.argmax()])))
+    assert len(frozen) > 20
+    assert not any(frozen)
+
+
 @pytest.mark.parametrize(("rows", "digits"), [(50, None), (200, None), (200, 1)])
 def test_a_frozen_value_of_a_small_block_is_found(rows: int, digits: int | None) -> None:
     """Also where the values of the reference are rounded as those of the block are."""
