@@ -252,10 +252,10 @@ def _sentence(
 
 def _stated_sentence(loss: Interval, scale: LossScale, *, small: bool) -> str:
     """Return the sentence of a quiet check with a loss above zero."""
-    shown = f"the newest rows show a loss, {scale.text(loss)}, which"
+    clause = f"the newest rows show a loss, {scale.text(loss)}, which"
     if small:
-        return f"No alarm: {shown} is less than the smallest loss that matters."
-    return f"No alarm yet: {shown} may be chance; if it lasts, an alarm is raised."
+        return f"No alarm: {clause} is less than the smallest loss that matters."
+    return f"No alarm yet: {clause} may be chance; if it lasts, an alarm is raised."
 
 
 def _which(suspects: Sequence[Suspect]) -> str:

@@ -21,8 +21,8 @@ MAX_NAME_LENGTH = 40
 def uncovered_text(uncovered: UncoveredSuspicion, scale: LossScale) -> str:
     """Return the sentences about suspected rows without labels, beside what labels of other rows say."""
     labels = f"The newest {count_of(uncovered.labels, 'label')}, of rows until {_minute(uncovered.until)},"
-    shown = _shown_loss(uncovered.labels, uncovered.loss, scale)
-    return f"{labels} {shown}. {few_labels_text(uncovered.suspicion)}."
+    clause = _loss_clause(uncovered.labels, uncovered.loss, scale)
+    return f"{labels} {clause}. {few_labels_text(uncovered.suspicion)}."
 
 
 def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
@@ -44,7 +44,7 @@ def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:
     first, last = _minute(measured.first), _minute(measured.last)
     times = f"from {first} to {last}" if first != last else f"of {first}"
     labels = f"The {count_of(measured.labels, 'label')} of rows {times}"
-    return f"{labels} {_shown_loss(measured.labels, measured.loss, scale)}."
+    return f"{labels} {_loss_clause(measured.labels, measured.loss, scale)}."
 
 
 def unproven_text(measured: MeasuredLoss, scale: LossScale) -> str:
@@ -65,11 +65,11 @@ def labels_until_text(until: datetime) -> str:
 
 def newest_text(newest: NewestRows, scale: LossScale) -> str:
     """Return the sentence about the newest rows, beside an estimated loss since the change."""
-    shown = _shown_loss(newest.rows, newest.loss, scale)
-    return f"The newest {count_of(newest.rows, 'row')}, estimated without labels, {shown}."
+    clause = _loss_clause(newest.rows, newest.loss, scale)
+    return f"The newest {count_of(newest.rows, 'row')}, estimated without labels, {clause}."
 
 
-def _shown_loss(count: int, loss: Interval, scale: LossScale) -> str:
+def _loss_clause(count: int, loss: Interval, scale: LossScale) -> str:
     """Return what a number of labels or rows shows: a loss, none, or how large it may be."""
     show = "shows" if count == 1 else "show"
     if loss.is_positive:
