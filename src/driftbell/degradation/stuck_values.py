@@ -45,6 +45,9 @@ beyond are cut off."""
 MIN_CHANCE_OF_STEP = 1e-3
 """A rounded value is explained by the rows of the reference in its step with at least this chance."""
 
+MIN_CHANCE_OF_MODE = 1e-3
+"""A value may be the most frequent one of a moved distribution with at least this chance."""
+
 MIN_COARSENESS = 4.0
 """Values are rounded if the reference has this many times as many different values in as many rows."""
 
@@ -108,6 +111,9 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
     excess = (share - share_before) / (1 - share_before)
+    are_few = excess < _limit_of_distance(others, newest_others)
+    if is_rare and are_few and _is_usual_mode(usual, newest, share):
+        return False  # so few rows do not show whether the whole distribution has moved
     is_coarse = is_rounded(others, newest_others)
     return _look_alike(others, newest_others, 0.0 if is_coarse else excess / (1 - share))
 
@@ -148,9 +154,18 @@ def cut_off_side(before: Vector, now: Vector, value: float) -> int:
 
 def _look_alike(usual: Vector, newest: Vector, share: float) -> bool:
     """Return whether two sorted samples look alike, or differ in few rows beside a share of all."""
-    distance = ks_distance(usual, newest)
-    unit = FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
-    return distance <= max(MAX_DISTANCE * unit, MAX_RATIO * share)
+    return ks_distance(usual, newest) <= max(_limit_of_distance(usual, newest), MAX_RATIO * share)
+
+
+def _limit_of_distance(usual: Vector, newest: Vector) -> float:
+    """Return the largest distance of two samples that look alike."""
+    return MAX_DISTANCE * FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
+
+
+def _is_usual_mode(usual: Vector, newest: Vector, share: float) -> bool:
+    """Return whether a share of a block may be that of the most frequent value of the reference."""
+    count, most = round(share * len(newest)), round(_largest_share(usual) * len(usual))
+    return chance_of_excess(count, len(newest), most, len(usual)) >= MIN_CHANCE_OF_MODE
 
 
 def is_rounded(before: Vector, now: Vector) -> bool:
