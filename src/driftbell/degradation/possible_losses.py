@@ -47,12 +47,14 @@ class PossibleLoss:
         high: the largest one.
         blind: rows with a loss that the estimate cannot tell.
         errors: expected error of each row if moved values are certainly wrong; else None.
+        lasting: the blind spot if the last block had one in the same features, however large its loss is.
     """
 
     low: float
     high: float
     blind: BlindSpot | None = None
     errors: Vector | None = None
+    lasting: BlindSpot | None = None
 
 
 @dataclass(frozen=True, slots=True)
