@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -13,9 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate
 from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.cusum import ESTIMATE, LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.degradation.explain import DegradationEstimate, sentence
 from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.uncertain import with_blind_spots
 from driftbell.degradation.update import Rows, update
 from driftbell.records import (
     BlindSpot,
@@ -269,6 +274,24 @@ def test_what_nobody_can_tell_stays_so_while_the_same_columns_have_moved(
     assert losses == pytest.approx(list(expected))
     since = state.suspicion.since if state.suspicion else None
     assert since == (START if expected[-1] else None)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.03, Verdict.UNKNOWN), (0.01, Verdict.OK)])
+def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
+    loss: float, expected: Verdict
+) -> None:
+    charts = equal()[0].charts
+    times = [START + timedelta(seconds=j) for j in range(ROWS)]
+    state = add_estimate(charts, EvidenceState(), block_of("x3", 0.06, likely=True), times)
+    assert state.suspicion is not None
+    errors = 150 * (charts.baselines[LABELS].mean + loss)
+    labelled = msgspec.structs.replace(state.suspicion, labels=150, errors=errors)
+    state = msgspec.structs.replace(state, suspicion=labelled)
+    estimate = with_blind_spots(charts, state, DegradationEstimate(Verdict.OK, ESTIMATE, 0.0))
+    assert estimate.verdict is expected
+    words = sentence(estimate, (), "", loss_scale(charts))
+    few = "6.0 points of accuracy may be lost, and the 150 labels of such rows are too few to tell."
+    assert words.endswith(few) is (expected is Verdict.UNKNOWN)
 
 
 def test_features_that_moved_beside_a_frozen_one_are_no_silent_no() -> None:
