@@ -144,8 +144,9 @@ class BlindSpots:
             if chance is None or chance > MAX_CHANCE:
                 return []
         certain, none = [], np.zeros(len(block.matrix), dtype=bool)
+        noisy = {e.places for e in explanations if e.chance <= MAX_CHANCE and e.relation < MIN_FIT}
         for e in explanations:
-            if e.repaired is None:
+            if e.repaired is None or (e.reason == "moved" and e.places in noisy):
                 continue
             if e.chance < 1 or self._repairs_relations(relations, changed, e):
                 errors = self._row_mix.remove(e.errors, e.repaired, none, frozenset())
@@ -340,8 +341,12 @@ class BlindSpots:
         for j in places if cause is None else (cause,):
             replaced = self.tests.without_noise(block.matrix, changes, j)
             errors = block.estimated.with_columns(replaced, (j,)).errors()
-            chance = 1.0 if cause is None else self.tests.chance_of_noise(block.matrix, changes, j)
-            yield Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
+            noise = Explanation((j,), "unrelated", errors, repaired=replaced)
+            if cause is not None:
+                chance = self.tests.chance_of_noise(block.matrix, changes, j)
+                relation = self.tests.chance_of_relation(block.matrix, changes, j)
+                noise = replace(noise, chance=chance, relation=relation)
+            yield noise
 
     def _is_likely(self, explanation: Explanation, raw: Vector) -> bool:
         """Return whether an explanation costs a relevant loss, beyond the noise."""

@@ -69,6 +69,7 @@ class Explanation:
         repaired: the rows with other values of these features.
         chance: p-value of the feature's residual given the others, if the repaired rows look like the
             reference in all features; else 1.
+        relation: p-value of the feature's rank correlation with the others, which no move of it changes.
     """
 
     places: tuple[int, ...]
@@ -77,3 +78,4 @@ class Explanation:
     share: float = 1.0
     repaired: Matrix | None = None
     chance: float = 1.0
+    relation: float = 1.0
