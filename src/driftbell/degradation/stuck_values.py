@@ -45,6 +45,9 @@ beyond are cut off."""
 MIN_CHANCE_OF_STEP = 1e-3
 """A rounded value is explained by the rows of the reference in its step with at least this chance."""
 
+MAX_KNOWN = 0.5
+"""The values of a block are new if the reference has fewer of them than this share."""
+
 MIN_CHANCE_OF_MODE = 1e-3
 """A value may be the most frequent one of a moved distribution with at least this chance."""
 
@@ -111,9 +114,8 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
     excess = (share - share_before) / (1 - share_before)
-    are_few = excess < _limit_of_distance(others, newest_others)
-    if is_rare and are_few and _is_usual_mode(usual, newest, share):
-        return False  # so few rows do not show whether the whole distribution has moved
+    if is_rare and _are_new(usual, newest_others) and _is_usual_mode(usual, newest, share):
+        return False
     is_coarse = is_rounded(others, newest_others)
     return _look_alike(others, newest_others, 0.0 if is_coarse else excess / (1 - share))
 
@@ -154,12 +156,14 @@ def cut_off_side(before: Vector, now: Vector, value: float) -> int:
 
 def _look_alike(usual: Vector, newest: Vector, share: float) -> bool:
     """Return whether two sorted samples look alike, or differ in few rows beside a share of all."""
-    return ks_distance(usual, newest) <= max(_limit_of_distance(usual, newest), MAX_RATIO * share)
+    distance = ks_distance(usual, newest)
+    unit = FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
+    return distance <= max(MAX_DISTANCE * unit, MAX_RATIO * share)
 
 
-def _limit_of_distance(usual: Vector, newest: Vector) -> float:
-    """Return the largest distance of two samples that look alike."""
-    return MAX_DISTANCE * FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
+def _are_new(usual: Vector, newest: Vector) -> bool:
+    """Return whether the reference lacks most values of a block, as if they had moved between its own."""
+    return float(np.isin(newest, usual).mean()) < MAX_KNOWN
 
 
 def _is_usual_mode(usual: Vector, newest: Vector, share: float) -> bool:
