@@ -33,6 +33,10 @@ MORE_BOOLEANS = BOOLEANS | {
 }  # fmt: skip
 """Texts that are booleans where the column's kind is already known."""
 
+MIN_NUMBERS, MIN_NUMBER_SHARE = 40, 0.5
+"""A column of more different texts than these, with at least this share of numbers, is hardly meant as one
+of categories."""
+
 
 class TextColumn:
     """Cells of a column of texts.
@@ -202,6 +206,16 @@ class TextColumn:
     def number_share(self) -> float:
         """Share of the cells that are numbers; 0 without cells."""
         return float(np.count_nonzero(~np.isnan(self.numbers))) / self.present if self.present else 0.0
+
+    def other_than_numbers(self) -> str:
+        """Return a cell that is no number, of many different ones that mostly are numbers; "" for others."""
+        texts, _ = self.distinct
+        if len(texts) <= MIN_NUMBERS or not MIN_NUMBER_SHARE <= self.number_share < MIN_SHARE:
+            return ""
+        numbers = self._pl.Series(self.numbers, nan_to_null=True)
+        others = self.series.filter(numbers.is_null())
+        clean = others.filter(~self._pl.Series(self._null_words(others, literal=False, known=())))
+        return str(clean[0])
 
     @cached_property
     def has_codes(self) -> bool:
