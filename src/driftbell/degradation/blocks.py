@@ -92,6 +92,11 @@ def labelled_share(state: EvidenceState) -> float:
     return min(1.0, max(state.labelled, 1) / state.rows) if state.rows >= FEW_ROWS else 1.0
 
 
+def labels_of_row(state: EvidenceState) -> float:
+    """Return the mean number of labels of a row and its copies, if each is as likely to get one."""
+    return 1 + (1 / state.different - 1) * labelled_share(state)
+
+
 def _add_block(
     charts: CusumCharts,
     source: str,
@@ -269,7 +274,8 @@ def _count_pending(charts: CusumCharts, state: EvidenceState, *, early: bool = F
     if not charts.learned.labelled:  # there is nothing to compare with
         return state
     loss = pending.errors / pending.count - charts.baselines[LABELS].mean
-    block = BlockSummary(pending.count, loss, pending.first, pending.last)
+    rows = max(1, round(pending.count / labels_of_row(state)))
+    block = BlockSummary(rows, loss, pending.first, pending.last)
     return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state, block, early=early))
 
 

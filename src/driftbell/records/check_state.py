@@ -165,6 +165,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         pace: mean seconds between two rows; 0 before the first block, and if the budget is one of blocks.
         unknown_labels: number of labels that are no class of the model since the charts of the labels were
             zero, by label.
+        different: share of the rows of the newest block that are no copies of a row before them.
     """
 
     seq: int = 0
@@ -184,6 +185,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     suspicion: Suspicion | None = None
     pace: float = 0.0
     unknown_labels: dict[str, int] = field(default_factory=dict)
+    different: float = 1.0
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store, with the same traffic."""
