@@ -18,6 +18,7 @@ from driftbell.degradation.cusum import (
     MIN_LABELS,
     CusumCharts,
 )
+from driftbell.degradation.error_baseline import counted_errors
 from driftbell.degradation.label_coverage import LabelRows, suspicion_after
 from driftbell.records import BlockSummary, EvidenceState, PendingLabels, SourceState
 
@@ -26,6 +27,10 @@ FEW_ROWS = 2000
 
 SAME = 1e-12
 """Smaller corrections are rounding."""
+
+LARGE_ERROR = 50.0
+"""Smallest error that is not counted in full, in units of the smallest loss; also if the reference has none
+so large."""
 
 NEWEST_BLOCKS = 20
 """Number of newest blocks that are never merged."""
@@ -109,6 +114,14 @@ def _seconds(state: EvidenceState, block: BlockSummary) -> float:
     return max(0.0, (block.last - min(before, block.last)).total_seconds())
 
 
+def counted(charts: CusumCharts, errors: np.ndarray) -> np.ndarray:
+    """Return the errors of labels as the charts count them, see `counted_errors`; bounded ones in full."""
+    if charts.learned.loss.mean_bounds is not None:
+        return errors
+    largest = max(charts.baselines[LABELS].largest, LARGE_ERROR * charts.smallest_loss)
+    return counted_errors(errors, largest)
+
+
 def rows_per_alarm(charts: CusumCharts, state: EvidenceState, source: str) -> float:
     """Return the number of rows of a source for which the budget allows one false alarm, at this traffic."""
     return charts.rows_per_alarm(state.pace, labelled_share(state) if source == LABELS else 1.0)
@@ -117,6 +130,11 @@ def rows_per_alarm(charts: CusumCharts, state: EvidenceState, source: str) -> fl
 def labelled_share(state: EvidenceState) -> float:
     """Return the share of the predictions that get a label."""
     return min(1.0, max(state.labelled, 1) / state.rows) if state.rows >= FEW_ROWS else 1.0
+
+
+def labels_of_row(state: EvidenceState) -> float:
+    """Return the mean number of labels of a row and its copies, if each is as likely to get one."""
+    return 1 + (1 / state.different - 1) * labelled_share(state)
 
 
 def _add_block(
@@ -281,9 +299,9 @@ def _add_pending(
 ) -> EvidenceState:
     pending = state.pending
     ends = sorted([*(t for t in (pending.first, pending.last) if t), *times])
-    pending = PendingLabels(
-        pending.count + len(errors), pending.errors + float(errors.sum()), ends[0], ends[-1]
-    )
+    excess = pending.excess + float((errors - counted(charts, errors)).sum())
+    total = pending.errors + float(errors.sum())
+    pending = PendingLabels(pending.count + len(errors), total, ends[0], ends[-1], excess)
     state = msgspec.structs.replace(state, pending=pending)
     return state if pending.count < charts.label_rows else _count_pending(charts, state)
 
@@ -296,8 +314,11 @@ def _count_pending(charts: CusumCharts, state: EvidenceState, *, early: bool = F
     if not charts.learned.labelled:  # there is nothing to compare with
         return state
     loss = pending.errors / pending.count - charts.baselines[LABELS].mean
-    block = BlockSummary(pending.count, loss, pending.first, pending.last)
-    return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state, block, early=early))
+    rows = max(1, round(pending.count / labels_of_row(state)))
+    block = BlockSummary(rows, loss, pending.first, pending.last)
+    margin = pending.excess / pending.count
+    added = _add_block(charts, LABELS, state, block, margin=margin, early=early)
+    return msgspec.structs.replace(state, labels=added)
 
 
 def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:

@@ -19,6 +19,7 @@ from driftbell.degradation.label_model_bias import loss_factor
 from driftbell.degradation.label_shift import LabelShift
 from driftbell.degradation.possible_losses import BlockEstimate
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
+from driftbell.degradation.row_copies import RowCopies
 from driftbell.degradation.similar_rows import SimilarRows
 from driftbell.records import BlockSummary, Columns, SourceState
 
@@ -123,6 +124,7 @@ class CusumCharts:
             smallest_loss=smallest_loss,
             loss_factor=self._loss_factor,
         )
+        self.copies = RowCopies(learned)
         self._split = BlockSplit(learned, self.blind_spots.tests, MIN_ROWS)
         self._sources = (ESTIMATE, LABELS) if learned.labelled else (ESTIMATE,)
         self._errors = measured

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels, without_ended
@@ -17,6 +19,7 @@ from driftbell.degradation.explain import DegradationEstimate, explain_block, se
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
+from driftbell.degradation.other_rows import remaining_loss
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import (
     is_outside,
@@ -60,6 +63,14 @@ class Rows:
         columns = {name: column[first:stop] for name, column in self.columns.items()}
         answers = self.answers.take(slice(first, stop))
         return Rows(columns, answers, self.times[first:stop], self.ids[first:stop])
+
+    def without(self, rows: NDArray[np.bool_]) -> Rows:
+        """Return all but some of the rows."""
+        left = np.flatnonzero(~rows)
+        columns = {name: column[left] for name, column in self.columns.items()}
+        places = left.tolist()
+        times, ids = [self.times[i] for i in places], [self.ids[i] for i in places if i < len(self.ids)]
+        return Rows(columns, self.answers.take(left), times, ids)
 
 
 def update(
@@ -124,15 +135,20 @@ def update(
 def _add_rows(
     charts: CusumCharts, state: EvidenceState, rows: Rows, *, complete: bool
 ) -> tuple[EvidenceState, tuple[Rows, Block] | None]:
-    """Add the estimate of predictions to the charts, split where they change.
+    """Add the estimate of predictions to the charts, split where they change; copies of a row count once.
 
     Returns:
         The next state, and the part with the largest loss; None for too few rows.
     """
     if len(rows.answers) < MIN_ROWS:
         return state, None
+    logged = len(rows.answers)
+    matrix = charts.learned.encoder(rows.columns, logged)
+    copies = charts.copies(matrix, rows.answers)
+    if copies is not None:
+        rows, matrix = rows.without(copies), matrix[~copies]
     count = len(rows.answers)
-    matrix = charts.learned.encoder(rows.columns, count)
+    state = msgspec.structs.replace(state, different=count / logged)
     change = charts.change_within(matrix)
     ends = [0, count] if change is None else [0, change, count]
     examined, first = [], state
@@ -144,6 +160,7 @@ def _add_rows(
         first = first if i else state
     if change is not None:
         state = _with_first_part(state, first, change / count)
+    state = msgspec.structs.replace(state, rows=state.rows + logged - count)
     return state, max(examined, key=lambda e: e[1].loss)
 
 
@@ -186,12 +203,14 @@ def _degradation(
             source,
             "" if source == LABELS else suspect,
             max(0.0, round(score, 4)),
-            note=explanation.why if source == ESTIMATE else "",
+            note=_note(state) if source == ESTIMATE else "",
         )
         for source, score in scores.items()
         if score is not None
     )
     scale = loss_scale(charts)
+    if estimate.notable:
+        estimate = replace(estimate, remaining=remaining_loss(charts, state, estimate))
     estimate, loss = with_one_bound(estimate, _known_loss(charts, state, estimate))
     estimate = with_stated_loss(charts, estimate, loss)
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
@@ -212,12 +231,20 @@ def _degradation(
     )
 
 
+def _note(state: EvidenceState) -> str:
+    """Return the basis of the newest estimate, and which rows count once."""
+    why = state.explanation.why
+    if state.different == 1:
+        return why
+    return f"{why}; {1 - state.different:.0%} of the newest rows are copies of earlier ones and count once"
+
+
 def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
     if estimate.unproven and estimate.unproven.is_newest:
         return estimate.unproven.loss
     if estimate.contradicted:  # the labels, which contradict its loss, measure it
-        return newest_loss(charts, state, contradicted=True)
+        return estimate.remaining or newest_loss(charts, state)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
     return newest_loss(charts, state)

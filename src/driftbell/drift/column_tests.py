@@ -17,6 +17,7 @@ from driftbell.drift.notes import (
 )
 from driftbell.drift.prepared import ColumnRows, PreparedColumn, center
 from driftbell.drift.texts import CLASSES
+from driftbell.drift.unreadable_texts import UNREADABLE_CELLS, form_text
 from driftbell.records import Column, Kind, Result, ResultKind
 from driftbell.stats import (
     Outcome,
@@ -129,14 +130,14 @@ def add_cells(before: PreparedColumn, now: ColumnRows, stored_as: str, tested: T
         if types and cells is now and not now.readable:
             note, types = f"{types}: {note}", ""
         else:
-            note += f" are not {words}"
+            note += f" are not {words}{form_text(before.kind, cells.examples)}"
         if cells is old:
             note = f"in the reference, {note}"
         elif old.unreadable:
             note += f" (in the reference {old.unreadable:,} of {n:,})"
         test = null_share(old.unreadable, n, now.unreadable, m)
         size = difference_size(old.unreadable, n, now.unreadable, m)
-        tested.p_value("unreadable cells", CELLS_WEIGHT, test.p_value, n, m, size, note)
+        tested.p_value(UNREADABLE_CELLS, CELLS_WEIGHT, test.p_value, n, m, size, note)
     if types and not now.unreadable:
         tested.remarks.append(f"{types}, compared after conversion" if now.readable else types)
 

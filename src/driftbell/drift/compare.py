@@ -270,6 +270,7 @@ def compare_rows(
         new_share(before, now),
         numbers,
         unseen_rows(before, now),
+        (now.examples or before.cells.examples)[:1],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from driftbell.drift.unreadable_texts import unreadable_text
 from driftbell.phrases import count_of, format_p_value, join_names, printable
 from driftbell.records import (
     ColumnComparison,
@@ -119,7 +120,7 @@ def judge(
         for c in comparisons
     )
     verdict, sentence = _summarize(columns, rows, false_discovery_rate, unit, single=strong is None)
-    sentence += _unseen(columns, rows)
+    sentence += _unseen(columns, rows) + unreadable_text(columns, with_reference=strong is None)
     return Judgement(verdict, sentence, columns)
 
 

@@ -118,12 +118,14 @@ class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
         errors: the sum of their errors.
         first: time of the oldest labelled prediction (UTC).
         last: time of the newest one (UTC).
+        excess: the part of the errors that the charts do not count.
     """
 
     count: int = 0
     errors: float = 0.0
     first: datetime | None = None
     last: datetime | None = None
+    excess: float = 0.0
 
 
 class BlockExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,6 +167,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         pace: mean seconds between two rows; 0 before the first block, and if the budget is one of blocks.
         unknown_labels: number of labels that are no class of the model since the charts of the labels were
             zero, by label.
+        different: share of the rows of the newest block that are no copies of a row before them.
     """
 
     seq: int = 0
@@ -184,6 +187,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     suspicion: Suspicion | None = None
     pace: float = 0.0
     unknown_labels: dict[str, int] = field(default_factory=dict)
+    different: float = 1.0
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store, with the same traffic."""

@@ -112,6 +112,7 @@ class ColumnComparison:
         value_range: smallest and largest number of the window; None without numbers.
         unseen_rows: rows of the window with a category that the reference lacks; 0 if they are no more than
             its own rare categories lead one to expect.
+        unreadable_example: at most one unreadable cell as text; of the reference if the window has none.
     """
 
     column: str
@@ -128,6 +129,7 @@ class ColumnComparison:
     new_share: float | None = None
     value_range: tuple[float, float] | None = None
     unseen_rows: int = 0
+    unreadable_example: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

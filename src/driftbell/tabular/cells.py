@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from types import NoneType
 from typing import Any
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from driftbell.errors import InputError
 from driftbell.records import Column, FieldProblem
 from driftbell.tabular.columns import is_null
+
+NESTED_TYPES = frozenset({"lists", "structures", "bytes"})
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -45,6 +48,7 @@ class Cells:
         precision: dtype in which numbers were stored, or in which pandas reads booleans.
         from_text: whether they come from a text file, in which every cell is text.
         is_category: whether their type is a category of pandas, Polars or Arrow.
+        stored_numbers: of texts: whether the cell was stored as a number; None if none was.
     """
 
     form: Form
@@ -53,6 +57,7 @@ class Cells:
     precision: np.dtype[Any] | None = None
     from_text: bool = False
     is_category: bool = False
+    stored_numbers: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -134,7 +139,11 @@ def _seconds(durations: NDArray[Any]) -> NDArray[np.float64]:
 def read_objects(name: str, cells: Sequence[Any]) -> Cells:
     """Return the cells of a sequence of Python objects.
 
-    Cells of several types become texts, except numbers, which may be integers, floats and decimals.
+    Cells of several types become texts, except numbers, which may be integers, floats, decimals and
+    fractions. So do lists, structures and bytes in a column of which most cells are others.
+
+    >>> read_objects("x", [1, Decimal("2.5"), None]).data, read_objects("x", [1, 2, [3]]).data.to_list()
+    (array([1. , 2.5, nan]), ['1', '2', '[3]'])
     """
     types = set(map(type, cells)) - {NoneType}
     if types <= {float, int}:
@@ -143,7 +152,7 @@ def read_objects(name: str, cells: Sequence[Any]) -> Cells:
         return Cells(Form.BOOLEANS, objects(cells), "booleans")
     if types == {str}:
         return Cells(Form.TEXTS, _series(cells), "text")
-    plain = [None if _is_null(v) else v.item() if isinstance(v, np.generic) else v for v in cells]
+    plain = [None if _is_null(v) else v.item() if _is_numpy_scalar(v) else v for v in cells]
     plain = [v.value if isinstance(v, Enum) and not isinstance(v, str | int) else v for v in plain]
     names = {_type_name(v) for v in plain if v is not None}
     if not names:
@@ -157,12 +166,25 @@ def read_objects(name: str, cells: Sequence[Any]) -> Cells:
     if names == {"durations"}:
         seconds = [math.nan if v is None else v.total_seconds() for v in plain]
         return Cells(Form.NUMBERS, np.array(seconds), "durations", np.dtype(np.float64))
-    if names & {"lists", "structures", "bytes"}:
+    if names & NESTED_TYPES and _are_mostly_nested(plain):
         stored_as = names.pop() if len(names) == 1 else "mixed types"
         return Cells(Form.NESTED, objects(plain), stored_as)
     texts = [None if v is None else _text(v) for v in plain]
-    stored_as = {"objects": "text"}.get(name := names.pop(), name) if len(names) == 1 else "mixed types"
-    return Cells(Form.TEXTS, _series(texts), stored_as)
+    stored_as = "mixed types" if len(names) > 1 else next(iter(names)).replace("objects", "text")
+    numbers = None
+    if "numbers" in names:
+        numbers = np.array([v is not None and _type_name(v) == "numbers" for v in plain], dtype=np.bool_)
+    return Cells(Form.TEXTS, _series(texts), stored_as, stored_numbers=numbers)
+
+
+def _is_numpy_scalar(value: Any) -> bool:
+    return isinstance(value, np.generic) or (isinstance(value, np.ndarray) and not value.ndim)
+
+
+def _are_mostly_nested(cells: Sequence[Any]) -> bool:
+    """Return whether at least half of the cells other than null are lists, structures or bytes."""
+    present = [v for v in cells if v is not None]
+    return 2 * sum(_type_name(v) in NESTED_TYPES for v in present) >= len(present)
 
 
 def _is_null(value: Any) -> bool:
@@ -195,7 +217,7 @@ def _number(value: Any) -> float | None:
 def _type_name(value: Any) -> str:
     if isinstance(value, bool):
         return "booleans"
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, int | float | Decimal | Fraction):
         return "numbers"
     if isinstance(value, str):
         return "text"

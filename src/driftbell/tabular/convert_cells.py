@@ -168,12 +168,21 @@ def is_missing(values: Column) -> NDArray[np.bool_]:
     return np.array([v is None for v in values.tolist()], dtype=np.bool_)
 
 
-def examples(cells: Cells, rows: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Return at most three different cells of some rows as text."""
+def take_cells(cells: Cells, rows: NDArray[np.bool_]) -> Column:
+    """Return some cells as objects, in order."""
+    return objects(list(cells.data.filter(rows) if cells.form is Form.TEXTS else cells.data[rows]))
+
+
+def examples(cells: Column) -> tuple[str, ...]:
+    """Return at most three different cells as text, in order.
+
+    >>> examples(np.array(["n/a", 2.0, "n/a", [1]], dtype=object))
+    ('n/a', '2', '[1]')
+    """
     result: dict[str, None] = {}
-    for row in np.flatnonzero(rows)[:1000].tolist():
-        value = cells.data[row]
-        text = _number_text(value) if cells.form is Form.NUMBERS else str(value)
+    for value in cells[:1000].tolist():
+        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        text = _number_text(value) if is_number else str(value)
         result[text[:MAX_EXAMPLE_LENGTH]] = None
         if len(result) == MAX_EXAMPLES:
             break

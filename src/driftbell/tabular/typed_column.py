@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftbell.phrases import printable
 from driftbell.progress import track
 from driftbell.records import Column, Kind
 from driftbell.tabular.cells import Cells, Form, objects, without_null_numbers
 from driftbell.tabular.column_kind import Decision, decide_kind
 from driftbell.tabular.column_options import INTEGER, ColumnOptions, select_columns, user_kind
-from driftbell.tabular.convert_cells import as_kind, as_texts, examples, is_missing, is_null_cell
+from driftbell.tabular.convert_cells import (
+    as_kind,
+    as_texts,
+    examples,
+    is_missing,
+    is_null_cell,
+    take_cells,
+)
 from driftbell.tabular.number_categories import as_category
 from driftbell.tabular.precision import coarser, rounded
 from driftbell.tabular.raw_table import RawTable, is_path, read_raw
@@ -27,6 +35,7 @@ AMBIGUOUS_POINTS = "numbers such as 1.234 may also be thousands, which --decimal
 TEXT_KINDS = (Kind.CATEGORICAL, Kind.TEXT, Kind.IDENTIFIER)
 
 NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+NO_CELLS: Column = np.empty(0, dtype=object)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +62,7 @@ class TypedColumn:
         decided: kind that the other table is read with, where unreadable cells of a column with a role made
             this one categorical; None if it is `kind`.
         unreadable_rows: sorted indexes of the unreadable cells; empty if they are not known.
+        unreadable_cells: these cells, as objects; empty if they are not known.
         remark: what is not certain about its numbers or dates, such as their decimal mark; "" for nothing.
         null_words: texts: number of cells of each word that means null by default, such as NA.
         unit: numeric: currency, "%" or unit of numbers in text, "" without; after "~" if numbers have marks
@@ -75,24 +85,33 @@ class TypedColumn:
     null_words: Mapping[str, int] = field(default_factory=dict)
     date_formats: Mapping[str, str] = field(default_factory=dict)
     date_example: str = ""
+    unreadable_cells: Column = field(default_factory=lambda: NO_CELLS, repr=False)
 
     def reorder(self, order: Sequence[int]) -> TypedColumn:
         """Return the column with its cells in another order."""
         position = np.empty(len(order), dtype=np.intp)
         position[np.asarray(order, dtype=np.intp)] = np.arange(len(order))
-        rows = np.sort(position[self.unreadable_rows])
-        return replace(self, values=self.values[order], unreadable_rows=rows)
+        rows, cells = position[self.unreadable_rows], self.unreadable_cells
+        by_row = np.argsort(rows)
+        return replace(
+            self,
+            values=self.values[order],
+            unreadable_rows=rows[by_row],
+            unreadable_cells=cells[by_row] if len(cells) else cells,
+        )
 
     def window(self, first: int, stop: int) -> TypedColumn:
-        """Return consecutive cells; which of the examples are among them is known only if all are."""
+        """Return consecutive cells, with examples of the unreadable ones among them if these are known."""
         low, high = np.searchsorted(self.unreadable_rows, (first, stop))
-        rows = self.unreadable_rows[low:high] - first
+        rows, cells = self.unreadable_rows[low:high] - first, self.unreadable_cells[low:high]
+        known = self.examples if len(rows) == self.unreadable else ()
         return replace(
             self,
             values=self.values[first:stop],
             unreadable=len(rows),
-            examples=self.examples if len(rows) == self.unreadable else (),
+            examples=examples(cells) or known,
             unreadable_rows=rows,
+            unreadable_cells=cells,
         )
 
 
@@ -212,7 +231,8 @@ def _typed(
     if cells.form is Form.TEXTS:
         unit = given.unit if isinstance(given, TypedColumn) else None
         keeps = options.keeps_null_words(name)
-        texts = TextColumn(cells.data, tuple(options.nulls), raw.decimal, unit, keep_null_words=keeps)
+        nulls, stored = tuple(options.nulls), cells.stored_numbers
+        texts = TextColumn(cells.data, nulls, raw.decimal, unit, keep_null_words=keeps, stored_numbers=stored)
     order, kind, reason, decided = "", user_kind(name, options), "", None
     set_by_user = kind is not None
     if isinstance(given, TypedColumn):
@@ -243,11 +263,12 @@ def _typed(
             np.zeros(len(values), dtype=bool),
         )
     count = int(np.count_nonzero(unreadable))
+    not_read = take_cells(cells, unreadable) if count else NO_CELLS
     return TypedColumn(
         kind,
         values,
         count,
-        examples(cells, unreadable) if count else (),
+        examples(not_read),
         _stored_as(cells, texts),
         (cells.precision or np.dtype(np.float64)) if kind is Kind.NUMERIC else None,
         set_by_user,
@@ -259,6 +280,7 @@ def _typed(
         _remark(kind, texts, order, count),
         texts.usual_nulls() if texts and kind in TEXT_KINDS else {},
         date_example=_date_example(texts, values) if texts and kind is Kind.DATETIME else "",
+        unreadable_cells=not_read,
     )
 
 
@@ -276,6 +298,8 @@ def _remark(kind: Kind | None, texts: TextColumn | None, order: str, unreadable:
         return AMBIGUOUS_POINTS if texts.may_be_thousands else ""
     if kind is Kind.DATETIME and order and unreadable:
         return f"dates such as 03/04/2026 are read {order}"
+    if kind in TEXT_KINDS and (other := texts.other_than_numbers()):
+        return f"numbers are compared as texts because of cells such as '{printable(other, 30)}' among them"
     if kind in TEXT_KINDS and texts.might_be_times and (dates := unclear_dates(texts.distinct[0])):
         return f"{dates} are compared as texts: write them in one format, such as 2026-04-03"
     return ""

@@ -236,7 +236,7 @@ def test_labels_that_end_a_loss_by_labels_in_one_look_are_a_recovery() -> None:
     assert "Inputs changed" not in degradation.sentence
     assert "contradict" not in degradation.sentence
     if degradation.verdict is Verdict.WARNING:
-        assert degradation.sentence.startswith("The newest labels show no loss any more")
+        assert degradation.sentence.startswith("The newest labels show no certain loss any more")
 
 
 @pytest.mark.parametrize("suspected", [False, True])
@@ -251,7 +251,7 @@ def test_inputs_changed_is_said_of_suspect_columns_only(suspected: bool) -> None
     sentence = result(state).sentence
     claim = "Inputs changed, performance did not: " if suspected else "Labels contradict an estimated loss: "
     assert sentence.startswith(f"{claim}estimated without labels, the loss is 20.0 points")
-    assert "but the labels show no loss" in sentence
+    assert "but the labels show less than the smallest loss that matters" in sentence
 
 
 @pytest.mark.parametrize("labels", [0, 73])

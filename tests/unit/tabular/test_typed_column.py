@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,35 @@ OTHER: dict[str, tuple[Any, Kind, list[Any], str]] = {
     "days": ([date(2026, 1, 1), None], Kind.DATETIME, [datetime(2026, 1, 1), None], "dates"),  # noqa: DTZ001
     "mixed numbers and text": ([1, "2", 3.0, "4.5"], Kind.NUMERIC, [1.0, 2.0, 3.0, 4.5], "mixed types"),
     "mixed": ([1, "a", True, None], Kind.CATEGORICAL, ["1", "a", "True", None], "mixed types"),
+    "one list among numbers": (
+        [1.5, [2.5], None, 3.5, 4.5],
+        Kind.CATEGORICAL,
+        ["1.5", "[2.5]", None, "3.5", "4.5"],
+        "mixed types",
+    ),
+    "numbers among lists": ([[1], 2, [3]], Kind.NESTED, [[1], 2, [3]], "mixed types"),
+    "bytes among text": (["a", b"a", "b"], Kind.CATEGORICAL, ["a", "b'a'", "b"], "mixed types"),
+    "arrays of one number": ([np.array(1.5), 2.5], Kind.NUMERIC, [1.5, 2.5], "numbers"),
+    "numbers of many types": (
+        [Decimal("0.5"), Fraction(1, 4), np.float32(0.5), np.int8(2)],
+        Kind.NUMERIC,
+        [0.5, 0.25, 0.5, 2.0],
+        "numbers",
+    ),
+    "nulls of many types": (
+        pd.Series([1.5, None, np.nan, pd.NA, pd.NaT], dtype=object),
+        Kind.NUMERIC,
+        [1.5, *[np.nan] * 4],
+        "numbers",
+    ),
+    "dates and text": (
+        [datetime(2026, 1, 1, 6, tzinfo=UTC), "2026-01-02"],
+        Kind.DATETIME,
+        [datetime(2026, 1, 1, 6), datetime(2026, 1, 2)],  # noqa: DTZ001
+        "mixed types",
+    ),
+    "1 in every type": (["1", 1, 1.0, "a"], Kind.CATEGORICAL, ["1", "1", "1", "a"], "mixed types"),
+    "blanks and cases": (["a", "a ", "A"], Kind.CATEGORICAL, ["a", "a ", "A"], "text"),
     "category of numbers": (pd.Categorical([10115, 80331]), Kind.CATEGORICAL, ["10115", "80331"], "numbers"),
     "NumPy's booleans": ([np.bool_(True), None], Kind.BOOLEAN, [True, None], "booleans"),
     "huge": ([10**400, -(10**400)], Kind.NUMERIC, [np.inf, -np.inf], "numbers"),
@@ -359,3 +389,17 @@ def test_null_words_are_null_in_stored_numbers(dtype: str) -> None:
 def test_a_null_word_is_rounded_like_the_numbers() -> None:
     x = read_columns({"x": np.array([1, -99.9] * 20, dtype=np.float32)}, nulls=["-99.9", "1e300", "nan"])["x"]
     np.testing.assert_array_equal(x.values, [1, np.nan] * 20)
+
+
+def test_a_window_has_examples_of_its_own_unreadable_cells() -> None:
+    cells = [1.5, "x", 2.5, "error", "$3", None, [4]] * 3
+    column = read_columns({"n": cells}, kinds={"n": Kind.NUMERIC})["n"]
+    assert (column.unreadable, column.examples) == (9, ("x", "error", "[4]"))
+    window = column.window(2, 7)
+    assert (window.unreadable, window.examples, window.unreadable_rows.tolist()) == (
+        2,
+        ("error", "[4]"),
+        [1, 4],
+    )
+    turned = column.reorder(range(len(cells))[::-1]).window(0, 2)
+    assert (turned.unreadable, turned.examples) == (1, ("[4]",))
