@@ -10,16 +10,19 @@ import numpy as np
 import scipy
 
 from driftbell.degradation.broken_values import calendar_columns
-from driftbell.degradation.data_faults import overdispersion
 from driftbell.degradation.encoder import Matrix
+from driftbell.degradation.reference_columns import (
+    MIN_REFERENCE,
+    MIN_RESIDUAL_GROWTH,
+    Distribution,
+    Mean,
+    sizes_of,
+)
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks, sorted_present, spread_over
 
 CHANCE = 1e-4
 """Chance that any feature of unchanged rows seems changed, for each of both tests."""
-
-EDGES = 32
-"""Quantiles of the reference at which two distributions are compared."""
 
 MAX_SCORE = 6.0
 """Standard scores are clipped to it, so that one enormous value does not hide the other features."""
@@ -39,15 +42,11 @@ MIN_RANK_VARIANCE, RANK_RIDGE = 0.02, 1e-3
 MIN_SHIFT = 2.5
 """Features have moved together if their ranks have by this number of standard errors, and all together."""
 
-MIN_RESIDUAL_GROWTH = 1.1
-
 MAX_CHANCE_OF_RELATION = 0.01
 """Values with noise have lost their relation to the others: their correlation has at most this p-value."""
 
 MAX_CAUSES = 4
 """Number of features that are tried as the only cause of all changes, the noisiest first."""
-
-MIN_REFERENCE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,12 @@ class ColumnTests:
             if self._related[j] and len(calibration) >= MIN_REFERENCE
         }
         features = range(usual.shape[1])
-        self._own = [_Distribution(usual[:, j], learned.ranks(j)) for j in features]
-        self._residual = [_Distribution(residuals[:, j], SampleRanks(residuals[:, j])) for j in features]
+        self._own = [Distribution(usual[:, j], learned.ranks(j)) for j in features]
+        self._residual = [Distribution(residuals[:, j], SampleRanks(residuals[:, j])) for j in features]
+        self._related_places = [
+            j for j in self._numeric if self._related[j] and self._residual[j].size.mean > 0
+        ]
+        self._misfit = Mean(self._misfits(residuals.T))
         self.overdispersion = max((self._own[j].overdispersion for j in self._numeric), default=1.0)
         tests = max(1, len(self._numeric))
         by_importance = sorted(self._numeric, key=lambda j: -learned.importance[j])
@@ -125,8 +128,13 @@ class ColumnTests:
         self._limit = math.sqrt(-math.log(CHANCE / tests / 2) / 2)
         self._width_limit = float(scipy.stats.norm.isf(CHANCE / tests))
 
-    def __call__(self, matrix: Matrix) -> ColumnChanges:
-        """Compare a block of encoded rows."""
+    def __call__(self, matrix: Matrix, *, together: bool = True) -> ColumnChanges:
+        """Compare a block of encoded rows.
+
+        Args:
+            matrix: the rows.
+            together: whether features count of which only all residuals together are wider.
+        """
         scores = self._scores(matrix)
         predicted = scores @ self._weights
         if len(matrix) < MIN_REFERENCE:
@@ -147,6 +155,8 @@ class ColumnTests:
             if self._residual[j].wider(residuals[j]) > self._width_limit:
                 noisy.append(j)
         moved = moved or self._moved_together(matrix)
+        if together and not unrelated and self._misfit.score(self._misfits(residuals)) > self._width_limit:
+            unrelated = [j for j in self._related_places if self._residual[j].grows(residuals[j])]
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
         return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted, tuple(noisy))
 
@@ -156,6 +166,13 @@ class ColumnTests:
         for i, j in enumerate(places):
             ranks[:, i] = self._own[j].ranks(matrix[:, j])
         return ranks
+
+    def _misfits(self, residuals: Matrix) -> Vector:
+        """Return the mean size of each row's residuals, in units of the reference; shape (n,)."""
+        if not self._related_places:
+            return np.ones(residuals.shape[1])
+        sizes = [sizes_of(residuals[j]) / self._residual[j].size.mean for j in self._related_places]
+        return np.asarray(np.mean(sizes, axis=0))
 
     def overdispersions(self, places: Sequence[int]) -> list[float]:
         """Return how much autocorrelation increases the variance of the mean of each feature."""
@@ -227,7 +244,7 @@ class ColumnTests:
             j
             for j in by_width
             if self.chance_of_relation(matrix, changes, j) < MAX_CHANCE_OF_RELATION
-            and not self(self.without_noise(matrix, changes, j))
+            and not self(self.without_noise(matrix, changes, j), together=False)
         ]
         return causes[0] if len(causes) == 1 else None
 
@@ -270,93 +287,12 @@ class ColumnTests:
         return weights
 
 
-class _Distribution:
-    """Distribution of one column of the reference.
-
-    Args:
-        values: of the reference, NaN for null.
-        known: the same.
-    """
-
-    def __init__(self, values: Vector, known: SampleRanks) -> None:
-        self._known, self.values = known, known.values
-        self._edges = (
-            np.unique(np.quantile(self.values, np.linspace(0, 1, EDGES + 1))) if len(self) else np.empty(0)
-        )
-        below, upto = known.counts_of_sorted(self._edges)
-        self._below, self._shares = below / max(1, len(self)), upto / max(1, len(self))
-        self.overdispersion = overdispersion(values)
-        self._width = _width(self.values)
-        self.variance = float(self.values.var()) if len(self) else 0.0
-        sizes = _sizes(self.values)
-        self._size, self._size_spread = (float(sizes.mean()), float(sizes.std())) if len(self) else (0.0, 0.0)
-        self._size_cubes = float(np.mean((sizes - self._size) ** 3)) if len(self) else 0.0
-        self._size_dispersion = overdispersion(_sizes(values))
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def distance(self, now: Vector) -> float:
-        """Return the Kolmogorov–Smirnov distance of sorted values, without null.
-
-        It is in units of its standard error; 0 for few values.
-        """
-        if min(len(now), len(self)) < MIN_REFERENCE:
-            return 0.0
-        at = now.searchsorted(self._edges, side="right") / len(now)
-        under = now.searchsorted(self._edges) / len(now)
-        largest = max(np.abs(at - self._shares).max(), np.abs(under - self._below).max())
-        return float(largest / math.sqrt((1 / len(now) + 1 / len(self)) * self.overdispersion))
-
-    def ranks(self, values: Vector) -> Vector:
-        """Return the rank of each value in the reference, from -0.5 to 0.5; 0 of a null."""
-        low, high = self._known.counts(values)
-        ranks = (low + high) / 2 / max(1, len(self)) - 0.5
-        return np.where(np.isnan(values), 0.0, ranks)
-
-    def growth(self, ordered: Vector) -> float:
-        """Return the width of the middle 80 % of sorted values relative to the reference's."""
-        return _width(ordered) / self._width if self._width > 0 else 1.0
-
-    def wider(self, values: Vector) -> float:
-        """Return the mean deviation from the median compared with the reference's, as a standard score.
-
-        0 unless it is larger by `MIN_RESIDUAL_GROWTH`. Source: M. B. Brown, A. B. Forsythe, "Robust tests for
-        the equality of variances", Journal of the American Statistical Association 69 (1974), with the
-        correction of N. J. Johnson (1978) for skewed deviations.
-        """
-        now = _sizes(values)
-        if min(len(now), len(self)) < MIN_REFERENCE or not self._size_spread > 0:
-            return 0.0
-        mean = float(now.mean())
-        if mean < MIN_RESIDUAL_GROWTH * self._size:
-            return 0.0
-        unit = math.sqrt((1 / len(now) + 1 / len(self)) * self._size_dispersion)
-        score = (mean - self._size) / (self._size_spread * unit)
-        skew = self._size_cubes / self._size_spread**3
-        return score - skew * math.sqrt(self._size_dispersion / len(now)) * (score**2 - 1) / 6
-
-    def values_of(self, values: Vector) -> Vector:
-        """Return the values of the reference with the same ranks; equal values stay equal."""
-        if not len(self):
-            return values
-        low, high = SampleRanks(values).counts(values)
-        ranks = (low + high - 1) / 2 / max(1, len(values) - 1)
-        nearest = np.rint(np.clip(ranks, 0.0, 1.0) * (len(self) - 1)).astype(np.intp)
-        return self.values[nearest]
-
-
 def _rank_correlation(a: Vector, b: Vector) -> float:
     """Return Spearman's rank correlation, never 1 or -1."""
     ranks = scipy.stats.rankdata(a), scipy.stats.rankdata(b)
     if min(ranks[0].std(), ranks[1].std()) <= 0:
         return 0.0
     return float(np.clip(np.corrcoef(*ranks)[0, 1], -0.999, 0.999))
-
-
-def _sizes(values: Vector) -> Vector:
-    """Return the distances of values from their median."""
-    return np.abs(values - np.median(values)) if len(values) else values
 
 
 def _mean(values: Vector) -> float:
@@ -367,10 +303,3 @@ def _mean(values: Vector) -> float:
 def _spread(values: Vector) -> float:
     present = values[~np.isnan(values)]
     return float(present.std()) if len(present) else 0.0
-
-
-def _width(ordered: Vector) -> float:
-    if not len(ordered):
-        return 0.0
-    low, high = ordered[int(0.1 * (len(ordered) - 1))], ordered[int(0.9 * (len(ordered) - 1))]
-    return float(high - low)

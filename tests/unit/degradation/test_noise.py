@@ -75,6 +75,24 @@ def test_a_move_explains_no_noise_since_it_keeps_the_ranks() -> None:
         assert block.low == block.high == pytest.approx(loss, rel=0.2)
 
 
+def test_little_noise_in_all_features_shows_in_all_residuals_together() -> None:
+    """50 rows: no residual alone is wider than by chance."""
+
+    def drawn(count: int, seed: int, noise: float = 0.0) -> Matrix:
+        rng = np.random.default_rng(seed)
+        own = rng.normal(size=(count, 10)) @ np.diag(np.linspace(0.5, 0.8, 10))
+        return rng.normal(size=(count, 1)) + own + noise * rng.normal(size=(count, 10))
+
+    matrix = drawn(2000, 0)
+    given = Answers((matrix.sum(axis=1) > 0).astype(float), None)
+    columns = {f"x{i}": matrix[:, i] for i in range(10)}
+    tests = ColumnTests(fit_reference_models(columns, given, given.values, classes=2, seed=0))
+    assert not any(tests(drawn(50, seed)) for seed in range(100, 200))
+    noisy_blocks = [drawn(50, seed, noise=0.6) for seed in range(20)]
+    assert sum(bool(tests(block, together=False).unrelated) for block in noisy_blocks) <= 2
+    assert sum(len(tests(block).unrelated) >= 5 for block in noisy_blocks) >= 18
+
+
 def test_a_real_change_of_all_related_features_is_no_noise() -> None:
     fitted = charts()
     matrix, _ = rows(500, 20, spread=1.6)
