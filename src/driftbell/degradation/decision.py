@@ -31,9 +31,11 @@ from driftbell.degradation.loss_intervals import (
 from driftbell.degradation.other_rows import (
     labels_since,
     labels_until,
+    leaves_loss,
     measured_since,
     newest_measured,
     newest_rows,
+    reach,
     uncovered_suspicion,
     unproven_loss,
 )
@@ -49,9 +51,6 @@ from driftbell.records import (
 
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
-
-REACHED_SHARE = 0.8
-"""Labels that contradict the estimate of a block reach at least this share of its rows."""
 
 LABELLED_SHARE = 0.8
 """Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
@@ -151,7 +150,9 @@ def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> 
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if evidence.no_loss and uncovered is None:
         quiet = replace(capped, contradicted=True, unproven=unproven_loss(charts, state), uncovered=None)
-        is_recovery = evidence.over and (state.labels.raised or source == LABELS)
+        quiet = replace(quiet, unconfirmed=not evidence.over and leaves_loss(charts, quiet.measured))
+        has_lost = quiet.measured is not None and quiet.measured.loss.is_positive
+        is_recovery = evidence.over and (state.labels.raised or source == LABELS or has_lost)
         return _recovered(charts, state, quiet) if is_recovery else quiet
     if evidence.no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
@@ -369,15 +370,13 @@ def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
     return reach_newest(state) and charts.is_below(LABELS, labels, rows)
 
 
-def _reach(labels: Blocks, block: BlockSummary) -> bool:
-    """Return whether labels reach most of the rows of a block."""
-    return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
-
-
 def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
-    """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
+    """Return whether labels since the change show no loss (95 %), or do not support the estimate.
+
+    Labels of suspected rows count alone. If others since the change show a loss, these must exclude it.
+    """
     if not charts.learned.labelled or unproven_loss(charts, state):
         return False
     suspicion = state.suspicion
@@ -387,11 +386,13 @@ def _is_contradicted(
     else:
         blocks = labels_since(state, change)
         since = [b for b in state.estimate.blocks if b.first >= change.time]
-        if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
+        if blocks and not any(reach(blocks, b) for b in since):  # the change may follow these labels
             return False
     if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
     measured = loss_interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
+    others = measured_since(charts, state, change)
+    none = none and not (others and others.loss.is_positive)
     return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)

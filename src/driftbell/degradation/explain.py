@@ -13,7 +13,14 @@ from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL, CONTRADICTED, RECOVERED, UNCHANGED
+from driftbell.degradation.claims import (
+    ACCUMULATED,
+    CANNOT_TELL,
+    CONTRADICTED,
+    RECOVERED,
+    UNCHANGED,
+    UNCONFIRMED,
+)
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
@@ -108,6 +115,7 @@ class DegradationEstimate:
         change_point: time of the change.
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
+        unconfirmed: whether these labels leave a loss possible that matters.
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
@@ -129,6 +137,7 @@ class DegradationEstimate:
     change_point: ChangePoint | None = None
     loss: Interval | None = None
     contradicted: bool = False
+    unconfirmed: bool = False
     recovered: bool = False
     closing: bool = False
     blind: BlockSummary | None = None
@@ -223,6 +232,8 @@ def _sentence(
         return f"{RECOVERED}: the evidence falls, and there is no alarm.{before}"
     if estimate.contradicted:
         but = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
+        if estimate.unconfirmed:
+            return f"{UNCONFIRMED}: {but}the labels show no certain one{which}."
         claim = UNCHANGED if suspects else CONTRADICTED
         return f"{claim}: {but}the labels show no loss{which}."
     if estimate.verdict is Verdict.WARNING and estimate.blind:
