@@ -35,6 +35,7 @@ from alarm.scenarios import LABEL, MODELS, SCENARIOS, NotApplicableError, Run, s
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "concepts" / "benchmark.md"
 BEGIN, END = "<!-- printed by bench/alarms.py -->", "<!-- end of what bench/alarms.py printed -->"
+BEGIN_SIZES, END_SIZES = "<!-- sizes, printed by bench/alarms.py -->", "<!-- end of the sizes -->"
 MONTH_WINDOWS, MONTHS_A_RUN = 30, 10
 Row = dict[str, Any]
 
@@ -56,10 +57,9 @@ def main() -> None:
     options = parsed()
     result = merged(options.outcomes) if options.outcomes else measurement(options)
     saved(result, options.json)
-    text = "\n".join(report(result))
-    print(text)
+    print("\n".join(report(result)))
     if options.write:
-        written(text)
+        written(result)
 
 
 def measurement(options: argparse.Namespace) -> dict[str, Any]:
@@ -272,22 +272,35 @@ def skipped(peers: Peers) -> Iterator[str]:
         yield f"{Path(file).stem} could not be loaded: {problem}"
 
 
+def has_sizes(rows: list[Row]) -> bool:
+    """Return whether the runs have several sizes of windows or references."""
+    return len({(row["window_rows"], row["reference_rows"]) for row in rows}) > 1
+
+
 def by_sizes(rows: list[Row]) -> Iterator[str]:
-    """Yield the tables of driftbell by size of window and reference, if there are several."""
+    """Yield the tables of driftbell for all sizes and for each, if there are several."""
     mine = [row for row in rows if row["method"] == OURS]
-    for size, words in (("window_rows", "rows a window"), ("reference_rows", "rows of the reference")):
-        sizes = sorted({row[size] for row in mine})
-        for mode in MODES if len(sizes) > 1 else ():
-            if any(row["mode"] == mode for row in mine):
-                yield f"\n**driftbell by {words}, {MODES[mode]}**\n"
-                named = [{**row, "method": f"{row[size]:,}"} for row in mine]
-                yield from score.table(sorted(named, key=lambda row: row[size]), mode)
+    for mode in MODES if has_sizes(mine) else ():
+        named = [{**row, "method": "all sizes"} for row in mine]
+        for size, words in (("window_rows", "windows"), ("reference_rows", "references")):
+            for rows_each in sorted({row[size] for row in mine}):
+                name = f"{words} of {rows_each:,} rows"
+                named += [{**row, "method": name} for row in mine if row[size] == rows_each]
+        if any(row["mode"] == mode for row in mine):
+            yield f"\n**driftbell by size, {MODES[mode]}**\n"
+            yield from score.table(named, mode)
 
 
-def written(text: str) -> None:
-    """Write the tables between the two markers of the document."""
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+def written(result: dict[str, Any]) -> None:
+    """Write the tables into their part of the document."""
+    begin, end, lines = BEGIN, END, report(result)
+    controlled = [row for row in result["rows"] if row["scenario"] != "months"]
+    if has_sizes(controlled):
+        begin, end = BEGIN_SIZES, END_SIZES
+        lines = iter([runs_of(controlled), *by_sizes(controlled)])
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(begin)
+    text = "\n".join(lines).strip()
+    DOCUMENT.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,14 @@ from __future__ import annotations
 CANNOT_TELL = "Cannot tell whether the model performs worse"
 UNCHANGED = "Inputs changed, performance did not"
 CONTRADICTED = "Labels contradict an estimated loss"
-UNCONFIRMED = "Labels do not confirm an estimated loss"
-RECOVERED = "The newest labels show no loss any more"
+NOT_CONFIRMED = "Labels do not confirm an estimated loss"
+SMALLER = "Labels show only a loss smaller than the smallest that matters"
+RECOVERED = "The newest labels show no certain loss any more"
+SMALLER_NOW = "The newest labels show only a loss smaller than the smallest that matters"
 ACCUMULATED = "Evidence of a loss has accumulated"
 
-WARNING_CLAIMS = (CANNOT_TELL, UNCHANGED, CONTRADICTED, UNCONFIRMED, RECOVERED, ACCUMULATED)
+WARNING_CLAIMS = (
+    *(CANNOT_TELL, UNCHANGED, CONTRADICTED, NOT_CONFIRMED, SMALLER),
+    *(RECOVERED, SMALLER_NOW, ACCUMULATED),
+)
 """Openings of a warning about the performance."""

@@ -31,7 +31,6 @@ from driftbell.degradation.loss_intervals import (
 from driftbell.degradation.other_rows import (
     labels_since,
     labels_until,
-    leaves_loss,
     measured_since,
     newest_measured,
     newest_rows,
@@ -150,9 +149,7 @@ def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> 
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if evidence.no_loss and uncovered is None:
         quiet = replace(capped, contradicted=True, unproven=unproven_loss(charts, state), uncovered=None)
-        quiet = replace(quiet, unconfirmed=not evidence.over and leaves_loss(charts, quiet.measured))
-        has_lost = quiet.measured is not None and quiet.measured.loss.is_positive
-        is_recovery = evidence.over and (state.labels.raised or source == LABELS or has_lost)
+        is_recovery = evidence.over and (state.labels.raised or source == LABELS)
         return _recovered(charts, state, quiet) if is_recovery else quiet
     if evidence.no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
@@ -186,6 +183,7 @@ def _alarm(
         else measured_since(charts, state, finding.change),
         newest=newest_rows(charts, state, loss) if loss and not by_labels else None,
         labels_until=labels_until(state) if by_labels else None,
+        averaged_labels=sum(b.rows for b in labels_since(state, finding.change)) if by_labels else 0,
         unknown_labels=state.unknown_labels,
     )
 

@@ -13,17 +13,11 @@ from driftbell.degradation.blind_texts import blind_clause
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.claims import (
-    ACCUMULATED,
-    CANNOT_TELL,
-    CONTRADICTED,
-    RECOVERED,
-    UNCHANGED,
-    UNCONFIRMED,
-)
+from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
+    averaged_text,
     few_labels_text,
     labels_until_text,
     measured_text,
@@ -34,6 +28,13 @@ from driftbell.degradation.label_texts import (
 )
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.degradation.metric_texts import BY_LABELS, ESTIMATED, POINT_METRICS
+from driftbell.degradation.no_alarm_texts import (
+    accumulated_text,
+    closing_text,
+    contradicted_text,
+    quiet_text,
+    recovered_text,
+)
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
 from driftbell.phrases import format_value
 from driftbell.records import (
@@ -115,7 +116,6 @@ class DegradationEstimate:
         change_point: time of the change.
         loss: increase of the error since the change point; None if it cannot be distinguished from zero.
         contradicted: whether labels contradict it.
-        unconfirmed: whether these labels leave a loss possible that matters.
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
@@ -123,7 +123,9 @@ class DegradationEstimate:
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
         single: whether only one of some blocks with the same suspected columns shows it.
-        stated: the loss of the newest rows in a quiet check, if its interval is above zero.
+        stated: the loss of the newest rows in a quiet check, if it may matter or its interval is above zero.
+        remaining: what the newest rows, or the labels that contradict an estimate, show instead of an alarm.
+        averaged_labels: number of labels since the change of a loss by labels.
         measured: what labels measure since the change point, beside an estimate, or what the newest ones
             measure if it is less than the loss since; None without enough labels.
         newest: the newest rows, if they show less than an estimated loss since the change.
@@ -137,7 +139,6 @@ class DegradationEstimate:
     change_point: ChangePoint | None = None
     loss: Interval | None = None
     contradicted: bool = False
-    unconfirmed: bool = False
     recovered: bool = False
     closing: bool = False
     blind: BlockSummary | None = None
@@ -146,6 +147,8 @@ class DegradationEstimate:
     small: bool = False
     single: bool = False
     stated: Interval | None = None
+    remaining: Interval | None = None
+    averaged_labels: int = 0
     measured: MeasuredLoss | None = None
     newest: NewestRows | None = None
     labels_until: datetime | None = None
@@ -183,6 +186,7 @@ def sentence(
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
     if estimate.verdict is Verdict.ALARM and not estimate.closing:
+        parts.append(averaged_text(estimate.averaged_labels) if estimate.averaged_labels else "")
         parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
         parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
@@ -210,7 +214,7 @@ def _sentence(
     if estimate.unproven:
         return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."
     if estimate.stated:
-        return _stated_sentence(estimate.stated, scale, small=estimate.small)
+        return quiet_text(estimate.stated, scale)
     if estimate.single and estimate.loss and estimate.change_point:
         lost = _lost(scale.text(estimate.loss), scale)
         return (
@@ -221,32 +225,30 @@ def _sentence(
         lost = _lost(scale.text(estimate.loss), scale)
         since = since_clause(estimate.change_point)
         return f"No alarm: {lost}, {since}, which is less than the smallest loss that matters."
+    if not estimate.notable and estimate.uncovered and estimate.uncovered.loss.is_positive:
+        return "No alarm yet: the evidence is too weak."
     if not estimate.notable or estimate.change_point is None:
         return "The model performs as well as on its reference, as far as the evidence goes."
     loss = scale.text(estimate.loss) if estimate.loss else ""
     since = since_clause(estimate.change_point)
     which = _which(suspects)
     basis = ESTIMATED if estimate.source == ESTIMATE else BY_LABELS
+    before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
     if estimate.recovered:
-        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return f"{RECOVERED}: the evidence falls, and there is no alarm.{before}"
+        return recovered_text(estimate.remaining, scale, before)
     if estimate.contradicted:
-        but = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
-        if estimate.unconfirmed:
-            return f"{UNCONFIRMED}: {but}the labels show no certain one{which}."
-        claim = UNCHANGED if suspects else CONTRADICTED
-        return f"{claim}: {but}the labels show no loss{which}."
+        estimated = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
+        return contradicted_text(estimate.remaining, scale, estimated, which)
     if estimate.verdict is Verdict.WARNING and estimate.blind:
         return (
             f"{ACCUMULATED}, and the estimate cannot tell whether it goes on: "
             f"{blind_clause(estimate.blind, scale)}{which}."
         )
     if estimate.verdict is Verdict.WARNING:
-        return f"{ACCUMULATED}, but the newest rows show no certain one: no alarm{which}."
+        return accumulated_text(estimate.remaining, scale, which)
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
-        before = f" Before, {_lost(loss, scale)}, {basis}, {since}." if loss else ""
-        return f"The newest rows show no certain loss: the alarm closes if it stays so.{before}"
+        return closing_text(estimate.remaining, scale, before)
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
@@ -259,14 +261,6 @@ def _sentence(
         )
     worse = f"The model {'loses' if scale.metric in POINT_METRICS else 'performs worse:'} {loss}"
     return f"{worse}, {basis}, {since}{which}{where}."
-
-
-def _stated_sentence(loss: Interval, scale: LossScale, *, small: bool) -> str:
-    """Return the sentence of a quiet check with a loss above zero."""
-    clause = f"the newest rows show a loss, {scale.text(loss)}, which"
-    if small:
-        return f"No alarm: {clause} is less than the smallest loss that matters."
-    return f"No alarm yet: {clause} may be chance; if it lasts, an alarm is raised."
 
 
 def _which(suspects: Sequence[Suspect]) -> str:

@@ -79,6 +79,17 @@ def _loss_clause(count: int, loss: Interval, scale: LossScale) -> str:
     return f"{show} no certain loss: {scale.largest_text(loss.high)}"
 
 
+def averaged_text(labels: int) -> str:
+    """Return the sentence about the labels behind a loss since a change, which differ from all newest labels.
+
+    >>> averaged_text(300)
+    'This is the loss in the 300 labels since then, averaged over the possible starts.'
+    """
+    return (
+        f"This is the loss in the {count_of(labels, 'label')} since then, averaged over the possible starts."
+    )
+
+
 def unknown_labels_text(unknown: Mapping[str, int]) -> str:
     """Return the sentence about labels that are no class of the model; "" without any.
 

@@ -133,7 +133,7 @@ def labels_since_suspicion(state: EvidenceState) -> Blocks:
     return since if sum(b.rows for b in since) >= MIN_COVERING else blocks
 
 
-def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool = False) -> Interval | None:
+def newest_loss(charts: CusumCharts, state: EvidenceState) -> Interval | None:
     """Return the loss of the newest rows, by estimate and labels; None if nobody can tell it.
 
     Labels of the newest rows state it alone if they are more certain. Otherwise the interval of the estimate
@@ -142,19 +142,18 @@ def newest_loss(charts: CusumCharts, state: EvidenceState, *, contradicted: bool
     Args:
         charts: fitted on the reference.
         state: the evidence.
-        contradicted: whether labels contradict the estimate, so that they state the loss alone.
     """
     newest = () if is_outside(charts, state) else newest_estimates(charts, state)
     estimated = loss_interval(charts, ESTIMATE, newest) if newest else None
     blocks = state.labels.blocks
     if not charts.learned.labelled or not blocks:
         return estimated
-    if not contradicted and (not is_covered(state) or _are_stale(state)):
+    if not is_covered(state) or _are_stale(state):
         return estimated
     measured = measured_loss(charts, newest_labels(charts, state))
     reach = reach_newest(state)
-    if estimated is None or contradicted:
-        return measured if reach or contradicted else None
+    if estimated is None:
+        return measured if reach else None
     if reach and measured.high - measured.low <= estimated.high - estimated.low:
         return measured
     low = min(estimated.low, measured.value - (measured.value - measured.low) / ONE_SIDED)

@@ -18,11 +18,13 @@ class LossScale:
         loss: loss of a row.
         mean: mean loss before a change.
         labelled: whether that mean is measured with labels; else it is an estimate.
+        smallest: the smallest loss that matters.
     """
 
     loss: RowLoss
     mean: float
     labelled: bool
+    smallest: float
 
     @property
     def metric(self) -> str:
@@ -65,4 +67,4 @@ def loss_scale(charts: CusumCharts) -> LossScale:
     """Return the scale of the losses of charts."""
     learned = charts.learned
     source = LABELS if learned.labelled else ESTIMATE
-    return LossScale(learned.loss, charts.baselines[source].mean, learned.labelled)
+    return LossScale(learned.loss, charts.baselines[source].mean, learned.labelled, charts.smallest_loss)

@@ -7,13 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
-from driftbell.degradation.explain import (
-    DegradationEstimate,
-    MeasuredLoss,
-    NewestRows,
-    UncoveredSuspicion,
-)
-from driftbell.degradation.loss_intervals import Blocks, loss_interval, reach_newest
+from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, NewestRows, UncoveredSuspicion
+from driftbell.degradation.label_coverage import MIN_COVERING
+from driftbell.degradation.loss_intervals import Blocks, loss_interval, newest_loss, reach_newest
 from driftbell.degradation.uncertain import newest_estimates
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion
 
@@ -53,11 +49,6 @@ def with_opening(estimate: DegradationEstimate, opened: Sequence[DegradationEsti
     return replace(estimate, source=before.source, change_point=before.change_point, loss=before.loss)
 
 
-def leaves_loss(charts: CusumCharts, measured: MeasuredLoss | None) -> bool:
-    """Return whether labels, such as those that contradict an estimate, may hide a loss that matters."""
-    return measured is not None and measured.loss.high >= charts.smallest_loss
-
-
 def labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:
     """Return the blocks of labels of which at least half is of rows since a change."""
     return [b for b in state.labels.blocks if b.first + (b.last - b.first) / 2 >= change.time]
@@ -86,6 +77,30 @@ def newest_rows(charts: CusumCharts, state: EvidenceState, loss: Interval) -> Ne
         return None
     newest = loss_interval(charts, ESTIMATE, blocks)
     return NewestRows(sum(b.rows for b in blocks), newest) if _is_less(newest, loss) else None
+
+
+def remaining_loss(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> Interval | None:
+    """Return the loss that is left where there is no alarm, or a closing one: its sentence is about it.
+
+    It is that of the newest labels after a recovery, that of the labels since the change which contradict an
+    estimate, or else that of the newest rows. None if it is not known.
+    """
+    if estimate.recovered:
+        return measured_by(charts, newest_label_blocks(charts, state)).loss
+    if estimate.contradicted:
+        return estimate.measured.loss if estimate.measured else _suspected_loss(charts, state.suspicion)
+    return newest_loss(charts, state)
+
+
+def _suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval | None:
+    """Return the loss that labels of suspected rows measure; None without enough of them."""
+    if suspicion is None or suspicion.labels < MIN_COVERING:
+        return None
+    loss = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
+    block = BlockSummary(suspicion.labels, loss, suspicion.since, suspicion.since)
+    return loss_interval(charts, LABELS, [block])
 
 
 def _is_less(newest: Interval, loss: Interval) -> bool:

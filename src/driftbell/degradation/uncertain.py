@@ -80,14 +80,15 @@ def with_one_bound(
 def with_stated_loss(
     charts: CusumCharts, estimate: DegradationEstimate, loss: Interval | None
 ) -> DegradationEstimate:
-    """Return an estimate that names the stated loss of a quiet check if it is above zero.
+    """Return an estimate that names the stated loss of a quiet check if it is above zero or would matter.
 
     One of twenty quiet blocks has such an interval by chance: it is no alarm, and no proof of none either.
     """
-    is_named = estimate.unproven or estimate.single or estimate.small
-    if estimate.verdict is not Verdict.OK or is_named or loss is None or not loss.is_positive:
+    is_named = estimate.unproven or (estimate.loss and (estimate.single or estimate.small))
+    if estimate.verdict is not Verdict.OK or is_named or loss is None:
         return estimate
-    return replace(estimate, stated=loss, small=loss.value < charts.smallest_loss)
+    matters = loss.value >= charts.smallest_loss
+    return replace(estimate, stated=loss) if loss.is_positive or matters else estimate
 
 
 def _newest_blind(blocks: Sequence[BlockSummary]) -> BlockSummary | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ from driftbell.degradation.explain import DegradationEstimate, explain_block, se
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
-from driftbell.degradation.other_rows import with_opening
+from driftbell.degradation.other_rows import remaining_loss, with_opening
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import (
     is_outside,
@@ -213,6 +213,8 @@ def _degradation(
         if score is not None
     )
     scale = loss_scale(charts)
+    if estimate.notable:
+        estimate = replace(estimate, remaining=remaining_loss(charts, state, estimate))
     estimate, loss = with_one_bound(estimate, _known_loss(charts, state, estimate))
     estimate = with_stated_loss(charts, estimate, loss)
     unknown = estimate.verdict is Verdict.ALARM and estimate.loss is None and not estimate.closing
@@ -246,7 +248,7 @@ def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: Degradation
     if estimate.unproven and estimate.unproven.is_newest:
         return estimate.unproven.loss
     if estimate.contradicted:  # the labels, which contradict its loss, measure it
-        return newest_loss(charts, state, contradicted=True)
+        return estimate.remaining or newest_loss(charts, state)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
     return newest_loss(charts, state)

@@ -149,7 +149,7 @@ def performance_rows(performance: Performance) -> list[PerformanceRow]:
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
-    labels = f" ({count_of(performance.labelled, 'label')})" if performance.realized else ""
+    labels = f" (newest {count_of(performance.labelled, 'label')})" if performance.realized else ""
     for name, interval in (
         ("Estimated without labels, newest rows", performance.estimated),
         (f"Realized{labels}", performance.realized),

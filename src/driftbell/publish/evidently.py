@@ -315,7 +315,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         values = {
             "on the reference": performance.reference,
             "estimated, newest rows": performance.estimated.value if performance.estimated else None,
-            "realized": performance.realized.value if performance.realized else None,
+            "realized, newest labels": performance.realized.value if performance.realized else None,
         }
         rows.append(
             [

@@ -28,7 +28,7 @@ def performance_families(judgement: Judgement) -> Iterable[Metric]:
     intervals: dict[tuple[str, ...], Interval] = {(m.name, m.kind): m.interval for m in known if m.interval}
     values, *bounds = _with_bounds(
         "driftbell_performance",
-        "Performance of the model: on the reference, realized with labels or estimated without",
+        "Performance of the model: on the reference, realized with the newest labels or estimated without",
         intervals,
         labels=["metric", "kind"],
     )

@@ -33,7 +33,7 @@ def version_families(versions: Sequence[VersionInUse]) -> Iterable[Metric]:
     )
     performance = GaugeMetricFamily(
         "driftbell_version_performance",
-        "Performance of the version: on its reference, realized with labels or estimated without.",
+        "Performance of the version: on its reference, realized with the newest labels or estimated without.",
         labels=["version", "metric", "kind"],
     )
     labels = GaugeMetricFamily(

@@ -203,7 +203,7 @@ def test_an_open_alarm_without_a_loss_is_closing(source: str, kept: bool) -> Non
     assert degradation.estimated_loss is not None
     assert degradation.estimated_loss.is_positive == kept
     judgement = Judgement(degradation.verdict, degradation.sentence, degradation=degradation)
-    assert headline(judgement)[0] == "The alarm is closing: the newest predictions show no certain loss."
+    assert headline(judgement)[0] == "The alarm is closing: the newest rows show no loss."
     check_consistent(degradation)
 
 

@@ -88,6 +88,14 @@ def test_the_default_is_a_tenth_of_the_error_on_the_reference() -> None:
     assert fitted(smallest=SmallestLoss(1.5)).charts.smallest_loss == 1.5
 
 
+def test_without_labels_the_default_is_a_share_of_the_spread_of_the_predictions() -> None:
+    """The features predict the answers nearly exactly, which says nothing about the error of the model."""
+    charts = fitted(labelled=False).charts
+    assert charts.learned.by_features.mean() / 10 < 0.02 * charts.learned.truth.std()
+    assert charts.smallest_loss == pytest.approx(0.02 * np.std(table(1000, 0)[1]))
+    assert fitted(smallest=SmallestLoss(0.1), labelled=False).charts.smallest_loss == 0.1
+
+
 def test_unchanged_errors_are_ok_and_larger_ones_are_an_alarm() -> None:
     detector = fitted()
     quiet = advance(detector, 10, 1.0)

@@ -81,7 +81,7 @@ def test_a_recovery_by_labels_is_called_so() -> None:
         assert check.verdict is not Verdict.ALARM
         assert "Inputs changed" not in check.sentence
         if check.verdict is Verdict.WARNING:
-            assert check.sentence.startswith("The newest labels show no loss any more")
+            assert check.sentence.startswith("The newest labels show no certain loss any more")
             assert "Before, the model lost" in check.sentence
     assert any(a.verdict is Verdict.ALARM and b.verdict is not Verdict.ALARM for a, b in pairwise(found))
 

@@ -128,7 +128,7 @@ def test_the_page_shows_degradation_before_drift() -> None:
         "95.3 %",
         "91.1 %",
         "90 % interval: 86.8 % to 95.1 %",
-        "Realized (120 labels)",
+        "Realized (newest 120 labels)",
         "disagreement: petal length (cm)",
         "perhaps another unit (°C → °F)",
         "petal width (cm) above 1.7",

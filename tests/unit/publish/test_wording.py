@@ -107,12 +107,12 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
         ),
         (
             Verdict.WARNING,
-            "The newest labels show no loss any more: the evidence falls, and there is no alarm.",
-            "The newest labels show no loss any more.",
+            "The newest labels show no certain loss any more. The evidence falls, and there is no alarm.",
+            "The newest labels show no certain loss any more.",
         ),
         (
             Verdict.WARNING,
-            "Evidence of a loss has accumulated, but the newest rows show no certain one: no alarm.",
+            "Evidence of a loss has accumulated, but the newest rows show no certain loss: no alarm.",
             "Evidence of a loss has accumulated.",
         ),
     ],
@@ -230,7 +230,7 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     assert [(r.name, r.value, r.interval) for r in rows] == [
         ("On the reference", "95.3 %", ""),
         ("Estimated without labels, newest rows", "91.1 %", "90 % interval: 88.7 % to 93.5 %"),
-        ("Realized (120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
+        ("Realized (newest 120 labels)", "91.7 %", "90 % interval: 86.8 % to 95.1 %"),
     ]
     lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.gauge))}
     assert len(lines) == 1, "the reference is at the same place in each row"
