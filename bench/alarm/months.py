@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from alarm.worlds import BLOCK, CHANGE, CHANGE_SIZE, DAYS, OFTEN, Array, World, worse
 from driftbell.degradation.block import Block
-from driftbell.degradation.blocks import FEW_ROWS, add_estimate, add_labels, judged_labels
+from driftbell.degradation.blocks import FEW_ROWS, add_estimate, add_labels, counted, judged_labels
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MAX_SUM, MIN_LABELS, CusumCharts
 from driftbell.degradation.decision import decide
 from driftbell.degradation.label_coverage import LabelRows
@@ -148,7 +148,8 @@ def _label_scores(charts: CusumCharts, arrivals: Arrivals, errors: Array, step: 
     size = charts.label_rows
     scores = np.zeros((len(errors), ROWS // step))
     lost = np.zeros((len(errors), len(arrivals.places) + 1))
-    np.cumsum(errors[:, arrivals.places] - charts.baselines[LABELS].mean, axis=1, out=lost[:, 1:])
+    known = counted(charts, errors[:, arrivals.places])
+    np.cumsum(known - charts.baselines[LABELS].mean, axis=1, out=lost[:, 1:])
     sums: Array | float = 0.0
     score, done = np.zeros(len(errors)), 0
     for check, row in enumerate(range(step, ROWS + 1, step)):

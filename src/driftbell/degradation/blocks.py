@@ -16,6 +16,7 @@ from driftbell.degradation.cusum import (
     MIN_LABELS,
     CusumCharts,
 )
+from driftbell.degradation.error_baseline import counted_errors
 from driftbell.degradation.label_coverage import LabelRows, suspicion_after
 from driftbell.records import BlockSummary, EvidenceState, PendingLabels, SourceState
 
@@ -24,6 +25,10 @@ FEW_ROWS = 2000
 
 SAME = 1e-12
 """Smaller corrections are rounding."""
+
+LARGE_ERROR = 50.0
+"""Smallest error that is not counted in full, in units of the smallest loss; also if the reference has none
+so large."""
 
 NEWEST_BLOCKS = 20
 """Number of newest blocks that are never merged."""
@@ -80,6 +85,14 @@ def _seconds(state: EvidenceState, block: BlockSummary) -> float:
     """Return the time since the block before, which late rows do not turn back."""
     before = state.estimate.blocks[-1].last if state.estimate.blocks else block.first
     return max(0.0, (block.last - min(before, block.last)).total_seconds())
+
+
+def counted(charts: CusumCharts, errors: np.ndarray) -> np.ndarray:
+    """Return the errors of labels as the charts count them, see `counted_errors`; bounded ones in full."""
+    if charts.learned.loss.mean_bounds is not None:
+        return errors
+    largest = max(charts.baselines[LABELS].largest, LARGE_ERROR * charts.smallest_loss)
+    return counted_errors(errors, largest)
 
 
 def rows_per_alarm(charts: CusumCharts, state: EvidenceState, source: str) -> float:
@@ -259,9 +272,9 @@ def _add_pending(
 ) -> EvidenceState:
     pending = state.pending
     ends = sorted([*(t for t in (pending.first, pending.last) if t), *times])
-    pending = PendingLabels(
-        pending.count + len(errors), pending.errors + float(errors.sum()), ends[0], ends[-1]
-    )
+    excess = pending.excess + float((errors - counted(charts, errors)).sum())
+    total = pending.errors + float(errors.sum())
+    pending = PendingLabels(pending.count + len(errors), total, ends[0], ends[-1], excess)
     state = msgspec.structs.replace(state, pending=pending)
     return state if pending.count < charts.label_rows else _count_pending(charts, state)
 
@@ -276,7 +289,9 @@ def _count_pending(charts: CusumCharts, state: EvidenceState, *, early: bool = F
     loss = pending.errors / pending.count - charts.baselines[LABELS].mean
     rows = max(1, round(pending.count / labels_of_row(state)))
     block = BlockSummary(rows, loss, pending.first, pending.last)
-    return msgspec.structs.replace(state, labels=_add_block(charts, LABELS, state, block, early=early))
+    margin = pending.excess / pending.count
+    added = _add_block(charts, LABELS, state, block, margin=margin, early=early)
+    return msgspec.structs.replace(state, labels=added)
 
 
 def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> EvidenceState:

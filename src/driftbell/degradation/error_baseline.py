@@ -39,6 +39,7 @@ class ErrorBaseline:
         rows: number of rows of the measurement.
         overdispersion: see `overdispersion`: with the slow swings of the reference.
         short_overdispersion: see `short_range_overdispersion`: without them.
+        largest: the largest error.
     """
 
     mean: float
@@ -47,6 +48,7 @@ class ErrorBaseline:
     rows: int
     overdispersion: float
     short_overdispersion: float
+    largest: float = math.inf
 
     @property
     def own_error(self) -> float:
@@ -96,6 +98,7 @@ def error_baseline(errors: Vector, *, unit: float = 1.0) -> ErrorBaseline:
         n,
         long_range,
         min(short, long_range),
+        float(errors.max()) if n else 0.0,
     )
 
 
@@ -126,6 +129,24 @@ def short_range_overdispersion(errors: Vector, rows: int = SHORT_ROWS) -> float:
         return math.inf
     means = errors[: count * rows].reshape(count, rows).mean(axis=1)
     return max(1.0, float(np.mean(np.diff(means) ** 2)) / 2 * rows / variance)
+
+
+def counted_errors(errors: Vector, largest: float) -> Vector:
+    """Return errors as a chart counts them: those above a limit grow with their logarithm only.
+
+    One error of a heavy-tailed distribution can be as large as the evidence for an alarm needs to be, and a
+    reference of n rows knows nothing about errors that one row of n has. Large errors that last still alarm.
+
+    Args:
+        errors: shape (n,).
+        largest: the limit, at least the largest error of the reference.
+
+    >>> counted_errors(np.array([1.0, 10.0, 1000.0]), 10.0).round(1).tolist()
+    [1.0, 10.0, 56.1]
+    """
+    if not 0 < largest < math.inf:
+        return errors
+    return np.where(errors > largest, largest * (1 + np.log(np.maximum(errors, largest) / largest)), errors)
 
 
 def largest_excursion(errors: Vector, allowance: float, rows: int = SHORT_ROWS) -> float:

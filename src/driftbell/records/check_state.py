@@ -118,12 +118,14 @@ class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
         errors: the sum of their errors.
         first: time of the oldest labelled prediction (UTC).
         last: time of the newest one (UTC).
+        excess: the part of the errors that the charts do not count.
     """
 
     count: int = 0
     errors: float = 0.0
     first: datetime | None = None
     last: datetime | None = None
+    excess: float = 0.0
 
 
 class BlockExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
