@@ -48,6 +48,7 @@ class Cells:
         precision: dtype in which numbers were stored, or in which pandas reads booleans.
         from_text: whether they come from a text file, in which every cell is text.
         is_category: whether their type is a category of pandas, Polars or Arrow.
+        stored_numbers: of texts: whether the cell was stored as a number; None if none was.
     """
 
     form: Form
@@ -56,6 +57,7 @@ class Cells:
     precision: np.dtype[Any] | None = None
     from_text: bool = False
     is_category: bool = False
+    stored_numbers: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -168,8 +170,11 @@ def read_objects(name: str, cells: Sequence[Any]) -> Cells:
         stored_as = names.pop() if len(names) == 1 else "mixed types"
         return Cells(Form.NESTED, objects(plain), stored_as)
     texts = [None if v is None else _text(v) for v in plain]
-    stored_as = {"objects": "text"}.get(name := names.pop(), name) if len(names) == 1 else "mixed types"
-    return Cells(Form.TEXTS, _series(texts), stored_as)
+    stored_as = "mixed types" if len(names) > 1 else next(iter(names)).replace("objects", "text")
+    numbers = None
+    if "numbers" in names:
+        numbers = np.array([v is not None and _type_name(v) == "numbers" for v in plain], dtype=np.bool_)
+    return Cells(Form.TEXTS, _series(texts), stored_as, stored_numbers=numbers)
 
 
 def _is_numpy_scalar(value: Any) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from driftbell.tabular.null_words import PANDAS_WORDS, null_words
 from driftbell.tabular.text_numbers import (
     LEADING_ZERO,
+    LIMIT_MARK,
     MIN_SHARE,
     may_be_thousands,
     plain_numbers,
@@ -47,6 +48,8 @@ class TextColumn:
         decimal: decimal mark; None decides it on the column.
         reference_unit: see `read_numbers`.
         keep_null_words: whether the usual words such as NA are texts.
+        stored_numbers: cells that were stored as numbers, so that the others alone decide how texts are read;
+            None if none was.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class TextColumn:
         reference_unit: str | None = None,
         *,
         keep_null_words: bool = False,
+        stored_numbers: NDArray[np.bool_] | None = None,
     ) -> None:
         import polars as pl
 
@@ -65,6 +69,7 @@ class TextColumn:
         self._reference_unit = reference_unit
         self._words = frozenset({"", *map(str.strip, nulls)}) if keep_null_words else null_words(nulls)
         self._keeps_null_words = keep_null_words
+        self._stored_numbers = stored_numbers
         self._more_nulls = frozenset(nulls)
         self._pl = pl
 
@@ -139,6 +144,8 @@ class TextColumn:
         if not needs_convention and not self._more_nulls:
             return self._values
         texts, counts = self.distinct
+        if self._stored_numbers is not None:
+            return self._among_numbers(self._stored_numbers)
         reading = read_numbers(texts, counts, self._decimal, self._reference_unit)
         self.convention, self.unit, self._any_unit = reading.convention, reading.unit, reading.any_unit
         if self._decimal != "," and not np.isfinite(reading.values).any():
@@ -147,6 +154,21 @@ class TextColumn:
         infinite = np.isinf(extra)
         found = np.where(infinite, extra, reading.values)
         return self._map(texts, found)
+
+    def _among_numbers(self, stored: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return numbers as they are, and texts among them by the convention that fits most of the texts.
+
+        Percentages are no numbers there: 0.12 and `12 %` are no values of one unit.
+        """
+        texts, counts = self._counted(self.series.filter(~stored))
+        reading = read_numbers(texts, counts, self._decimal, self._reference_unit)
+        plain = plain_numbers(texts.str.strip_chars()).to_numpy()
+        self.convention, self.unit, self._any_unit = reading.convention, reading.unit, reading.any_unit
+        known = np.where(np.isinf(plain), plain, reading.values)
+        if reading.unit.removeprefix(LIMIT_MARK) == "%":
+            self.convention = self.unit = ""
+            known = np.asarray(plain, dtype=np.float64)
+        return np.where(stored, self._values, self._map(texts, known))
 
     @property
     def is_read_by_cell(self) -> bool:
@@ -172,6 +194,8 @@ class TextColumn:
     @cached_property
     def may_be_thousands(self) -> bool:
         """True if it is not known whether the points in numbers separate thousands or decimals."""
+        if self._stored_numbers is not None:
+            return False
         return self._decimal is None and not self.convention and may_be_thousands(self.series)
 
     @cached_property
