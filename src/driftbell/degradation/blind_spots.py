@@ -110,14 +110,16 @@ class BlindSpots:
         raw = block.diagnosis.by_features if block.diagnosis else None
         if explanations and raw is None:
             raw = block.estimated.errors()
-        spots = [
+        spots: list[BlindSpot | None] = [
             *self._novel(block),
             *self._new_answers(block),
             *self._too_sure(block),
-            *(self._spot(block, e, raw) for e in explanations if raw is not None),
         ]
+        of_each = [] if raw is None else [(e, self._spot(block, e, raw)) for e in explanations]
+        spots += [spot for e, spot in of_each if raw is not None and self._is_likely(e, raw)]
         relevant = [s for s in spots if s and (s.loss or 0.0) > max(self._smallest_loss, block.loss)]
-        blind = max(relevant, key=lambda spot: spot.loss or 0.0, default=None)
+        blind = _with_largest_loss(relevant)
+        lasting = _with_largest_loss([spot for _, spot in of_each if spot])
         relations = BlockRelations(self._relations, block.matrix)
         certain = self._certain(block, explanations, relations)
         if certain:
@@ -125,9 +127,9 @@ class BlindSpots:
             losses = [self._loss_of(e) for e in certain]
             likely = self._likely_loss(least)
             low = max(likely - self._excess_as_answered(least, raw), min(likely, block.by_confidence))
-            return PossibleLoss(low, max(losses), blind, least.errors)
+            return PossibleLoss(low, max(losses), blind, least.errors, lasting)
         low, high = self._range(block, explanations, raw, relations)
-        return PossibleLoss(low, high, blind)
+        return PossibleLoss(low, high, blind, lasting=lasting)
 
     def _certain(
         self, block: BlockEstimate, explanations: Sequence[Explanation], relations: BlockRelations
@@ -142,8 +144,9 @@ class BlindSpots:
             if chance is None or chance > MAX_CHANCE:
                 return []
         certain, none = [], np.zeros(len(block.matrix), dtype=bool)
+        noisy = {e.places for e in explanations if e.chance <= MAX_CHANCE and e.relation < MIN_FIT}
         for e in explanations:
-            if e.repaired is None:
+            if e.repaired is None or (e.reason == "moved" and e.places in noisy):
                 continue
             if e.chance < 1 or self._repairs_relations(relations, changed, e):
                 errors = self._row_mix.remove(e.errors, e.repaired, none, frozenset())
@@ -285,24 +288,32 @@ class BlindSpots:
             share = max((f.excess or 1.0 for f in used), default=0.0)
             yield Explanation(places, reason, block.diagnosis.errors, share)
         yield from self._rare_values(block)
-        if any(fault.kind == "frozen" for fault in faults):
-            return  # the other rows and features look like the reference, or follow from that
+        changes = self.tests(block.matrix)
+        if any(fault.kind == "frozen" for fault in faults):  # rounded values and relations follow from that
+            others = tuple(j for j in changes.moved if j not in {fault.place for fault in faults})
+            yield from self._moved(block, [others], faults)
+            return
         rounded = self.rounded(block.matrix)
         if rounded:  # little changes in each row, so its error beside the rounded values is the usual one
             restored = self.rounded.restored(block.matrix, rounded)
             increase = block.estimated.with_columns(restored, rounded).errors() - block.estimated.errors()
             share = self.rounded.lost_share(block.matrix, restored, rounded)
             yield Explanation(rounded, "rounded", self._by_features + increase, share)
-        changes = self.tests(block.matrix)
         singles = changes.moved[:MAX_SINGLES] if len(changes.moved) > 1 and not faults else ()
-        broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen")]
-        for moved in filter(None, (changes.moved, *((j,) for j in singles))):
+        yield from self._moved(block, [changes.moved, *((j,) for j in singles)], faults)
+        yield from self._noise(block, changes, faults)
+
+    def _moved(
+        self, block: BlockEstimate, groups: Sequence[tuple[int, ...]], faults: Sequence[DataFault]
+    ) -> Iterator[Explanation]:
+        """Yield explanations by groups of features that may have moved by mistake."""
+        broken = [fault.rows for fault in faults if fault.kind in ("null", "unseen", "frozen")]
+        for moved in filter(None, groups):
             repaired = self.tests.without_move(block.matrix, moved)
             errors = block.estimated.with_columns(repaired, moved).errors()
             if block.diagnosis and broken:
                 errors = np.where(np.logical_or.reduce(broken), block.diagnosis.errors, errors)
             yield Explanation(moved, "moved", errors, repaired=repaired)
-        yield from self._noise(block, changes, faults)
 
     def _rare_values(self, block: BlockEstimate) -> Iterator[Explanation]:
         """Yield an explanation by rare values on which a model without their features tells the error."""
@@ -330,19 +341,26 @@ class BlindSpots:
         for j in places if cause is None else (cause,):
             replaced = self.tests.without_noise(block.matrix, changes, j)
             errors = block.estimated.with_columns(replaced, (j,)).errors()
-            chance = 1.0 if cause is None else self.tests.chance_of_noise(block.matrix, changes, j)
-            yield Explanation((j,), "unrelated", errors, repaired=replaced, chance=chance)
+            noise = Explanation((j,), "unrelated", errors, repaired=replaced)
+            if cause is not None:
+                chance = self.tests.chance_of_noise(block.matrix, changes, j)
+                relation = self.tests.chance_of_relation(block.matrix, changes, j)
+                noise = replace(noise, chance=chance, relation=relation)
+            yield noise
 
-    def _spot(self, block: BlockEstimate, explanation: Explanation, raw: Vector) -> BlindSpot | None:
-        """Return the blind spot of an explanation that costs a relevant loss; else None."""
-        if explanation.reason == "broken" and self._are_unused(block):
-            return None
+    def _is_likely(self, explanation: Explanation, raw: Vector) -> bool:
+        """Return whether an explanation costs a relevant loss, beyond the noise."""
         increase = explanation.errors - raw
         noise = ONE_SIDED * float(increase.std()) / len(increase) ** 0.5
-        loss = max(block.by_confidence + float(increase.mean()), self._loss_of(explanation))
         likely = max(float(increase.mean()), self._loss_of(explanation, 0.5))
-        if likely - noise < self._smallest_loss:
+        return bool(likely - noise >= self._smallest_loss)
+
+    def _spot(self, block: BlockEstimate, explanation: Explanation, raw: Vector) -> BlindSpot | None:
+        """Return the blind spot of an explanation; None for broken features without effect on the answers."""
+        if explanation.reason == "broken" and self._are_unused(block):
             return None
+        increase = float((explanation.errors - raw).mean())
+        loss = max(block.by_confidence + increase, self._loss_of(explanation))
         names = [self._names[j] for j in explanation.places]
         conditions = tuple(ColumnCondition(name, "any") for name in names)
         return BlindSpot(
@@ -352,3 +370,7 @@ class BlindSpots:
             loss,
             () if explanation.reason == "broken" else conditions,
         )
+
+
+def _with_largest_loss(spots: Sequence[BlindSpot]) -> BlindSpot | None:
+    return max(spots, key=lambda spot: spot.loss or 0.0, default=None)

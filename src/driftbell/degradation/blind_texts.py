@@ -8,16 +8,17 @@ from driftbell.degradation.loss_scale import LossScale
 from driftbell.records import BlindSpot, BlockSummary
 
 
-def blind_clause(block: BlockSummary, scale: LossScale) -> str:
+def blind_clause(block: BlockSummary, scale: LossScale, labels: int = 0) -> str:
     """Return the clause about a blind spot: the rows, the reason, and the largest loss that they may hide.
 
     Args:
         block: with such rows.
         scale: of losses.
+        labels: number of labels of such rows that are too few to tell their loss.
     """
     assert block.blind
     rows = f"the {block.rows:,} rows until {block.last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{_reason(block.blind, rows)}{_bound(block.blind, scale)}"
+    return f"{_reason(block.blind, rows)}{_bound(block.blind, scale, labels)}"
 
 
 def _reason(blind: BlindSpot, rows: str) -> str:
@@ -40,8 +41,9 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     return f"in {rows}, the values of {blind.column} {words[blind.reason]}"
 
 
-def _bound(blind: BlindSpot, scale: LossScale) -> str:
+def _bound(blind: BlindSpot, scale: LossScale, labels: int) -> str:
     """Return the clause about the largest loss, and what shows the loss."""
+    few = f"and the {labels:,} labels of such rows are too few to tell"
     if blind.loss is None:
-        return ", and only labels show the error there"
-    return f"; {scale.largest_text(blind.loss)}, and only labels of these rows show it"
+        return f", {few} the error there" if labels else ", and only labels show the error there"
+    return f"; {scale.largest_text(blind.loss)}, {few if labels else 'and only labels of these rows show it'}"

@@ -29,6 +29,7 @@ class Block:
         blind: rows with a loss that the estimate cannot tell.
         low: the smallest loss that fits the data, without noise; None for the loss itself.
         high: the largest one.
+        lasting: the blind spot if the last block had one in the same features.
     """
 
     rows: int
@@ -43,3 +44,4 @@ class Block:
     blind: BlindSpot | None = None
     low: float | None = None
     high: float | None = None
+    lasting: BlindSpot | None = None

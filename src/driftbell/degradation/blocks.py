@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 
 from driftbell.degradation.block import Block
 from driftbell.degradation.cusum import (
+    CLOSING_BLOCKS,
     ESTIMATE,
     LABELS,
     MAX_BLOCKS,
@@ -53,6 +55,7 @@ def add_estimate(
         early: whether the block is incomplete.
         after_change: see `BlockSummary`.
     """
+    block = _with_lasting(charts, state, block, times[0])
     moved = block.diagnosis.repairs if block.diagnosis and block.basis == "fault" else ()
     loss, confirmed, unconfirmed = block.loss, 0.0, 0.0
     if moved and not set(moved) & set(state.moved):
@@ -79,6 +82,30 @@ def add_estimate(
         suspicion=suspicion_after(charts, state.suspicion, block, summary.first),
         pace=charts.next_pace(state.pace, _seconds(state, summary), block.rows),
     )
+
+
+def _with_lasting(charts: CusumCharts, state: EvidenceState, block: Block, first: datetime) -> Block:
+    """Return a block with a blind spot if the last one had one, or an alarm, and the reason lasts.
+
+    One block more or less changes little: the same columns are suspected, and in the mean of the newest
+    blocks a relevant loss still fits.
+    """
+    before, blocks = state.suspicion, state.estimate.blocks
+    if block.blind or not block.lasting or not before or not (state.alarm or blocks[-1].blind):
+        return block
+    newest = [b for b in blocks if b.first >= before.since][1 - CLOSING_BLOCKS :]
+    highs = [(b.rows, b.loss if b.high is None else b.high) for b in newest]
+    highs.append((block.rows, block.loss if block.high is None else block.high))
+    loss = sum(rows * high for rows, high in highs) / sum(rows for rows, _ in highs)
+    if loss < charts.smallest_loss:
+        return block
+    conditions = tuple(c for c in block.lasting.conditions if c.column in before.columns)
+    spot = msgspec.structs.replace(
+        block.lasting, loss=max(loss, block.lasting.loss or 0.0), conditions=conditions
+    )
+    lasting = replace(block, blind=spot)
+    after = suspicion_after(charts, before, lasting, first)
+    return lasting if after and set(after.columns) & set(before.columns) else block
 
 
 def _seconds(state: EvidenceState, block: BlockSummary) -> float:

@@ -226,12 +226,12 @@ class ColumnTests:
         causes = [
             j
             for j in by_width
-            if self._chance_of_relation(matrix, changes, j) < MAX_CHANCE_OF_RELATION
+            if self.chance_of_relation(matrix, changes, j) < MAX_CHANCE_OF_RELATION
             and not self(self.without_noise(matrix, changes, j))
         ]
         return causes[0] if len(causes) == 1 else None
 
-    def _chance_of_relation(self, matrix: Matrix, changes: ColumnChanges, place: int) -> float:
+    def chance_of_relation(self, matrix: Matrix, changes: ColumnChanges, place: int) -> float:
         """Return the p-value of a rank correlation with the predicted values as on the reference, or closer.
 
         Noise lowers it; another scale, which makes residuals wider too, does not. Source: R. A. Fisher's

@@ -230,7 +230,7 @@ class CusumCharts:
             block = replace(block, loss=low, basis="fault", errors=possible.errors, loss_without_moves=low)
         elif block.diagnosis and not block.diagnosis.broken:  # other features may have moved as well
             block = replace(block, loss=low, loss_without_moves=without_moves)
-        return replace(block, blind=possible.blind, low=low, high=possible.high)
+        return replace(block, blind=possible.blind, low=low, high=possible.high, lasting=possible.lasting)
 
     def _with_diagnosis(self, block: Block, diagnosis: Diagnosis | None) -> Block:
         """Return a block with the estimate by its data faults, or by confidence if it has none.

@@ -119,6 +119,7 @@ class DegradationEstimate:
         recovered: whether these labels follow labels that showed a loss.
         closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
+        unsettled: number of labels of such rows that are too few to tell it.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
@@ -142,6 +143,7 @@ class DegradationEstimate:
     recovered: bool = False
     closing: bool = False
     blind: BlockSummary | None = None
+    unsettled: int = 0
     unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
@@ -209,7 +211,7 @@ def _sentence(
         scale: of losses.
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
-        reason = blind_clause(estimate.blind, scale)
+        reason = blind_clause(estimate.blind, scale, estimate.unsettled)
         return f"{CANNOT_TELL}: {reason}{_which(suspects)}."
     if estimate.unproven:
         return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."

@@ -47,12 +47,14 @@ class PossibleLoss:
         high: the largest one.
         blind: rows with a loss that the estimate cannot tell.
         errors: expected error of each row if moved values are certainly wrong; else None.
+        lasting: the blind spot if the last block had one in the same features, however large its loss is.
     """
 
     low: float
     high: float
     blind: BlindSpot | None = None
     errors: Vector | None = None
+    lasting: BlindSpot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Explanation:
         repaired: the rows with other values of these features.
         chance: p-value of the feature's residual given the others, if the repaired rows look like the
             reference in all features; else 1.
+        relation: p-value of the feature's rank correlation with the others, which no move of it changes.
     """
 
     places: tuple[int, ...]
@@ -75,3 +78,4 @@ class Explanation:
     share: float = 1.0
     repaired: Matrix | None = None
     chance: float = 1.0
+    relation: float = 1.0

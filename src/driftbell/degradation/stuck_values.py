@@ -54,6 +54,12 @@ beyond are cut off."""
 MIN_CHANCE_OF_STEP = 1e-3
 """A rounded value is explained by the rows of the reference in its step with at least this chance."""
 
+MAX_KNOWN = 0.5
+"""The values of a block are new if the reference has fewer of them than this share."""
+
+MIN_CHANCE_OF_MODE = 1e-3
+"""A value may be the most frequent one of a moved distribution with at least this chance."""
+
 MIN_COARSENESS = 4.0
 """Values are rounded if the reference has this many times as many different values in as many rows."""
 
@@ -118,10 +124,12 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     if share >= DOMINANCE * max(_largest_share(usual), _largest_share(newest_others)):
         return True
     excess = (share - share_before) / (1 - share_before)
-    added = 0.0 if is_rounded(others, newest_others) else excess / (1 - share)
-    if len(distinct) <= FEW_VALUES and not _have_same_shares(others, newest_others, added):
+    if is_rare and _are_new(usual, newest_others) and _is_usual_mode(usual, newest, share):
         return False
-    return _look_alike(others, newest_others, added)
+    added = 0.0 if is_rounded(others, newest_others) else excess / (1 - share)
+    has_few = len(distinct) <= FEW_VALUES
+    is_alike = not has_few or _have_same_shares(others, newest_others, added)
+    return is_alike and _look_alike(others, newest_others, added)
 
 
 def cut_off_side(before: Vector, now: Vector, value: float) -> int:
@@ -187,6 +195,17 @@ def _have_same_shares(usual: Vector, newest: Vector, share: float) -> bool:
     statistic = float(((counts - expected) ** 2 / expected).sum())
     chance = float(scipy.special.chdtrc(max(1, counts.shape[1] - 1), statistic))
     return chance >= MIN_CHANCE_OF_SHARES
+
+
+def _are_new(usual: Vector, newest: Vector) -> bool:
+    """Return whether the reference lacks most values of a block, as if they had moved between its own."""
+    return float(np.isin(newest, usual).mean()) < MAX_KNOWN
+
+
+def _is_usual_mode(usual: Vector, newest: Vector, share: float) -> bool:
+    """Return whether a share of a block may be that of the most frequent value of the reference."""
+    count, most = round(share * len(newest)), round(_largest_share(usual) * len(usual))
+    return chance_of_excess(count, len(newest), most, len(usual)) >= MIN_CHANCE_OF_MODE
 
 
 def is_rounded(before: Vector, now: Vector) -> bool:

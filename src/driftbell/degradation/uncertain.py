@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import msgspec
 
-from driftbell.degradation.cusum import ESTIMATE, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import MIN_COVERING
-from driftbell.records import BlockSummary, EvidenceState, Interval, Verdict
+from driftbell.records import BlockSummary, EvidenceState, Interval, Suspicion, Verdict
 
 
 def newest_blocks(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
@@ -42,10 +42,11 @@ def with_blind_spots(
 
     Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
     alarm has an unknown loss and does not close if the loss has no bound, and the verdict is unknown instead
-    of `ok`.
+    of `ok`. It stays unknown while these labels show a loss that matters, but too few for an alarm.
     """
     blocks, suspicion = state.estimate.blocks, state.suspicion
-    if not blocks or (suspicion and suspicion.labels >= MIN_COVERING):
+    labels = suspicion.labels if suspicion and suspicion.labels >= MIN_COVERING else 0
+    if not blocks or (labels and not (estimate.verdict is Verdict.OK and _show_loss(charts, suspicion))):
         return estimate
     if estimate.verdict is Verdict.ALARM and estimate.source == ESTIMATE:
         since = estimate.change_point
@@ -54,11 +55,19 @@ def with_blind_spots(
         return replace(estimate, loss=None, closing=False, blind=unbounded) if unbounded else estimate
     newest = _newest_blind(newest_blocks(charts, state))
     if estimate.verdict is Verdict.OK and newest:
-        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest)
+        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, unsettled=labels)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted
     if estimate.verdict is Verdict.WARNING and is_estimated and newest:
         return replace(estimate, blind=newest)
     return estimate
+
+
+def _show_loss(charts: CusumCharts, suspicion: Suspicion | None) -> bool:
+    """Return whether the labels of suspected rows show a loss that matters, by chance or not."""
+    if suspicion is None or not charts.learned.labelled:
+        return False
+    loss = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
+    return bool(loss >= charts.smallest_loss)
 
 
 def with_one_bound(

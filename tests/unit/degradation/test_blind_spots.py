@@ -5,17 +5,32 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
+from driftbell.degradation.block import Block
+from driftbell.degradation.blocks import add_estimate
 from driftbell.degradation.column_changes import ColumnTests
+from driftbell.degradation.cusum import ESTIMATE, LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
+from driftbell.degradation.explain import DegradationEstimate, sentence
 from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.uncertain import with_blind_spots
 from driftbell.degradation.update import Rows, update
-from driftbell.records import Columns, Degradation, EvidenceState, Outputs, Verdict
+from driftbell.records import (
+    BlindSpot,
+    ColumnCondition,
+    Columns,
+    Degradation,
+    EvidenceState,
+    Outputs,
+    Verdict,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FEATURES, ROWS = 40, 500
@@ -226,3 +241,67 @@ def test_features_that_move_together_are_put_back() -> None:
     back = tests.without_move(matrix, changes.moved)
     assert abs(float(np.median(back[:, 4]))) < 0.2
     assert np.array_equal(np.argsort(back[:, 5]), np.argsort(matrix[:, 5]))
+
+
+def block_of(column: str, high: float, *, likely: bool) -> Block:
+    """Return a block of 500 rows that may have a loss by a moved column."""
+    spot = BlindSpot(1.0, column, "moved", high, (ColumnCondition(column, "any"),))
+    errors, rows = np.zeros(ROWS), np.arange(ROWS)
+    blind = spot if likely else None
+    return Block(
+        ROWS, 0.0, "confidence", errors, rows, np.empty((0, 0)), errors, None, 0.0, blind, 0.0, high, spot
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "highs", "expected"),
+    [
+        ("x3", (0.03, 0.015), (0.06, 0.045, 0.035)),  # the mean of the newest blocks
+        ("x3", (-0.03, 0.0), (0.06, None, None)),  # no relevant loss fits any more
+        ("x4", (0.05, 0.05), (0.06, None, None)),  # another column than before
+    ],
+)
+def test_what_nobody_can_tell_stays_so_while_the_same_columns_have_moved(
+    column: str, highs: tuple[float, ...], expected: tuple[float | None, ...]
+) -> None:
+    charts, state = equal()[0].charts, EvidenceState()
+    assert charts.smallest_loss == pytest.approx(0.02)
+    blocks = [block_of("x3", 0.06, likely=True), *(block_of(column, h, likely=False) for h in highs)]
+    for i, block in enumerate(blocks):
+        times = [START + timedelta(seconds=ROWS * i + j) for j in range(ROWS)]
+        state = add_estimate(charts, state, block, times)
+    losses = [b.blind.loss if b.blind else None for b in state.estimate.blocks]
+    assert losses == pytest.approx(list(expected))
+    since = state.suspicion.since if state.suspicion else None
+    assert since == (START if expected[-1] else None)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.03, Verdict.UNKNOWN), (0.01, Verdict.OK)])
+def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
+    loss: float, expected: Verdict
+) -> None:
+    charts = equal()[0].charts
+    times = [START + timedelta(seconds=j) for j in range(ROWS)]
+    state = add_estimate(charts, EvidenceState(), block_of("x3", 0.06, likely=True), times)
+    assert state.suspicion is not None
+    errors = 150 * (charts.baselines[LABELS].mean + loss)
+    labelled = msgspec.structs.replace(state.suspicion, labels=150, errors=errors)
+    state = msgspec.structs.replace(state, suspicion=labelled)
+    estimate = with_blind_spots(charts, state, DegradationEstimate(Verdict.OK, ESTIMATE, 0.0))
+    assert estimate.verdict is expected
+    words = sentence(estimate, (), "", loss_scale(charts))
+    few = "6.0 points of accuracy may be lost, and the 150 labels of such rows are too few to tell."
+    assert words.endswith(few) is (expected is Verdict.UNKNOWN)
+
+
+def test_features_that_moved_beside_a_frozen_one_are_no_silent_no() -> None:
+    matrix, truth = equal_table(ROWS, 3)
+    matrix[:, 7] = np.where(np.arange(ROWS) % 4, matrix[:, 7], 0.4)
+    frozen = equal()[0].charts.examine(named(matrix), answers_of(equal()[1], matrix))
+    matrix[:, 8] += 3
+    block = equal()[0].charts.examine(named(matrix), answers_of(equal()[1], matrix))
+    assert frozen.blind is None
+    assert block.blind is not None
+    assert block.blind.column == "x8"
+    given = answers_of(equal()[1], matrix).values
+    assert float(np.mean(given != truth)) > 0.2

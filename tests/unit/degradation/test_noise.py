@@ -15,11 +15,11 @@ from driftbell.records import Verdict
 NAMES = ("a", "b", "c", "d")
 
 
-def rows(count: int, seed: int, spread: float = 1.0) -> tuple[Matrix, np.ndarray]:
+def rows(count: int, seed: int, spread: float = 1.0, own: float = 0.5) -> tuple[Matrix, np.ndarray]:
     """Draw three features that depend on one size, an independent one, and labels."""
     rng = np.random.default_rng(seed)
     size = spread * rng.normal(size=count)
-    matrix = np.column_stack([*(size + 0.5 * rng.normal(size=count) for _ in "abc"), rng.normal(size=count)])
+    matrix = np.column_stack([*(size + own * rng.normal(size=count) for _ in "abc"), rng.normal(size=count)])
     score = 3 * matrix[:, 0] + matrix[:, 3]
     return matrix, (rng.random(count) < 1 / (1 + np.exp(-score))).astype(float)
 
@@ -39,8 +39,8 @@ def answered(matrix: Matrix) -> Answers:
     return Answers((one > 0.5).astype(float), np.column_stack([1 - one, one]))
 
 
-def charts() -> CusumCharts:
-    matrix, truth = rows(3000, 0)
+def charts(own: float = 0.5) -> CusumCharts:
+    matrix, truth = rows(3000, 0, own=own)
     learned = fit_reference_models(named(matrix), answered(matrix), truth, classes=2, seed=0)
     return CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=1000)
 
@@ -61,6 +61,18 @@ def test_the_loss_by_noise_is_estimated(size: float) -> None:
     assert float(np.mean(estimates)) == pytest.approx(loss, rel=0.25)
     assert degradation.verdict is Verdict.ALARM
     assert degradation.suspects[0].column == "a"
+
+
+def test_a_move_explains_no_noise_since_it_keeps_the_ranks() -> None:
+    """In two of these blocks the relation to the others fits a move, without any loss, as well."""
+    fitted, own = charts(own=1.1), 1.1
+    many, labels = rows(50_000, 9, own=own)
+    wrong = (answered(noisy(many, 2.0)).values != labels).mean()
+    loss = float(wrong - (answered(many).values != labels).mean())
+    for seed in range(20, 28):
+        changed = noisy(rows(500, seed, own=own)[0], 2.0)
+        block = fitted.examine(named(changed), answered(changed))
+        assert block.low == block.high == pytest.approx(loss, rel=0.2)
 
 
 def test_a_real_change_of_all_related_features_is_no_noise() -> None:

@@ -267,3 +267,15 @@ def test_a_moved_distribution_of_few_values_is_not_frozen(name: str) -> None:
     assert len(frozen) > 20
     assert np.mean(frozen) < 0.02
     assert np.mean(planted) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_repeated_values_of_few_moved_rows_are_not_frozen(seed: int) -> None:
+    """Two decimals: a moved block repeats values that the reference lacks."""
+    rng = np.random.default_rng(seed)
+    before, now = rng.normal(0.36, 0.1, 2000).round(2), (rng.normal(0.36, 0.1, 50).round(2) + 0.063)
+    values, counts = np.unique(now, return_counts=True)
+    assert counts.max() >= 4
+    assert not is_stuck(before, now, float(values[counts.argmax()]))
+    frozen = np.where(rng.random(50) < 0.3, 0.3, rng.normal(0.36, 0.1, 50).round(2))
+    assert is_stuck(before, frozen, 0.3)
