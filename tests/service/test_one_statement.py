@@ -180,6 +180,18 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
         assert sentence in receiver.messages[-1]["message"] or view["closing"]
 
 
+def assert_rows_are_named(service: Running, check: dict[str, Any]) -> None:
+    """Assert that nobody takes the loss since a change and the realized performance for the same labels."""
+    sentence = check["degradation"]["sentence"]
+    assert re.search(
+        r"This is the loss in the \d+ labels since then, averaged over the possible starts", sentence
+    )
+    page = text_of(httpx.get(f"{service.url}/", timeout=30).text)
+    reports = [text_of(httpx.get(f"{service.url}{path}", timeout=30).text) for path in check["reports"]]
+    for text in (page, *reports):
+        assert re.search(r"Realized \(newest \d+ labels\)|realized, newest labels", text)
+
+
 def test_every_surface_says_the_same_in_each_state(service: Running, receiver: Receiver) -> None:
     def state(
         expected: str, starts: str | Callable[[str], bool], messages: int, overall: str = ""
@@ -230,7 +242,8 @@ def test_every_surface_says_the_same_in_each_state(service: Running, receiver: R
     predict(service.url, normal(500, 6))
     checked(service)
     label(service, usual[:400], wrong=0.5)
-    state("alarm", lambda text: ", by its labels, since" in text, 5)
+    by_labels = state("alarm", lambda text: ", by its labels, since" in text, 5)
+    assert_rows_are_named(service, by_labels)
 
     label(service, usual[400:430])
     state("alarm", "The newest rows show no certain loss", 5)

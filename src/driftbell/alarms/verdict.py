@@ -17,7 +17,7 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
     Returns:
         `alarm` only if the model performs worse; else `warning` if something has changed or indicates
         degradation, or if only labels can tell whether there is one; else `unknown` if one of both cannot be
-        judged; else `ok`. The sentence starts with degradation if there is any.
+        judged; else `ok`. The sentence starts with degradation if there is any, or a loss that is no alarm.
     """
     if degradation is None:
         return drift
@@ -30,9 +30,8 @@ def combine(drift: Judgement, degradation: Degradation | None) -> Judgement:
         verdict = Verdict.UNKNOWN
     else:
         verdict = Verdict.OK
-    drift_only = degradation.verdict is Verdict.OK or (
-        degradation.waiting and drift.verdict is Verdict.UNKNOWN
-    )
+    is_quiet = degradation.verdict is Verdict.OK and not degradation.names_loss
+    drift_only = is_quiet or (degradation.waiting and drift.verdict is Verdict.UNKNOWN)
     sentences = (
         [drift.sentence, degradation.sentence]
         if degradation.waiting

@@ -122,7 +122,7 @@ def _catches_lines(answer: CatchesAnswer) -> Iterator[str]:
             "or allow more rows (--within) or more false alarms (alarms.budget)"
         )
     if any(isinstance(o.frozen_at, str | bool) for o in missed):
-        yield "  a frozen category or boolean raises an alarm only with labels; a check lists it as drift"
+        yield "  a frozen category or boolean raises an alarm only with labels; without, checks cannot tell"
 
 
 def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:

@@ -18,6 +18,7 @@ from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.relations import MIN_FIT, BlockRelations, Relations
 from driftbell.degradation.rounded_values import RoundedValues
 from driftbell.degradation.row_mix import RowMix
+from driftbell.degradation.stuck_values import CONSTANT
 from driftbell.phrases import join_names
 from driftbell.records import PREDICTION_COLUMN, BlindSpot, ColumnCondition
 
@@ -288,6 +289,7 @@ class BlindSpots:
             share = max((f.excess or 1.0 for f in used), default=0.0)
             yield Explanation(places, reason, block.diagnosis.errors, share)
         yield from self._rare_values(block)
+        yield from self._one_category(block)
         changes = self.tests(block.matrix)
         if any(fault.kind == "frozen" for fault in faults):  # rounded values and relations follow from that
             others = tuple(j for j in changes.moved if j not in {fault.place for fault in faults})
@@ -326,6 +328,26 @@ class BlindSpots:
         without = self._learned.error_by_features(block.matrix, block.answers, frozenset(places))
         errors = np.where(rows, without, block.estimated.errors())
         yield Explanation(places, "broken", errors, float(rows.mean()))
+
+    def _one_category(self, block: BlockEstimate) -> Iterator[Explanation]:
+        """Yield an explanation by categories that all rows share by mistake, instead of those before.
+
+        A category that the reference has is not broken, and the model is as sure of it as of others.
+        """
+        repaired, places = block.matrix.copy(), []
+        for j, numeric in enumerate(self._learned.encoder.numeric):
+            if numeric or j in self.tests.calendar or self._learned.importance[j] < MIN_USED:
+                continue
+            values, counts = np.unique(block.matrix[:, j], return_counts=True)
+            count, usual = int(counts.max()), self._learned.ranks(j).values
+            before = float(np.mean(usual == values[counts.argmax()])) if len(usual) else 1.0
+            if count >= CONSTANT * len(repaired) and before > 0 and before**count < MAX_RARITY:
+                order = np.random.default_rng(j).permutation(len(repaired))
+                repaired[:, j] = usual[order * len(usual) // len(repaired)]
+                places.append(j)
+        if places:
+            errors = block.estimated.with_columns(repaired, places).errors()
+            yield Explanation(tuple(places), "one category", errors)
 
     def _noise(
         self, block: BlockEstimate, changes: ColumnChanges, faults: Sequence[DataFault]

@@ -35,6 +35,7 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     words = {
         "moved": "are others than in the reference, which may be real or wrong",
         "broken": "seem broken",
+        "one category": "are one category in all rows, which may be real or wrong",
         "rounded": "are rounded, which those of the reference are not",
         "unrelated": "do not fit the other features as before",
     }

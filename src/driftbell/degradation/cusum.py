@@ -235,10 +235,13 @@ class CusumCharts:
     def _with_diagnosis(self, block: Block, diagnosis: Diagnosis | None) -> Block:
         """Return a block with the estimate by its data faults, or by confidence if it has none.
 
-        A model is as often too sure of broken values as it is too unsure of them.
+        A model is as often too sure of broken values as it is too unsure of them. Only of nulls that the
+        reference has as well, its confidence is known.
         """
         if diagnosis is None:
             return block
+        if all(fault.known for fault in diagnosis.faults):
+            return replace(block, diagnosis=diagnosis)
         fault_loss = self.blind_spots.loss_by_features(diagnosis.errors)
         if self.blind_spots.is_unused(diagnosis):
             fault_loss = min(fault_loss, block.loss)

@@ -34,6 +34,7 @@ from driftbell.degradation.other_rows import (
     measured_since,
     newest_measured,
     newest_rows,
+    reach,
     uncovered_suspicion,
     unproven_loss,
 )
@@ -49,9 +50,6 @@ from driftbell.records import (
 
 MIN_CONTRADICTING = 100
 """Smallest number of labels that can contradict an estimate."""
-
-REACHED_SHARE = 0.8
-"""Labels that contradict the estimate of a block reach at least this share of its rows."""
 
 LABELLED_SHARE = 0.8
 """Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
@@ -370,15 +368,13 @@ def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
     return reach_newest(state) and charts.is_below(LABELS, labels, rows)
 
 
-def _reach(labels: Blocks, block: BlockSummary) -> bool:
-    """Return whether labels reach most of the rows of a block."""
-    return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
-
-
 def _is_contradicted(
     charts: CusumCharts, state: EvidenceState, change: ChangePoint, loss: Interval | None
 ) -> bool:
-    """Return whether labels since the change show no loss (95 %), or do not support the estimate."""
+    """Return whether labels since the change show no loss (95 %), or do not support the estimate.
+
+    Labels of suspected rows count alone. If others since the change show a loss, these must exclude it.
+    """
     if not charts.learned.labelled or unproven_loss(charts, state):
         return False
     suspicion = state.suspicion
@@ -388,11 +384,13 @@ def _is_contradicted(
     else:
         blocks = labels_since(state, change)
         since = [b for b in state.estimate.blocks if b.first >= change.time]
-        if blocks and not any(_reach(blocks, b) for b in since):  # the change may follow these labels
+        if blocks and not any(reach(blocks, b) for b in since):  # the change may follow these labels
             return False
     if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
         return False
     measured = loss_interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
+    others = measured_since(charts, state, change)
+    none = none and not (others and others.loss.is_positive)
     return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.stats.special import chi_square_tail
 
 CONFIDENCE_BINS = 5
 FEATURE_BINS = 8
@@ -17,6 +21,9 @@ MIN_FIT = 0.01
 """Label shift explains a block if tests of fit, Bonferroni-corrected, have at least this p-value."""
 
 MAX_ITERATIONS = 200
+
+MAX_PAIRED_ROWS = 2000
+"""Number of evenly spaced rows of the reference that measure how features depend on each other."""
 
 
 class LabelShift:
@@ -49,6 +56,7 @@ class LabelShift:
         truth = learned.truth
         counts = np.array([np.count_nonzero(truth == c) for c in self._frequent], dtype=np.float64)
         self._priors = counts / max(counts.sum(), 1)
+        self._class_rows = counts
         self._error = np.array([learned.errors[truth == c].mean() for c in self._frequent])
         bins = self._score_bins(learned.answers)
         self._likelihoods = np.array([_shares(bins[truth == c], self._bins) for c in self._frequent])
@@ -60,6 +68,7 @@ class LabelShift:
             self._priors = floored / floored.sum()
         self._edges = {}
         self._features = {}
+        binned = []
         for j in learned.used:
             column = learned.matrix[:, j]
             edges = np.unique(np.nanquantile(column, np.arange(1, FEATURE_BINS) / FEATURE_BINS))
@@ -68,6 +77,8 @@ class LabelShift:
             self._features[j] = np.array(
                 [_shares(places[truth == c], len(edges) + 1) for c in self._frequent]
             )
+            binned.append(places)
+        self._dependence = _dependence(binned)
 
     def loss(self, matrix: Matrix, answers: Answers) -> float | None:
         """Estimate the increase of the error if only the shares of the classes have changed.
@@ -77,8 +88,9 @@ class LabelShift:
             answers: the model's answers, n of them.
 
         Returns:
-            None if the shares have not changed significantly, label shift does not fit the block, or an
-            answer is not a class of the reference's model.
+            None if the shares have not changed significantly, label shift does not fit the block (by the
+            answers, each feature, and all features together), or an answer is not a class of the reference's
+            model.
         """
         if len(self._frequent) < 2 or not len(answers) or np.any(answers.values < 0):
             return None
@@ -91,15 +103,28 @@ class LabelShift:
         )
         if scipy.special.chdtrc(len(self._frequent) - 1, 2 * discount * max(0.0, gain)) > MAX_CHANCE:
             return None
-        tests = 1 + len(self._features)
-        if _goodness_of_fit(counts, shares @ self._likelihoods, n) * tests < MIN_FIT:
-            return None
+        rows = 1 / float((shares**2 / self._class_rows).sum())  # more of a rare class is less certain
+        misfits = [_misfit(counts, shares @ self._likelihoods, rows)]
         for j, likelihoods in self._features.items():
             places = np.searchsorted(self._edges[j], np.nan_to_num(matrix[:, j], nan=-np.inf), side="left")
             observed = np.bincount(places, minlength=likelihoods.shape[1]).astype(np.float64)
-            if _goodness_of_fit(observed, shares @ likelihoods, n) * tests < MIN_FIT:
-                return None
+            misfits.append(_misfit(observed, shares @ likelihoods, rows))
+        chances = [chi_square_tail(statistic, freedom) for statistic, freedom in misfits if freedom]
+        chances.append(self._chance_of_all(misfits[1:]))
+        if min(chances) * len(chances) < MIN_FIT:
+            return None
         return float((shares - self._priors) @ self._error)
+
+    def _chance_of_all(self, misfits: Sequence[tuple[float, int]]) -> float:
+        """Return the p-value of the sum of the statistics of all features, see `_dependence`.
+
+        The sum is c times a chi-square variable with the same mean and variance (Satterthwaite 1946).
+        """
+        statistic, freedom = (sum(values) for values in zip(*misfits, strict=True)) if misfits else (0.0, 0)
+        if not freedom:
+            return 1.0
+        scale = 1 + self._dependence / freedom
+        return float(chi_square_tail(statistic / scale, freedom / scale))
 
     def _counts(self, answers: Answers) -> Vector:
         return np.bincount(self._score_bins(answers), minlength=self._bins).astype(np.float64)
@@ -135,12 +160,34 @@ def _log_likelihood(counts: Vector, shares: Vector) -> float:
     return float(counts @ np.log(np.maximum(shares, 1e-12)))
 
 
-def _goodness_of_fit(counts: Vector, shares: Vector, reference: int) -> float:
-    """Return the p-value of Pearson's chi-square test, with the sampling error of the reference."""
+def _misfit(counts: Vector, shares: Vector, reference: float) -> tuple[float, int]:
+    """Return Pearson's statistic, with the sampling error of the reference, and its degrees of freedom."""
     total = counts.sum()
     expected = np.maximum(shares * total, 1e-9)
     used = expected >= 3
-    if np.count_nonzero(used) < 2:
-        return 1.0
     statistic = float((((counts - expected) ** 2 / expected)[used]).sum() / (1 + total / reference))
-    return float(scipy.special.chdtrc(np.count_nonzero(used) - 1, statistic))
+    return statistic, max(0, int(np.count_nonzero(used)) - 1)
+
+
+def _dependence(binned: Sequence[NDArray[np.intp]]) -> float:
+    """Return the sum of the mean square contingencies of all pairs of features, each pair twice.
+
+    Pearson's statistics of two features have the covariance 2 φ² with φ² = Σ (p_ab - p_a p_b)² / (p_a p_b),
+    as squares of normal variables with the correlation ρ have the covariance 2 ρ².
+
+    Args:
+        binned: the bin of each row of the reference, by feature.
+    """
+    if len(binned) < 2:
+        return 0.0
+    rows = np.linspace(0, len(binned[0]) - 1, min(len(binned[0]), MAX_PAIRED_ROWS)).astype(np.intp)
+    indicators = [np.eye(int(places.max()) + 1)[places[rows]] for places in binned]
+    indicators = [columns[:, columns.any(axis=0)] for columns in indicators]
+    owner = np.repeat(np.arange(len(indicators)), [columns.shape[1] for columns in indicators])
+    joined = np.hstack(indicators)
+    shares = joined.mean(axis=0)
+    by_chance = np.outer(shares, shares)
+    squares: Vector = (joined.T @ joined / len(rows) - by_chance) ** 2 / by_chance
+    freedoms = np.array([columns.shape[1] - 1 for columns in indicators], dtype=np.float64)
+    bias = float(freedoms.sum() ** 2 - (freedoms**2).sum()) / len(rows)
+    return max(0.0, float(squares[owner[:, None] != owner[None, :]].sum()) - bias)

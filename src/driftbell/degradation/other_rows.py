@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,6 +12,14 @@ from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.degradation.loss_intervals import Blocks, loss_interval, newest_loss, reach_newest
 from driftbell.degradation.uncertain import newest_estimates
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion
+
+REACHED_SHARE = 0.8
+"""Labels that contradict the estimate of a block reach at least this share of its rows."""
+
+
+def reach(labels: Blocks, block: BlockSummary) -> bool:
+    """Return whether labels reach most of the rows of a block."""
+    return max(b.last for b in labels) >= block.first + (block.last - block.first) * REACHED_SHARE
 
 
 def measured_by(charts: CusumCharts, blocks: Blocks) -> MeasuredLoss:
@@ -25,6 +34,19 @@ def measured_since(charts: CusumCharts, state: EvidenceState, change: ChangePoin
     if not charts.learned.labelled or sum(block.rows for block in blocks) < MIN_LABELS:
         return None
     return measured_by(charts, blocks)
+
+
+def with_opening(estimate: DegradationEstimate, opened: Sequence[DegradationEstimate]) -> DegradationEstimate:
+    """Return an alarm that is closing already in the check that opens it, with the loss that opened it.
+
+    Args:
+        estimate: of the check.
+        opened: the estimate after the block of labels that opened the alarm since the check before, if any.
+    """
+    if not opened or not estimate.closing or estimate.loss:
+        return estimate
+    (before,) = opened
+    return replace(estimate, source=before.source, change_point=before.change_point, loss=before.loss)
 
 
 def labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from driftbell.degradation.rare_values import chance_of_excess
@@ -20,6 +21,14 @@ MAX_DISTANCE = 1.2
 
 MAX_RATIO = 0.4
 """Or if they differ in fewer rows than this share of the additional rows with the value."""
+
+FEW_VALUES = 20
+"""Features with at most this many values are compared by the share of each, which shows more."""
+
+MIN_CHANCE_OF_SHARES = 0.01
+MAX_RATIO_OF_SHARES = 0.2
+"""The other rows have the same shares with at least this chance, or if they differ in fewer rows than this
+share of the additional rows with the value."""
 
 DOMINANCE = 3.0
 """A value inside of the range is frozen, however the others have moved, if it has this many times the share
@@ -54,6 +63,7 @@ MIN_CHANCE_OF_MODE = 1e-3
 MIN_COARSENESS = 4.0
 """Values are rounded if the reference has this many times as many different values in as many rows."""
 
+MIN_EXPECTED_ROWS = 5
 MIN_RELATED_ROWS = 20
 MAX_ERROR = 0.25
 """Largest standard error of the share of rows without their usual relation to the other features."""
@@ -116,8 +126,10 @@ def is_stuck(before: Vector, now: Vector, value: float, expected: Expected | Non
     excess = (share - share_before) / (1 - share_before)
     if is_rare and _are_new(usual, newest_others) and _is_usual_mode(usual, newest, share):
         return False
-    is_coarse = is_rounded(others, newest_others)
-    return _look_alike(others, newest_others, 0.0 if is_coarse else excess / (1 - share))
+    added = 0.0 if is_rounded(others, newest_others) else excess / (1 - share)
+    has_few = len(distinct) <= FEW_VALUES
+    is_alike = not has_few or _have_same_shares(others, newest_others, added)
+    return is_alike and _look_alike(others, newest_others, added)
 
 
 def cut_off_side(before: Vector, now: Vector, value: float) -> int:
@@ -159,6 +171,30 @@ def _look_alike(usual: Vector, newest: Vector, share: float) -> bool:
     distance = ks_distance(usual, newest)
     unit = FIVE_PERCENT * float(np.sqrt(1 / len(usual) + 1 / len(newest)))
     return distance <= max(MAX_DISTANCE * unit, MAX_RATIO * share)
+
+
+def _have_same_shares(usual: Vector, newest: Vector, share: float) -> bool:
+    """Return whether two samples have the same shares of values (chi-squared test), or nearly so.
+
+    Values of which few rows are expected count as one.
+
+    Args:
+        usual: of the reference.
+        newest: of a block.
+        share: of the additional rows with another value, see `MAX_RATIO_OF_SHARES`.
+    """
+    values = np.union1d(usual, newest)
+    counts = np.array([[np.count_nonzero(sample == v) for v in values] for sample in (usual, newest)])
+    rare = counts.sum(axis=0) * len(newest) < MIN_EXPECTED_ROWS * counts.sum()
+    counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(axis=1)]).astype(np.float64)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    before, now = counts / counts.sum(axis=1, keepdims=True)
+    if float(np.abs(before - now).sum()) / 2 <= MAX_RATIO_OF_SHARES * share:
+        return True
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    chance = float(scipy.special.chdtrc(max(1, counts.shape[1] - 1), statistic))
+    return chance >= MIN_CHANCE_OF_SHARES
 
 
 def _are_new(usual: Vector, newest: Vector) -> bool:

@@ -19,7 +19,7 @@ from driftbell.degradation.explain import DegradationEstimate, explain_block, se
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
-from driftbell.degradation.other_rows import remaining_loss
+from driftbell.degradation.other_rows import remaining_loss, with_opening
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import (
     is_outside,
@@ -103,13 +103,17 @@ def update(
             alarm=labelled.alarm,
         )
 
+    opened: list[DegradationEstimate] = []
+
     def is_alarm(labelled: EvidenceState) -> bool:
-        return decide(charts, with_evidence(labelled)).verdict is Verdict.ALARM
+        opening = decide(charts, with_evidence(labelled))
+        opened[:] = [opening] if opening.verdict is Verdict.ALARM else []
+        return bool(opened)
 
     state, largest = add_labels(charts, with_labels(charts, state, labels), labels, is_alarm)
     state = with_unknown_labels(state, labels.unknown)
     judged = with_evidence(judged_labels(charts, state, largest))
-    estimate = with_blind_spots(charts, judged, decide(charts, judged))
+    estimate = with_opening(with_blind_spots(charts, judged, decide(charts, judged)), opened)
     explanation = judged.explanation
     if explained:
         part, block = explained

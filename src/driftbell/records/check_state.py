@@ -34,8 +34,9 @@ class BlindSpot(msgspec.Struct, frozen=True, omit_defaults=True):
         share: their share of the rows.
         column: names of the features, as words of a sentence.
         reason: `outside` the range of the reference, `unseen` categories, an `answer` that the model never
-            gave on it, `moved`, `broken` or `rounded` values, `unrelated` to the other features, one row
-            that is `repeated`, or all rows, which `similar rows` of the reference contradict.
+            gave on it, `moved`, `broken` or `rounded` values, `one category` in all rows, values
+            `unrelated` to the other features, one row that is `repeated`, or all rows, which `similar rows`
+            of the reference contradict.
         loss: the largest loss of the block that fits; None without a bound.
         conditions: the rows, which labels must cover to decide.
     """

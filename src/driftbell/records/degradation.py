@@ -193,6 +193,12 @@ class Degradation:
         return self.verdict is Verdict.UNKNOWN and not self.waiting and bool(self.evidence)
 
     @property
+    def names_loss(self) -> bool:
+        """True if the sentence of a quiet check names a loss that is no alarm, yet or at all."""
+        loss = self.estimated_loss
+        return self.verdict is Verdict.OK and loss is not None and loss.is_positive
+
+    @property
     def suspect_columns(self) -> tuple[str, ...]:
         """Names of all suspect columns, most likely first."""
         return tuple(dict.fromkeys(column for suspect in self.suspects for column in suspect.columns))

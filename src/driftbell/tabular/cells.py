@@ -49,6 +49,7 @@ class Cells:
         from_text: whether they come from a text file, in which every cell is text.
         is_category: whether their type is a category of pandas, Polars or Arrow.
         stored_numbers: of texts: whether the cell was stored as a number; None if none was.
+        stored_dates: of texts: whether the cell was stored as a date; None if none was.
     """
 
     form: Form
@@ -58,6 +59,7 @@ class Cells:
     from_text: bool = False
     is_category: bool = False
     stored_numbers: NDArray[np.bool_] | None = None
+    stored_dates: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.data)
@@ -171,10 +173,8 @@ def read_objects(name: str, cells: Sequence[Any]) -> Cells:
         return Cells(Form.NESTED, objects(plain), stored_as)
     texts = [None if v is None else _text(v) for v in plain]
     stored_as = "mixed types" if len(names) > 1 else next(iter(names)).replace("objects", "text")
-    numbers = None
-    if "numbers" in names:
-        numbers = np.array([v is not None and _type_name(v) == "numbers" for v in plain], dtype=np.bool_)
-    return Cells(Form.TEXTS, _series(texts), stored_as, stored_numbers=numbers)
+    numbers, dates = (_of_type(name, plain) if name in names else None for name in ("numbers", "dates"))
+    return Cells(Form.TEXTS, _series(texts), stored_as, stored_numbers=numbers, stored_dates=dates)
 
 
 def _is_numpy_scalar(value: Any) -> bool:
@@ -185,6 +185,11 @@ def _are_mostly_nested(cells: Sequence[Any]) -> bool:
     """Return whether at least half of the cells other than null are lists, structures or bytes."""
     present = [v for v in cells if v is not None]
     return 2 * sum(_type_name(v) in NESTED_TYPES for v in present) >= len(present)
+
+
+def _of_type(name: str, cells: Sequence[Any]) -> NDArray[np.bool_]:
+    """Return which cells are of a type."""
+    return np.array([v is not None and _type_name(v) == name for v in cells], dtype=np.bool_)
 
 
 def _is_null(value: Any) -> bool:

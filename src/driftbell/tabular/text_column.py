@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +51,7 @@ class TextColumn:
         keep_null_words: whether the usual words such as NA are texts.
         stored_numbers: cells that were stored as numbers, so that the others alone decide how texts are read;
             None if none was.
+        stored_dates: the same for dates.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TextColumn:
         *,
         keep_null_words: bool = False,
         stored_numbers: NDArray[np.bool_] | None = None,
+        stored_dates: NDArray[np.bool_] | None = None,
     ) -> None:
         import polars as pl
 
@@ -69,7 +72,7 @@ class TextColumn:
         self._reference_unit = reference_unit
         self._words = frozenset({"", *map(str.strip, nulls)}) if keep_null_words else null_words(nulls)
         self._keeps_null_words = keep_null_words
-        self._stored_numbers = stored_numbers
+        self._stored_numbers, self._stored_dates = stored_numbers, stored_dates
         self._more_nulls = frozenset(nulls)
         self._pl = pl
 
@@ -278,8 +281,15 @@ class TextColumn:
         return int(rows[~np.isnan(read_durations(texts))].sum())
 
     def times(self, *, order: str = "", digits: bool = False) -> TimeReading:
-        """Return times; see `read_times`."""
-        return read_times(self.series, order=order, digits=digits)
+        """Return times; see `read_times`. Stored dates do not decide how texts among them are read."""
+        stored = self._stored_dates
+        if stored is None:
+            return read_times(self.series, order=order, digits=digits)
+        mask = self._pl.Series(stored)
+        reading = read_times(self.series.set(mask, None), order=order, digits=digits)
+        values = reading.values.copy()
+        values[stored] = read_times(self.series.filter(mask)).values
+        return replace(reading, values=values)
 
     @cached_property
     def might_be_times(self) -> bool:

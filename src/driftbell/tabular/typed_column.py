@@ -231,8 +231,15 @@ def _typed(
     if cells.form is Form.TEXTS:
         unit = given.unit if isinstance(given, TypedColumn) else None
         keeps = options.keeps_null_words(name)
-        nulls, stored = tuple(options.nulls), cells.stored_numbers
-        texts = TextColumn(cells.data, nulls, raw.decimal, unit, keep_null_words=keeps, stored_numbers=stored)
+        texts = TextColumn(
+            cells.data,
+            tuple(options.nulls),
+            raw.decimal,
+            unit,
+            keep_null_words=keeps,
+            stored_numbers=cells.stored_numbers,
+            stored_dates=cells.stored_dates,
+        )
     order, kind, reason, decided = "", user_kind(name, options), "", None
     set_by_user = kind is not None
     if isinstance(given, TypedColumn):

@@ -12,7 +12,7 @@ from tests.life import NOON
 from driftbell.alarms.annotations import read_annotation
 from driftbell.alarms.verdict import combine
 from driftbell.errors import InputError
-from driftbell.records import Alarm, Degradation, Judgement, Verdict
+from driftbell.records import Alarm, Degradation, Interval, Judgement, Verdict
 from driftbell.records.alarms import Annotation
 
 
@@ -40,6 +40,16 @@ def test_only_degradation_is_an_alarm(
     both = combine(Judgement(drift, "Drift says."), degradation(result))
     assert (both.verdict, both.sentence, both.degradation) == (verdict, sentence, degradation(result))
     assert combine(Judgement(drift, "Drift says."), None) == Judgement(drift, "Drift says.")
+
+
+@pytest.mark.parametrize(
+    ("low", "sentence"), [(0.01, "Degradation says. Drift says."), (-0.01, "Drift says.")]
+)
+@pytest.mark.parametrize("drift", [Verdict.OK, Verdict.WARNING])
+def test_a_quiet_check_with_a_loss_above_zero_names_it(drift: Verdict, low: float, sentence: str) -> None:
+    quiet = replace(degradation(Verdict.OK), estimated_loss=Interval(0.02, low, 0.05))
+    both = combine(Judgement(drift, "Drift says."), quiet)
+    assert (both.verdict, both.sentence) == (drift, sentence)
 
 
 def test_a_check_that_waits_for_predictions_is_not_ok() -> None:

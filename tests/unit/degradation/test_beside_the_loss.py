@@ -254,6 +254,37 @@ def test_inputs_changed_is_said_of_suspect_columns_only(suspected: bool) -> None
     assert "but the labels show less than the smallest loss that matters" in sentence
 
 
+def contradicted(labels: SourceState, suspicion: Suspicion | None = None) -> Degradation:
+    explanation = BlockExplanation("", (Suspect("a", 1.0, "median 10 → 12"),))
+    estimate = charts(*blocks(*[0.034] * 3))
+    return result(
+        EvidenceState(
+            rows=1500, estimate=estimate, labels=labels, suspicion=suspicion, explanation=explanation
+        )
+    )
+
+
+def test_newest_labels_without_a_loss_do_not_contradict_those_since_the_change_that_show_one() -> None:
+    suspicion = Suspicion(START + 2 * HOUR, (ColumnCondition("a", "any"),), 166, 18.0)
+    degradation = contradicted(quiet(*blocks(0.08, 0.08, 0.0, rows=300)), suspicion)
+    assert degradation.verdict is Verdict.ALARM
+    assert "The 900 labels" in degradation.sentence
+    assert "show a loss" in degradation.sentence
+    assert "show no loss" not in degradation.sentence
+
+
+def test_an_alarm_that_closes_in_the_check_that_opens_it_states_its_loss() -> None:
+    """A block of labels opens it; some later labels, too few for a block, show no loss."""
+    stream = Stream(evidence())
+    stream.run(1)
+    rows = evidence().label_rows
+    errors = np.concatenate([np.repeat([1.0, 0.0], [rows * 3 // 10, rows * 7 // 10]), np.zeros(40)])
+    times = [START + timedelta(seconds=i) for i in range(len(errors))]
+    degradation = update(evidence(), stream.state, NO_ROWS, LabelRows(errors, times))[1]
+    assert degradation.closing
+    assert " the alarm closes if it stays so. Before, the model lost " in degradation.sentence
+
+
 @pytest.mark.parametrize("labels", [0, 73])
 def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labels: int) -> None:
     """The newest 500 labels are also of rows before the change, so they show a smaller loss."""

@@ -8,13 +8,13 @@ from functools import cache
 import msgspec
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
 from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate
 from driftbell.degradation.column_changes import ColumnTests
-from driftbell.degradation.cusum import ESTIMATE, LABELS
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.explain import DegradationEstimate, sentence
 from driftbell.degradation.label_coverage import LabelRows
@@ -305,3 +305,43 @@ def test_features_that_moved_beside_a_frozen_one_are_no_silent_no() -> None:
     assert block.blind.column == "x8"
     given = answers_of(equal()[1], matrix).values
     assert float(np.mean(given != truth)) > 0.2
+
+
+def plans(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    fee, plan = rng.normal(size=rows), rng.choice(4, rows, p=[0.4, 0.3, 0.2, 0.1])
+    chance = 1 / (1 + np.exp(-2 * fee - np.array([-3.0, -1.0, 1.0, 3.0])[plan]))
+    return fee, plan, (rng.random(rows) < chance).astype(float)
+
+
+@pytest.mark.parametrize(("frozen", "expected"), [(None, Verdict.OK), (3, Verdict.UNKNOWN)])
+def test_one_category_in_all_rows_is_no_silent_no(frozen: int | None, expected: Verdict) -> None:
+    """The plan is frozen by mistake: the labels follow the plans before."""
+    names = np.array(["basic", "pro", "team", "all"], dtype=object)
+    fee, plan, truth = plans(3000, 0)
+    model = HistGradientBoostingClassifier(max_iter=60, random_state=0)
+    model.fit(np.column_stack([fee, plan]), truth)
+
+    def answered(fee: np.ndarray, plan: np.ndarray) -> Answers:
+        probabilities = model.predict_proba(np.column_stack([fee, plan]))
+        return Answers(probabilities.argmax(axis=1).astype(float), probabilities)
+
+    fee, plan, truth = plans(3000, 1)
+    given = answered(fee, plan)
+    columns = {"fee": fee, "plan": names[plan]}
+    learned = fit_reference_models(columns, given, truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=1000)
+    usual = float((given.values != truth).mean())
+    fee, plan, truth = plans(500, 2)
+    plan = plan if frozen is None else np.full(500, frozen)
+    given = answered(fee, plan)
+    times = [START + timedelta(seconds=i) for i in range(500)]
+    rows = Rows({"fee": fee, "plan": names[plan]}, given, times)
+    degradation = update(charts, EvidenceState(), rows, LabelRows())[1]
+    assert degradation.verdict is expected
+    if frozen is not None:
+        loss = float((given.values != truth).mean()) - usual
+        assert loss > 0.1
+        assert "the values of plan are one category in all rows" in degradation.sentence
+        assert degradation.estimated_loss is not None
+        assert degradation.estimated_loss.low <= loss <= degradation.estimated_loss.high

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+import scipy
 from tests.degradation_tasks import answers, table
 
-from driftbell.degradation.label_shift import LabelShift
+from driftbell.degradation.label_shift import MIN_FIT, LabelShift, _dependence
 from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
 
 
@@ -82,6 +83,55 @@ def test_classes_that_are_rare_in_the_reference_are_no_label_shift() -> None:
     again = rng.permutation(600)[:400]
     result = LabelShift(learned).loss(learned.matrix[again], given.take(again))
     assert result is None
+
+
+def test_features_that_all_fit_badly_refute_label_shift_together() -> None:
+    """Statistics of features that depend on each other have a larger variance than independent ones."""
+    columns, truth = table(1500, 0)
+    shift = LabelShift(fit_reference_models(columns, careful(columns), truth, classes=2, seed=0))
+    misfits = [(15.0, 7)] * 3
+    scale = 1 + shift._dependence / 21
+    expected = scipy.stats.chi2.sf(45 / scale, 21 / scale)
+    assert shift._chance_of_all(misfits) == pytest.approx(expected)
+    assert scipy.stats.chi2.sf(45, 21) < expected < MIN_FIT < 4 * scipy.stats.chi2.sf(15, 7)
+    assert shift._chance_of_all([]) == 1.0
+
+
+def test_the_dependence_of_features_is_their_mean_square_contingency() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, 8, 2000), rng.integers(0, 8, 2000)
+    assert _dependence([one, one]) == pytest.approx(2 * 7 - 2 * 49 / 2000)  # φ² = 7, minus chance
+    assert _dependence([one, other]) == pytest.approx(0, abs=0.03)
+    assert _dependence([one]) == 0
+
+
+@pytest.mark.parametrize("rows", [500, 1500])
+def test_label_shift_is_refuted_as_rarely_as_the_tests_say(rows: int) -> None:
+    """The chance of all features together, in blocks of 300 rows with more of one class."""
+    chances = []
+    for seed in range(3):
+        columns, truth = table(rows, seed)
+        learned = fit_reference_models(columns, careful(columns), truth, classes=2, seed=0)
+        shift = Chances(learned)
+        for block in range(60):
+            shifted, _ = table(300, 1000 * seed + 100 + block, ones=0.8)
+            shift.loss(learned.encoder(shifted, 300), careful(shifted))
+        chances += shift.seen
+    assert len(chances) > 150
+    assert np.mean(np.array(chances) < 0.05) == pytest.approx(0.05, abs=0.05)
+    assert np.mean(np.array(chances) < 0.5) == pytest.approx(0.45, abs=0.12)
+
+
+class Chances(LabelShift):
+    """Keeps the chances of all features together."""
+
+    def __init__(self, learned: ReferenceModels) -> None:
+        super().__init__(learned)
+        self.seen: list[float] = []
+
+    def _chance_of_all(self, misfits: Sequence[tuple[float, int]]) -> float:
+        self.seen.append(super()._chance_of_all(misfits))
+        return self.seen[-1]
 
 
 def test_a_reference_with_one_class_has_no_label_shift() -> None:

@@ -76,6 +76,8 @@ def test_rows_with_nulls_that_the_reference_knows_have_the_error_of_such_rows() 
     block = fitted.examine(columns, answered(columns))
     assert block.diagnosis
     assert block.diagnosis.broken[0].known
+    assert block.basis == "confidence"
+    assert block.loss == block.errors.mean() - fitted.baselines[ESTIMATE].mean
     assert block.low is not None
     assert block.low < 0.02
     degradation = stream.see(columns, truth, answered(columns))

@@ -246,6 +246,29 @@ def test_a_frozen_value_of_a_small_block_is_found(rows: int, digits: int | None)
         assert is_stuck(before, now, float(now[0]))
 
 
+FEW_VALUES = {
+    "accidents": (rating(0.4, 0.25, 0.2, 0.1, 0.05), rating(0.3, 0.25, 0.2, 0.15, 0.1), 4.0),
+    "doors": (rating(0.1, 0.15, 0.4, 0.35), rating(0.05, 0.25, 0.3, 0.4), 2.0),
+}
+
+
+@pytest.mark.parametrize("name", FEW_VALUES)
+def test_a_moved_distribution_of_few_values_is_not_frozen(name: str) -> None:
+    """The other values have other shares too, which a Kolmogorov–Smirnov distance shows less well."""
+    draw, draw_moved, value = FEW_VALUES[name]
+    before, frozen, planted = draw(np.random.default_rng(0), 20_000), [], []
+    for seed in range(400):
+        rng = np.random.default_rng(1 + seed)
+        now = draw_moved(rng, 500)
+        if np.mean(now == value) > np.mean(before == value) + 0.08:  # as by chance in 10⁻⁶ of the blocks
+            frozen.append(is_stuck(before, now, value))
+        stuck = np.where(rng.random(500) < 0.2, value, draw(rng, 500))
+        planted.append(is_stuck(before, stuck, value))
+    assert len(frozen) > 20
+    assert np.mean(frozen) < 0.02
+    assert np.mean(planted) > 0.9
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_repeated_values_of_few_moved_rows_are_not_frozen(seed: int) -> None:
     """Two decimals: a moved block repeats values that the reference lacks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -117,6 +118,19 @@ def test_texts_among_numbers_have_the_convention_of_the_texts(
     column = read_columns({"a": cells}, kinds={"a": Kind.NUMERIC})["a"]
     assert [None if v != v else v for v in column.values.tolist()] == numbers
     assert (column.unreadable, column.remark) == (unreadable, "")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95])
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%b %d, %Y"])
+@pytest.mark.parametrize("kind", [None, Kind.DATETIME])
+def test_dates_in_text_among_dates_are_read(kind: Kind | None, form: str, share: float) -> None:
+    rng = np.random.default_rng(3)
+    known = [datetime(2026, 1, 1) + timedelta(days=int(d)) for d in rng.integers(0, 300, 200)]  # noqa: DTZ001
+    rows = rng.random(200) < share
+    cells = [day.strftime(form) if row else day for day, row in zip(known, rows, strict=True)]
+    column = read_columns({"x": cells}, kinds={"x": kind} if kind else None)["x"]
+    assert (column.kind, column.unreadable) == (Kind.DATETIME, 0)
+    assert column.values.tolist() == known
 
 
 def test_cells_of_the_reference_are_named() -> None:
