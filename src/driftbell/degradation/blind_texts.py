@@ -32,6 +32,8 @@ def _reason(blind: BlindSpot, rows: str) -> str:
         return f"{blind.share:.0%} of {rows} are one row again and again, which may be right or wrong"
     if blind.reason == "similar rows":
         return f"by similar rows of the reference, {rows} have larger errors than estimated"
+    if blind.reason == "swings":
+        return f"the error on the reference rises and falls too much to judge {rows}"
     words = {
         "moved": "are others than in the reference, which may be real or wrong",
         "broken": "seem broken",

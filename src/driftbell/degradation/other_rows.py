@@ -6,12 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
+
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, NewestRows, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.degradation.loss_intervals import Blocks, loss_interval, newest_loss, reach_newest
 from driftbell.degradation.uncertain import newest_estimates
-from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion
+from driftbell.records import (
+    PREDICTION_COLUMN,
+    BlindSpot,
+    BlockSummary,
+    ChangePoint,
+    EvidenceState,
+    Interval,
+    Suspicion,
+    Verdict,
+)
+
+HIDDEN_LOSS = 5.0
+"""A loss of this number of smallest losses may hide in the slow swings of an error."""
 
 REACHED_SHARE = 0.8
 """Labels that contradict the estimate of a block reach at least this share of its rows."""
@@ -47,6 +61,25 @@ def with_opening(estimate: DegradationEstimate, opened: Sequence[DegradationEsti
         return estimate
     (before,) = opened
     return replace(estimate, source=before.source, change_point=before.change_point, loss=before.loss)
+
+
+def with_swings(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> DegradationEstimate:
+    """Return an estimate that cannot tell if a large loss may hide in the slow swings of the error.
+
+    On such a reference the mean error of some blocks says little, so the thresholds are high: without the
+    evidence of an alarm, the loss may still be large. Labels of the newest rows settle it.
+    """
+    block = next(reversed(state.estimate.blocks), None)
+    is_quiet = estimate.verdict is Verdict.OK and charts.baselines[ESTIMATE].has_swings
+    if not is_quiet or block is None or reach_newest(state):
+        return estimate
+    loss = newest_loss(charts, state)
+    if loss is None or loss.high < HIDDEN_LOSS * charts.smallest_loss:
+        return estimate
+    blind = BlindSpot(1.0, PREDICTION_COLUMN, "swings", loss.high)
+    return replace(estimate, verdict=Verdict.UNKNOWN, blind=msgspec.structs.replace(block, blind=blind))
 
 
 def labels_since(state: EvidenceState, change: ChangePoint) -> list[BlockSummary]:

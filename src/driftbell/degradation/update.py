@@ -19,7 +19,7 @@ from driftbell.degradation.explain import DegradationEstimate, explain_block, se
 from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
-from driftbell.degradation.other_rows import remaining_loss, with_opening
+from driftbell.degradation.other_rows import remaining_loss, with_opening, with_swings
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.uncertain import (
     is_outside,
@@ -114,6 +114,7 @@ def update(
     state = with_unknown_labels(state, labels.unknown)
     judged = with_evidence(judged_labels(charts, state, largest))
     estimate = with_opening(with_blind_spots(charts, judged, decide(charts, judged)), opened)
+    estimate = with_swings(charts, judged, estimate)
     explanation = judged.explanation
     if explained:
         part, block = explained

@@ -36,7 +36,7 @@ class BlindSpot(msgspec.Struct, frozen=True, omit_defaults=True):
         reason: `outside` the range of the reference, `unseen` categories, an `answer` that the model never
             gave on it, `moved`, `broken` or `rounded` values, `one category` in all rows, values
             `unrelated` to the other features, one row that is `repeated`, or all rows, which `similar rows`
-            of the reference contradict.
+            of the reference contradict, or of which slow `swings` of the error hide a loss.
         loss: the largest loss of the block that fits; None without a bound.
         conditions: the rows, which labels must cover to decide.
     """

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
+from tests.degradation_tasks import Stream as TaskStream
+from tests.degradation_tasks import answers, score, table
 
 from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate
@@ -345,3 +347,32 @@ def test_one_category_in_all_rows_is_no_silent_no(frozen: int | None, expected: 
         assert "the values of plan are one category in all rows" in degradation.sentence
         assert degradation.estimated_loss is not None
         assert degradation.estimated_loss.low <= loss <= degradation.estimated_loss.high
+
+
+@cache
+def swinging(size: float) -> CusumCharts:
+    """Fit on a reference with hard and easy rows in turns of 250, as far as `size` puts them apart."""
+    columns, truth = table(2000, 0)
+    hard = np.abs(score(columns))
+    in_turns = np.repeat(np.tile([1.0, -1.0], 4), 250)
+    drawn = np.random.default_rng(0).normal(size=2000) + size * in_turns
+    order = np.empty(2000, dtype=np.intp)
+    order[np.argsort(drawn)] = np.argsort(hard)
+    columns, truth = {name: column[order] for name, column in columns.items()}, truth[order]
+    learned = fit_reference_models(columns, answers(columns), truth, classes=2, seed=0)
+    return CusumCharts(learned, smallest_loss=0.01, checks_per_alarm=200)
+
+
+def test_swings_of_the_reference_hide_a_loss_until_labels_show_it() -> None:
+    charts = swinging(3.0)
+    assert charts.baselines[ESTIMATE].has_swings
+    quiet = TaskStream(charts).run(2)[-1]
+    assert quiet.verdict is Verdict.UNKNOWN
+    assert quiet.estimated_loss is not None
+    assert quiet.estimated_loss.high >= 5 * charts.smallest_loss
+    bound = f"up to {100 * quiet.estimated_loss.high:.1f} points of accuracy may be lost"
+    assert bound in quiet.sentence
+    assert "the error on the reference rises and falls too much to judge the 500 rows" in quiet.sentence
+    assert TaskStream(charts, labelled=True).run(2)[-1].verdict is Verdict.OK
+    assert not swinging(0.0).baselines[ESTIMATE].has_swings
+    assert TaskStream(swinging(0.0)).run(2)[-1].verdict is Verdict.OK

@@ -97,7 +97,7 @@ def test_a_mistyped_label_among_numbers_is_an_unknown_class(tmp_path: Path, side
     assert checks[0].reference_score == pytest.approx(np.mean(right))
 
 
-@pytest.mark.parametrize("cells", [["x"], ["1,5", "x"]])
+@pytest.mark.parametrize("cells", [["x"], ["12 %", "x"]])
 @pytest.mark.parametrize("side", ["reference", "stream"])
 def test_a_mistyped_label_of_a_regression_is_left_out(side: str, cells: list[str]) -> None:
     tables = {name: amounts(ROWS, seed) for seed, name in enumerate(("reference", "stream"))}
@@ -110,6 +110,16 @@ def test_a_mistyped_label_of_a_regression_is_left_out(side: str, cells: list[str
     assert checks[0].reference_metric == "mean absolute error"
     pairs = zip(tables["reference"]["answer"], tables["reference"]["y"], strict=True)
     errors = [abs(a - y) for a, y in pairs if not isinstance(y, str)]
+    assert checks[0].reference_score == pytest.approx(np.mean(errors))
+
+
+def test_a_label_with_a_decimal_comma_among_numbers_is_read() -> None:
+    tables = [amounts(ROWS, seed) for seed in (0, 1)]
+    tables[0]["y"][3] = "1,5"
+    checks = run(*tables)
+    assert checks[0].notes == ()
+    labels = [1.5 if y == "1,5" else y for y in tables[0]["y"]]
+    errors = [abs(a - y) for a, y in zip(tables[0]["answer"], labels, strict=True)]
     assert checks[0].reference_score == pytest.approx(np.mean(errors))
 
 
