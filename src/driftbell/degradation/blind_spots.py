@@ -357,7 +357,8 @@ class BlindSpots:
         if any(not fault.scale and fault.kind != "outside" for fault in faults):
             return
         cause = self.tests.cause(block.matrix, changes) if changes.unrelated or changes.noisy else None
-        places = sorted(changes.unrelated, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]
+        wider = changes.unrelated or changes.wider_together
+        places = sorted(wider, key=lambda j: -self._learned.importance[j])[:MAX_SINGLES]
         if repairs and cause not in repairs:
             return
         for j in places if cause is None else (cause,):

@@ -57,6 +57,7 @@ class ColumnChanges:
         moved: indices of numeric features with another distribution, the most important first.
         unrelated: indices of numeric features that the others predict worse than before.
         noisy: indices of those with wider residuals, by a test of the width only.
+        wider_together: indices of features with residuals of which only all together are certainly wider.
         predicted: standard scores of all features, predicted from the others, shape (n, d).
     """
 
@@ -64,6 +65,7 @@ class ColumnChanges:
     unrelated: tuple[int, ...]
     predicted: Matrix
     noisy: tuple[int, ...] = ()
+    wider_together: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.moved or self.unrelated or self.noisy)
@@ -128,13 +130,8 @@ class ColumnTests:
         self._limit = math.sqrt(-math.log(CHANCE / tests / 2) / 2)
         self._width_limit = float(scipy.stats.norm.isf(CHANCE / tests))
 
-    def __call__(self, matrix: Matrix, *, together: bool = True) -> ColumnChanges:
-        """Compare a block of encoded rows.
-
-        Args:
-            matrix: the rows.
-            together: whether features count of which only all residuals together are wider.
-        """
+    def __call__(self, matrix: Matrix) -> ColumnChanges:
+        """Compare a block of encoded rows."""
         scores = self._scores(matrix)
         predicted = scores @ self._weights
         if len(matrix) < MIN_REFERENCE:
@@ -155,10 +152,11 @@ class ColumnTests:
             if self._residual[j].wider(residuals[j]) > self._width_limit:
                 noisy.append(j)
         moved = moved or self._moved_together(matrix)
-        if together and not unrelated and self._misfit.score(self._misfits(residuals)) > self._width_limit:
-            unrelated = [j for j in self._related_places if self._residual[j].grows(residuals[j])]
         by_importance = sorted(moved, key=lambda j: -self._importance[j])
-        return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted, tuple(noisy))
+        together: list[int] = []
+        if not unrelated and self._misfit.score(self._misfits(residuals)) > self._width_limit:
+            together = [j for j in self._related_places if self._residual[j].grows(residuals[j])]
+        return ColumnChanges(tuple(by_importance), tuple(unrelated), predicted, tuple(noisy), tuple(together))
 
     def ranks(self, matrix: Matrix, places: Sequence[int]) -> Matrix:
         """Return the ranks of the values of some features in the reference, from -0.5 to 0.5; 0 of a null."""
@@ -244,7 +242,7 @@ class ColumnTests:
             j
             for j in by_width
             if self.chance_of_relation(matrix, changes, j) < MAX_CHANCE_OF_RELATION
-            and not self(self.without_noise(matrix, changes, j), together=False)
+            and not self(self.without_noise(matrix, changes, j))
         ]
         return causes[0] if len(causes) == 1 else None
 

@@ -87,10 +87,11 @@ def test_little_noise_in_all_features_shows_in_all_residuals_together() -> None:
     given = Answers((matrix.sum(axis=1) > 0).astype(float), None)
     columns = {f"x{i}": matrix[:, i] for i in range(10)}
     tests = ColumnTests(fit_reference_models(columns, given, given.values, classes=2, seed=0))
-    assert not any(tests(drawn(50, seed)) for seed in range(100, 200))
-    noisy_blocks = [drawn(50, seed, noise=0.6) for seed in range(20)]
-    assert sum(bool(tests(block, together=False).unrelated) for block in noisy_blocks) <= 2
-    assert sum(len(tests(block).unrelated) >= 5 for block in noisy_blocks) >= 18
+    usual = [tests(drawn(50, seed)) for seed in range(100, 200)]
+    assert not any(changes or changes.wider_together for changes in usual)
+    noisy_blocks = [tests(drawn(50, seed, noise=0.6)) for seed in range(20)]
+    assert sum(bool(changes.unrelated) for changes in noisy_blocks) <= 2
+    assert sum(len(changes.wider_together) >= 5 for changes in noisy_blocks) >= 18
 
 
 def test_a_real_change_of_all_related_features_is_no_noise() -> None:
