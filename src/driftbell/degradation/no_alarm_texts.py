@@ -98,12 +98,8 @@ def remaining_text(loss: Interval | None, scale: LossScale) -> str:
         loss: that they show, with its interval; None if it is not known.
         scale: of losses.
     """
-    if loss is None:
-        return "no certain loss"
-    if loss.is_positive:
+    if loss is not None and loss.is_positive:
         return f"a loss, {scale.text(loss)}"
-    if loss.high <= 0:
-        return "no loss"
-    if loss.high < scale.smallest:
-        return "less than the smallest loss that matters"
-    return "no certain loss"
+    if loss is None or loss.high >= scale.smallest:
+        return "no certain loss"
+    return "no loss" if loss.high <= 0 else "less than the smallest loss that matters"

@@ -53,6 +53,8 @@ class RowCopies:
         distance = min(MAX_DISTANCE, max(1, int(DISTANCE_SHARE * n)))
         is_near = (hashes[order][1:] == hashes[order][:-1]) & (np.diff(order) <= distance)
         near = order[1:][is_near]
+        if len(near) < MIN_COPIES * n:
+            return None
         counts = np.unique(hashes, return_counts=True)[1]
         by_chance = float(((counts - 1) * (1 - (1 - distance / n) ** counts)).sum())
         if len(near) - by_chance < MIN_COPIES * n:

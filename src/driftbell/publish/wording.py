@@ -133,8 +133,8 @@ def headline(judgement: Judgement) -> tuple[str, str]:
         claim = _warning_claim(degradation)
         return (claim, rest) if claim else (rest or judgement.sentence, "")
     if degradation.closing:
-        shown = degradation.sentence.partition(": the alarm closes")[0]
-        return f"The alarm is closing: {shown[:1].lower()}{shown[1:]}.", rest
+        claim = degradation.sentence.partition(": the alarm closes")[0]
+        return f"The alarm is closing: {claim[:1].lower()}{claim[1:]}.", rest
     claim = degradation.sentence.partition(", since ")[0]
     measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
