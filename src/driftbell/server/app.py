@@ -105,8 +105,11 @@ def create_app(service: Service, models: Mapping[str, Service] = MappingProxyTyp
             gc.freeze()  # the objects of the start live as long as the process: collections skip them
             gc.set_threshold(YOUNG_OBJECTS)
             model = app.deployment.model
-            logger.info("service started", model=model.name, version=model.version, **_names(further))
-            yield {"count_closed": lambda reason: metrics.process.closed.labels(reason).inc()}
+            started = partial(logger.info, "service started", model=model.name, version=model.version)
+            yield {
+                "count_closed": lambda reason: metrics.process.closed.labels(reason).inc(),
+                "on_listening": partial(started, **_names(further)),
+            }
             service.access.close()
         service.tracing.close()
         logger.info("service stopped")

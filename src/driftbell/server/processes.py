@@ -29,8 +29,28 @@ listening socket, so with a single handle a flood of short connections delays al
 logger = structlog.get_logger()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server that ends at once at the second signal.
+class _WorkerServer(uvicorn.Server):
+    """uvicorn's server that calls `on_listening` of the application's state once it accepts connections."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen; a failure of the application ends the process."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self.lifespan.state["on_listening"]()
+
+
+class _Worker(Process):
+    """uvicorn's process of a worker, with its server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """The server, made at the first use in the process of the worker."""
+        self._server = self._server or _WorkerServer(self.config)
+        return self._server
+
+
+class _Server(_WorkerServer):
+    """Server that also ends at once at the second signal.
 
     Args:
         config: of the server.
@@ -118,8 +138,8 @@ class _Workers(Multiprocess):
         if late:
             logger.error("workers did not stop in time and were killed", pids=[w.pid for w in late])
 
-    def _start(self) -> Process:
-        worker = Process(self.config, self.sockets)
+    def _start(self) -> _Worker:
+        worker = _Worker(self.config, self.sockets)
         worker.start()
         worker.child_conn.close()
         return worker

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
+from fastapi import FastAPI
+from tests.ports import free_port
 
-from driftbell.server.processes import listening_sockets
+from driftbell.server.processes import listening_sockets, run_single
 
 
 def test_one_iteration_of_the_loop_accepts_many_connections() -> None:
@@ -37,3 +43,36 @@ def test_one_iteration_of_the_loop_accepts_many_connections() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(main()) == 12
+
+
+@pytest.fixture
+def ignored_stop() -> Iterator[None]:
+    """The server raises the stop signal again after it has stopped."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("ignored_stop")
+def test_a_start_is_logged_only_once_connections_are_accepted() -> None:
+    port = free_port()
+    connected: list[str] = []
+
+    def connect() -> str:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return "refused"
+        return "accepted"
+
+    @contextlib.asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        def stop() -> None:
+            connected.append(connect())
+            signal.raise_signal(signal.SIGTERM)
+
+        connected.append(connect())
+        yield {"on_listening": stop}
+
+    run_single(uvicorn.Config(FastAPI(lifespan=life), port=port, log_config=None), supervised=False)
+    assert connected == ["refused", "accepted"]

@@ -88,8 +88,11 @@ def create_proxy(service: ProxyService) -> Proxy:
     async def life(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await writer.start()
         service.access.start()
-        logger.info("proxy started", upstream=service.upstream.name, model=service.model.name)
-        yield {"count_closed": lambda reason: metrics.process.closed.labels(reason).inc()}
+        upstream, model = service.upstream.name, service.model.name
+        yield {
+            "count_closed": lambda reason: metrics.process.closed.labels(reason).inc(),
+            "on_listening": partial(logger.info, "proxy started", upstream=upstream, model=model),
+        }
         await queue.close()
         await refusals.close()
         await recorder.close()
