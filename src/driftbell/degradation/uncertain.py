@@ -42,7 +42,8 @@ def with_blind_spots(
 
     Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
     alarm has an unknown loss and does not close if the loss has no bound, and the verdict is unknown instead
-    of `ok`. It stays unknown while these labels show a loss that matters, but too few for an alarm.
+    of `ok`, and instead of a warning about evidence that the newest rows may confirm. It stays unknown while
+    these labels show a loss that matters, but too few for an alarm.
     """
     blocks, suspicion = state.estimate.blocks, state.suspicion
     labels = suspicion.labels if suspicion and suspicion.labels >= MIN_COVERING else 0
@@ -57,8 +58,8 @@ def with_blind_spots(
     if estimate.verdict is Verdict.OK and newest:
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, unsettled=labels)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted
-    if estimate.verdict is Verdict.WARNING and is_estimated and newest:
-        return replace(estimate, blind=newest)
+    if estimate.verdict is Verdict.WARNING and (estimate.uncovered or (is_estimated and newest)):
+        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, accumulated=not estimate.uncovered)
     return estimate
 
 
