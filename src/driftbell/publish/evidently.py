@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
+from driftbell.publish.measured_metrics import older_rows
 from driftbell.publish.wording import (
     UNKNOWN_VALUE,
     format_change_point,
@@ -316,7 +317,9 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         values = {
             "on the reference": performance.reference,
             "estimated, newest rows": performance.estimated.value if performance.estimated else None,
-            "realized, newest labels": performance.realized.value if performance.realized else None,
+            ", ".join(
+                filter(None, ("realized, newest labels", older_rows(judgement.metrics)))
+            ): performance.realized.value if performance.realized else None,
         }
         rows.append(
             [

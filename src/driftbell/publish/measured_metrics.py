@@ -123,6 +123,18 @@ def _rows(by_name: dict[str, dict[str, MeasuredMetric]]) -> Iterator[MetricTexts
         )
 
 
+def older_rows(metrics: ModelMetrics | None) -> str:
+    """Return until when the rows of the newest labels are, as words; "" if all of them are in the window.
+
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    >>> older_rows(ModelMetrics(labels=500, in_window=100, last=noon))
+    'of rows until 2026-01-31 12:00 UTC'
+    """
+    if metrics is None or metrics.last is None or metrics.in_window >= metrics.labels:
+        return ""
+    return f"of rows until {_minute(metrics.last)} UTC"
+
+
 def metric_labels_sentence(metrics: ModelMetrics) -> str:
     """Return which labels the metrics are measured on, or how many are missing.
 

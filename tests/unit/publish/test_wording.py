@@ -35,6 +35,7 @@ from driftbell.records import (
     Interval,
     Judgement,
     Kind,
+    ModelMetrics,
     Performance,
     Suspect,
     Verdict,
@@ -237,6 +238,16 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     nothing = performance_rows(Performance("accuracy"))
     assert [r.value for r in nothing] == ["unknown"] * 3
     assert not any("band" in r.gauge or "threshold" in r.gauge for r in nothing)
+
+
+def test_labels_of_rows_before_the_window_are_said_to_be_so() -> None:
+    performance = degradations.ALARM.performance or Performance("accuracy")
+    old = ModelMetrics(labels=120, in_window=0, last=degradations.NOON)
+    assert performance_rows(performance, old)[-1].name == (
+        "Realized (newest 120 labels, of rows until 2026-01-31 12:00 UTC)"
+    )
+    now = replace(old, in_window=120)
+    assert performance_rows(performance, now)[-1].name == "Realized (newest 120 labels)"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.5, float("nan"), float("inf")])
