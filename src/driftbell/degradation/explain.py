@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.blind_texts import blind_clause
+from driftbell.degradation.blind_texts import blind_clause, may_go_on_text
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
@@ -251,6 +251,8 @@ def _sentence(
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         return closing_text(estimate.remaining, scale, before)
+    if estimate.blind and estimate.blind.blind and estimate.blind.blind.loss is not None:
+        return may_go_on_text(estimate.blind, scale, since, which)
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "

@@ -98,9 +98,19 @@ def newest_label_blocks(charts: CusumCharts, state: EvidenceState) -> Blocks:
 
 
 def newest_measured(charts: CusumCharts, state: EvidenceState, loss: Interval) -> MeasuredLoss | None:
-    """Return what the newest labels measure beside a loss by labels; None unless it is clearly less."""
-    newest = measured_by(charts, newest_label_blocks(charts, state))
-    return newest if _is_less(newest.loss, loss) else None
+    """Return what the newest labels measure beside a loss by labels; None unless it is clearly less.
+
+    These are as many as a block of predictions has, or fewer, at least `MIN_COVERING`: where few rows get a
+    label, as many reach back to before a recovery.
+    """
+    blocks = newest_label_blocks(charts, state)
+    for first in range(len(blocks)):
+        newest = measured_by(charts, blocks[first:])
+        if newest.labels < MIN_COVERING:
+            return None
+        if _is_less(newest.loss, loss):
+            return newest
+    return None
 
 
 def newest_rows(charts: CusumCharts, state: EvidenceState, loss: Interval) -> NewestRows | None:
