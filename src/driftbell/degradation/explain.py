@@ -13,7 +13,7 @@ from driftbell.degradation.blind_texts import blind_clause, may_go_on_text
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL
+from driftbell.degradation.claims import CANNOT_TELL
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
@@ -110,7 +110,7 @@ class DegradationEstimate:
 
     Attributes:
         verdict: `alarm`, `warning` (labels contradict it, or it is not proven), `ok`, or `unknown` before the
-            first block.
+            first block and where only labels can tell (`blind`, `uncovered`).
         source: the source of evidence with the largest score.
         score: the largest score; an alarm is raised at 1.
         change_point: time of the change.
@@ -120,6 +120,7 @@ class DegradationEstimate:
         closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
         unsettled: number of labels of such rows that are too few to tell it.
+        accumulated: whether there is enough evidence for an alarm, which these rows may confirm or not.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
@@ -144,6 +145,7 @@ class DegradationEstimate:
     closing: bool = False
     blind: BlockSummary | None = None
     unsettled: int = 0
+    accumulated: bool = False
     unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
@@ -159,7 +161,12 @@ class DegradationEstimate:
     @property
     def explained(self) -> bool:
         """True if suspect columns and rows to label are needed."""
-        return self.notable or self.blind is not None
+        return self.notable or self.needs_labels
+
+    @property
+    def needs_labels(self) -> bool:
+        """True if only labels can tell whether there is a loss, or how large it is."""
+        return self.blind is not None or (self.verdict is Verdict.UNKNOWN and self.uncovered is not None)
 
     @property
     def notable(self) -> bool:
@@ -175,7 +182,7 @@ def sentence(
 ) -> str:
     """Return the answer in words, with what labels say about the same rows and about others."""
     uncovered = estimate.uncovered
-    if uncovered and estimate.verdict is Verdict.WARNING:
+    if uncovered and estimate.verdict is Verdict.UNKNOWN and not estimate.blind:
         return f"{CANNOT_TELL}. {uncovered_text(uncovered, scale)}"
     if uncovered and estimate.source == LABELS:  # which has their loss already
         known = bool(uncovered.suspicion.labels)
@@ -212,7 +219,8 @@ def _sentence(
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
         reason = blind_clause(estimate.blind, scale, estimate.unsettled)
-        return f"{CANNOT_TELL}: {reason}{_which(suspects)}."
+        accumulated = "evidence of a loss has accumulated, and " if estimate.accumulated else ""
+        return f"{CANNOT_TELL}: {accumulated}{reason}{_which(suspects)}."
     if estimate.unproven:
         return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."
     if estimate.stated:
@@ -241,11 +249,6 @@ def _sentence(
     if estimate.contradicted:
         estimated = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
         return contradicted_text(estimate.remaining, scale, estimated, which)
-    if estimate.verdict is Verdict.WARNING and estimate.blind:
-        return (
-            f"{ACCUMULATED}, and the estimate cannot tell whether it goes on: "
-            f"{blind_clause(estimate.blind, scale)}{which}."
-        )
     if estimate.verdict is Verdict.WARNING:
         return accumulated_text(estimate.remaining, scale, which)
     where = f"; largest loss where {segment}" if segment else ""

@@ -192,7 +192,7 @@ def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -
 def _degradation(
     charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, waiting: int
 ) -> Degradation:
-    if estimate.verdict is Verdict.UNKNOWN and not estimate.blind:
+    if estimate.verdict is Verdict.UNKNOWN and not estimate.needs_labels:
         text = (
             f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has "
             f"{count_of(waiting, 'new prediction')}."

@@ -29,6 +29,7 @@ from driftbell.publish.wording import (
     headline,
     metric_writer,
     truncate,
+    verdict_answer,
 )
 from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
 from driftbell.stats.most_frequent import most_frequent
@@ -78,6 +79,7 @@ def register_template_globals(environment: Environment) -> None:
         "target_rows": target_rows,
         "unseen_sentence": unseen_sentence,
         "truncate": truncate,
+        "verdict_answer": verdict_answer,
     }
     environment.globals |= {
         **functions,

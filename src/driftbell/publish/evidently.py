@@ -21,6 +21,7 @@ from driftbell.publish.wording import (
     format_daily_cost,
     format_loss,
     metric_writer,
+    verdict_answer,
 )
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.cells import objects
@@ -301,7 +302,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
     if degradation is None:
         return []
     facts = [
-        (degradation.verdict.value, "does the model perform worse?"),
+        (verdict_answer(degradation), "does the model perform worse?"),
         _split_interval(format_loss(degradation), "estimated loss"),
     ]
     if degradation.daily_cost:

@@ -33,6 +33,21 @@ NOT_ESTIMATED = (
     "Not estimated: this check only compared columns and says nothing about the performance of the model."
 )
 UNKNOWN_VALUE = "unknown"
+NEEDS_LABELS = "cannot tell"
+"""The answer to "does the model perform worse?" where only labels tell."""
+
+
+def verdict_answer(degradation: Degradation) -> str:
+    """Return the answer to "does the model perform worse?" in a word or two.
+
+    >>> from driftbell.records import Evidence
+    >>> evidence = (Evidence("estimate", "", 0.4),)
+    >>> verdict_answer(Degradation(Verdict.UNKNOWN, "", evidence=evidence)), verdict_answer(
+    ...     Degradation(Verdict.UNKNOWN, "", waiting=True)
+    ... )
+    ('cannot tell', 'unknown')
+    """
+    return NEEDS_LABELS if degradation.needs_labels else degradation.verdict.value
 
 
 def format_metric(value: float, metric: str) -> str:
