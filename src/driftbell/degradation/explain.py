@@ -192,10 +192,12 @@ def sentence(
     else:
         parts = [_sentence(estimate, suspects, segment, scale)]
         parts.append(uncovered_text(uncovered, scale) if uncovered else "")
+    is_open = estimate.verdict is Verdict.ALARM and not estimate.closing
+    if is_open and estimate.averaged_labels:
+        parts.append(averaged_text(estimate.averaged_labels))
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
-    if estimate.verdict is Verdict.ALARM and not estimate.closing:
-        parts.append(averaged_text(estimate.averaged_labels) if estimate.averaged_labels else "")
+    if is_open:
         parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
         parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:

@@ -127,6 +127,20 @@ def test_a_recovery_of_few_labels_is_stated_beside_the_alarm() -> None:
     assert beside in degradation.sentence
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_alarm_by_labels_says_that_rows_without_labels_have_recovered(seen: bool) -> None:
+    """Only if the estimate showed the loss too: after its end, it forgets the blocks before."""
+    labels = charts(*blocks(0.1, 0.1, 0.1))
+    newest = blocks(*[0.0] * 8)[5:] if seen else blocks(*[0.0] * 8)
+    state = EvidenceState(rows=4000, estimate=quiet(*newest), labels=labels, alarm=True)
+    degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
+    assert degradation.verdict is Verdict.ALARM
+    assert "10.0 points of accuracy" in degradation.sentence
+    assert degradation.sentence.endswith("is of a row of 2026-01-01 03:00 UTC; newer rows have none.")
+    beside = "The newest 500 rows, estimated without labels, show no certain loss: up to "
+    assert (beside in degradation.sentence) == seen
+
+
 def test_an_alarm_that_cannot_close_does_not_say_that_it_closes() -> None:
     """The estimate of the newest rows is zero, and the reason why it may be wrong lasts."""
     newest = [msgspec.structs.replace(b, blind=MOVED, high=0.1) for b in blocks(*[0.0] * 8)]
