@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from driftbell.degradation.claims import MAY_GO_ON
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.records import BlindSpot, BlockSummary
 
@@ -19,6 +20,19 @@ def blind_clause(block: BlockSummary, scale: LossScale, labels: int = 0) -> str:
     assert block.blind
     rows = f"the {block.rows:,} rows until {block.last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{_reason(block.blind, rows)}{_bound(block.blind, scale, labels)}"
+
+
+def may_go_on_text(block: BlockSummary, scale: LossScale, since: str, which: str) -> str:
+    """Return the sentence about an alarm that neither goes on for certain nor closes.
+
+    Args:
+        block: the newest rows, with a loss that the estimate cannot tell.
+        scale: of losses.
+        since: clause about the change point.
+        which: clause about the suspect columns, or "".
+    """
+    open_until = f"The alarm of the loss {since} stays open until that is known."
+    return f"{MAY_GO_ON}: {blind_clause(block, scale)}{which}. {open_until}"
 
 
 def _reason(blind: BlindSpot, rows: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.blind_texts import blind_clause
+from driftbell.degradation.blind_texts import blind_clause, may_go_on_text
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
@@ -192,10 +192,12 @@ def sentence(
     else:
         parts = [_sentence(estimate, suspects, segment, scale)]
         parts.append(uncovered_text(uncovered, scale) if uncovered else "")
+    is_open = estimate.verdict is Verdict.ALARM and not estimate.closing
+    if is_open and estimate.averaged_labels:
+        parts.append(averaged_text(estimate.averaged_labels))
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
-    if estimate.verdict is Verdict.ALARM and not estimate.closing:
-        parts.append(averaged_text(estimate.averaged_labels) if estimate.averaged_labels else "")
+    if is_open:
         parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
         parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
@@ -254,6 +256,8 @@ def _sentence(
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         return closing_text(estimate.remaining, scale, before)
+    if estimate.blind and estimate.blind.blind and estimate.blind.blind.loss is not None:
+        return may_go_on_text(estimate.blind, scale, since, which)
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "

@@ -8,7 +8,7 @@ from datetime import UTC
 
 from driftbell.alarms.verdict import REPLACED
 from driftbell.degradation.cause_texts import name_cause
-from driftbell.degradation.claims import CANNOT_TELL, WARNING_CLAIMS
+from driftbell.degradation.claims import CANNOT_TELL, MAY_GO_ON, WARNING_CLAIMS
 from driftbell.degradation.metric_texts import (
     ESTIMATED,
     POINT_METRICS,
@@ -150,6 +150,8 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     if degradation.closing:
         claim = degradation.sentence.partition(": the alarm closes")[0]
         return f"The alarm is closing: {claim[:1].lower()}{claim[1:]}.", rest
+    if degradation.sentence.startswith(MAY_GO_ON):
+        return f"{MAY_GO_ON}.", rest
     claim = degradation.sentence.partition(", since ")[0]
     measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
