@@ -159,7 +159,7 @@ def _add_rows(
     examined, first = [], state
     for i, (start, stop) in enumerate(pairwise(ends)):
         part = rows.part(start, stop)
-        block = charts.examine(part.columns, part.answers, matrix[start:stop])
+        block = charts.examine(part.columns, part.answers, matrix[start:stop], state.shifts)
         state = add_estimate(charts, state, block, part.times, early=not complete, after_change=i > 0)
         examined.append((part, block))
         first = first if i else state
