@@ -7,8 +7,9 @@ import pytest
 import scipy
 from tests.degradation_tasks import answers, table
 
-from driftbell.degradation.label_shift import MIN_FIT, LabelShift, _dependence
+from driftbell.degradation.label_shift import MAX_BLOCKS, MIN_FIT, LabelShift, _dependence
 from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
+from driftbell.records import ShiftTest
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,36 @@ def test_another_change_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) 
     columns, _ = table(500, 5)
     assert estimated(fitted, columns | {"a": columns["a"] * 1.8 + 32}) is None
     assert estimated(fitted, columns | {"b": columns["b"] + 3}) is None
+
+
+def test_blocks_with_weak_evidence_show_a_lasting_shift_together(
+    fitted: tuple[ReferenceModels, bool],
+) -> None:
+    learned, has = fitted
+    shift, tests, losses = LabelShift(learned), (), []
+    for seed in range(50, 56):
+        columns, _ = table(200, seed, ones=0.68)
+        given = careful(columns, probabilities=has)
+        matrix = learned.encoder(columns, 200)
+        loss, tests = shift.explain(matrix, given, tests)
+        losses.append((loss, shift.explain(matrix, given)[0]))
+    assert [alone for _, alone in losses].count(None) >= 4
+    assert [loss for loss, _ in losses[-2:]] == [pytest.approx(losses[-1][0], abs=0.05)] * 2
+    assert len(tests) == MAX_BLOCKS
+
+
+def test_a_block_that_refutes_label_shift_is_remembered(fitted: tuple[ReferenceModels, bool]) -> None:
+    learned, has = fitted
+    columns, _ = table(1000, 5, ones=0.85)
+    given, matrix = careful(columns, probabilities=has), learned.encoder(columns, 1000)
+    shift = LabelShift(learned)
+    assert shift.explain(matrix, given)[0] is not None
+    refuting = (ShiftTest(1e-9, 1e-6),)
+    loss, tests = shift.explain(matrix, given, refuting)
+    assert loss is None
+    assert tests[:1] == refuting
+    usual, _ = table(1000, 6)
+    assert shift.explain(learned.encoder(usual, 1000), careful(usual, probabilities=has), tests) == (None, ())
 
 
 def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) -> None:
