@@ -63,7 +63,8 @@ def test_blocks_with_weak_evidence_show_a_lasting_shift_together(
     fitted: tuple[ReferenceModels, bool],
 ) -> None:
     learned, has = fitted
-    shift, tests, losses = LabelShift(learned), (), []
+    shift, losses = LabelShift(learned), []
+    tests: tuple[ShiftTest, ...] = ()
     for seed in range(50, 56):
         columns, _ = table(200, seed, ones=0.68)
         given = careful(columns, probabilities=has)
