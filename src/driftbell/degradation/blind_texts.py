@@ -49,7 +49,7 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     if blind.reason == "swings":
         return f"the error on the reference rises and falls too much to judge {rows}"
     words = {
-        "moved": "are others than in the reference, which may be real or wrong",
+        "moved": "differ from those in the reference, which may be real or wrong",
         "broken": "seem broken",
         "one category": "are one category in all rows, which may be real or wrong",
         "rounded": "are rounded, which those of the reference are not",

@@ -16,7 +16,12 @@ from markupsafe import Markup
 
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
-from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table, older_rows
+from driftbell.publish.measured_metrics import (
+    measured_when,
+    metric_labels_sentence,
+    metric_table,
+    older_rows,
+)
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     UNKNOWN_VALUE,
@@ -71,6 +76,7 @@ def register_template_globals(environment: Environment) -> None:
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
+        "measured_when": measured_when,
         "mentions_newest_rows": mentions_newest_rows,
         "metric_labels_sentence": metric_labels_sentence,
         "metric_table": metric_table,

@@ -22,6 +22,9 @@ from driftbell.records import DailyCost, Degradation, Interval, Judgement, Perfo
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
 
+NO_ALARM_YET = "No alarm yet:"
+"""Opening of a quiet check with a loss that is an alarm if it lasts."""
+
 MAX_SUSPECTS, MIN_SHARE = 6, 0.005
 """Suspect columns that are listed, and the smallest share that is not rounded to 0 %."""
 
@@ -161,12 +164,15 @@ def headline(judgement: Judgement) -> tuple[str, str]:
 
 
 def _warning_claim(degradation: Degradation) -> str:
-    """Return the claim of a warning about the performance, or that only labels can tell; "" if it has none.
+    """Return the claim about a loss that is no alarm, or that only labels can tell; "" if there is none.
 
     Drift alone must not be the headline of such a check: there may be none.
     """
     if degradation.needs_labels:
         return f"{CANNOT_TELL}."
+    loss = degradation.estimated_loss
+    if degradation.names_loss and loss and degradation.sentence.startswith(NO_ALARM_YET):
+        return f"{NO_ALARM_YET} {_brief_loss(degradation, loss)}, which may be chance."
     if degradation.verdict is not Verdict.WARNING:
         return ""
     if degradation.sentence.endswith(REPLACED):

@@ -340,6 +340,7 @@ def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labe
     sentence = result(state).sentence
     assert sentence.startswith("The model loses 30.0 points of accuracy")
     assert ", by its labels, since 2026-01-01 02:00 UTC" in sentence
-    assert f" Only {labels} of at least 100 labels are of suspected rows (a, since 2026-01-01 02" in sentence
+    few = f"Only {labels} labels are" if labels else "No label is"
+    assert f"{few} of suspected rows (a, since 2026-01-01 02:00 UTC), and at least 100 are needed" in sentence
     assert sentence.count("null 0.0% → 40.0%") == 1
     assert "newest" not in sentence
