@@ -24,7 +24,7 @@ pytestmark = pytest.mark.service
 
 Rows = list[dict[str, Value]]
 
-VERDICTS = ("ok", "warning", "alarm", "unknown")
+VERDICTS = ("ok", "warning", "alarm", "unknown", "cannot tell")
 """Verdicts in the order of their numbers in the dashboard."""
 
 
@@ -154,9 +154,10 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
         for path in sorted(check["reports"], key=lambda path: "evidently" in path)
     )
     loss_text = format_loss(degradation_of(check))
+    answer = "cannot tell" if view["needs_labels"] else verdict
     for name, text in (("page", block), ("report", own)):
         assert sentence in text, name
-        assert f"</span> {'cannot tell' if view['needs_labels'] else verdict}</b>" in text, name
+        assert f"</span> {answer}</b>" in text, name
         assert f"<dt>Estimated loss</dt><dd>{loss_text}</dd>" in text, name
     assert sentence.replace(">", "›") in evidently or verdict == "ok"
     assert loss_text.partition(" (")[0] in evidently
@@ -169,7 +170,9 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
     overall, of_model = (dashboard_value(samples, e) for e in expressions("Verdict over time"))
     assert overall is not None
     assert of_model is not None
-    assert (VERDICTS[int(overall)], VERDICTS[int(of_model)]) == (check["verdict"], verdict)
+    assert (VERDICTS[int(overall)], VERDICTS[int(of_model)]) == (check["verdict"], answer)
+    (needs_labels,) = [s.value for s in samples if s.name == "driftbell_needs_labels"]
+    assert needs_labels == view["needs_labels"]
     costs = [dashboard_value(samples, e) for e in expressions("Cost per day")]
     assert costs == (
         pytest.approx([cost["value"], cost["low"], cost["high"]]) if cost else [None, None, None]
