@@ -1,4 +1,4 @@
-"""Explanation of an alarm: change point, loss, suspect columns, segment, and the most informative labels."""
+"""Explanation of an alarm: change point, loss, suspect columns, segment, and rows to label."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ from driftbell.records import (
 )
 from driftbell.tabular.calendar_values import COUNTER, TIME
 
-MAX_TO_LABEL = 50
+MAX_TO_LABEL = 100
+"""Rows to label: a random sample, since these labels are counted as those of all rows."""
+
 MIN_SEGMENT_ROWS = 30
 NULL = -1e32
 """Replacement of null in the decision tree of the segment: below every other number."""
@@ -314,10 +316,7 @@ def explain_block(
     why = _why(block, learned)
     if not in_detail:
         return BlockExplanation(why)
-    if block.basis == "fault":  # labels are most informative where the two estimates disagree
-        order = np.argsort(-np.abs(block.errors - block.by_confidence), kind="stable")
-    else:
-        order = np.argsort(-np.asarray(block.errors), kind="stable")
+    order = np.random.default_rng(0).permutation(len(block.examined))  # others would measure a larger loss
     rows = [int(block.examined[i]) for i in order[:MAX_TO_LABEL]]
     return BlockExplanation(
         why,

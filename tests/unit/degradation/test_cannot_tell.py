@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
+import numpy as np
+import pytest
+from tests.degradation_tasks import answers, evidence, table
 from tests.unit.degradation.test_loss_sentence import blocks, result
 from tests.unit.degradation.test_no_contradictions import random_state
 
 from driftbell.alarms.verdict import combine
 from driftbell.degradation.claims import CANNOT_TELL
+from driftbell.degradation.explain import explain_block
 from driftbell.records import BlindSpot, EvidenceState, Judgement, Verdict
 from driftbell.records.check_state import SourceState
 
@@ -42,3 +46,20 @@ def test_evidence_that_rows_with_an_unknown_loss_may_confirm_needs_labels() -> N
         "up to 20.0 points of accuracy may be lost, and only labels of these rows show it"
         in degradation.sentence
     )
+
+
+def test_rows_to_label_measure_the_loss_of_all_rows() -> None:
+    """The rows that are most probably wrong would measure a loss of some 30 points where nothing is lost."""
+    charts = evidence("labelled", 4000)
+    rates, wrong = [], []
+    for seed in range(40, 52):
+        columns, truth = table(500, seed)
+        given = answers(columns)
+        block = charts.examine(columns, given)
+        ids = [str(i) for i in range(500)]
+        chosen = explain_block(charts, block, columns, given, ids, in_detail=True).to_label
+        assert len(set(chosen)) == 100
+        errors = given.values != truth
+        rates.append(float(np.mean(errors[[int(i) for i in chosen]])))
+        wrong.append(float(np.mean(errors)))
+    assert np.mean(rates) == pytest.approx(np.mean(wrong), abs=0.03)  # three standard errors
