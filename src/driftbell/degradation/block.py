@@ -9,7 +9,7 @@ import numpy as np
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Vector
-from driftbell.records import BlindSpot, ShiftTest
+from driftbell.records import BlindSpot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,6 @@ class Block:
         low: the smallest loss that fits the data, without noise; None for the loss itself.
         high: the largest one.
         lasting: the blind spot if the last block had one in the same features.
-        shifts: see `EvidenceState`.
     """
 
     rows: int
@@ -46,4 +45,3 @@ class Block:
     low: float | None = None
     high: float | None = None
     lasting: BlindSpot | None = None
-    shifts: tuple[ShiftTest, ...] = ()

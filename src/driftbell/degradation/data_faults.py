@@ -23,6 +23,7 @@ from driftbell.degradation.samples import (
     sorted_present,
     spread_of_sorted,
 )
+from driftbell.degradation.soft_labels import SoftLabels
 from driftbell.records import Columns
 
 MIN_MOVE = 5.0
@@ -56,6 +57,8 @@ class Diagnosis:
         broken: faults by null, new, out-of-range or frozen values, those of moved features included.
         by_features: expected error of each row by a model of the label, if no value is wrong; None if that
             was not needed.
+        intact: mask of the rows without any fault, which lose nothing by it; None if features have moved.
+        own_error: standard error of the usual error of a row, which the reference shows.
     """
 
     faults: tuple[DataFault, ...]
@@ -63,11 +66,21 @@ class Diagnosis:
     unrepaired: Vector | None = None
     broken: tuple[DataFault, ...] = ()
     by_features: Vector | None = None
+    intact: NDArray[np.bool_] | None = None
+    own_error: float = 0.0
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the mean expected error of independent rows."""
-        return float(self.errors.std()) / math.sqrt(max(1, len(self.errors)))
+        """The standard error of the loss of independent rows.
+
+        Without repairs, it is that of the rows with broken values alone, of which the usual error is known
+        as well as the reference shows it.
+        """
+        if self.intact is None:
+            return float(self.errors.std()) / math.sqrt(max(1, len(self.errors)))
+        errors, n = self.errors[~self.intact], len(self.errors)
+        share = len(errors) / n
+        return math.hypot(float(errors.std()) * math.sqrt(share / n), share * self.own_error)
 
     @property
     def repairs(self) -> tuple[int, ...]:
@@ -127,6 +140,7 @@ class DataFaultDetector:
         self.calendar = calendar_columns(learned)
         self._broken = BrokenValues(learned, self.calendar)
         self.row_mix = RowMix(learned, overdispersion(learned.without_halves(learned.by_features)))
+        self._soft: SoftLabels | None = None
 
     def rare_values(self, columns: Columns, matrix: Matrix) -> list[DataFault]:
         """Return the broken values of a block, and those that are only rare: see `BrokenValues`."""
@@ -160,7 +174,9 @@ class DataFaultDetector:
             return None
         errors, by_features = self._errors(matrix, answers, repairs, broken)
         if not repairs:
-            return Diagnosis(faults, errors, errors, tuple(candidates), by_features)
+            own_error = float(self._learned.by_features.std()) / math.sqrt(len(self._learned.by_features))
+            intact = ~np.logical_or.reduce([f.rows for f in broken])
+            return Diagnosis(faults, errors, errors, tuple(candidates), by_features, intact, own_error)
         if not broken:
             return Diagnosis(faults, errors, None, tuple(candidates))
         unrepaired, by_features = self._errors(matrix, answers, [], broken)
@@ -181,7 +197,18 @@ class DataFaultDetector:
             without = frozenset(f.place for f in unknown if not f.side)
             restored = self._with_values_beyond(repaired, unknown)
             errors = np.where(rows, self._learned.error_by_features(restored, answers, without), errors)
-        return self.row_mix.remove(errors, repaired, rows, places), by_features
+        intact = None if repairs else ~np.logical_or.reduce([f.rows for f in broken])
+        increase = None
+        is_plain = unknown and not repairs and not any(f.side for f in unknown)
+        if is_plain and SoftLabels.apply_to(self._learned):
+            increase = self._soft_labels().increase(matrix[rows], answers.take(rows), places)
+        return self.row_mix.remove(errors, repaired, rows, places, intact, increase), by_features
+
+    def _soft_labels(self) -> SoftLabels:
+        """Return models of the label with soft labels, fitted at first use."""
+        if self._soft is None:
+            self._soft = SoftLabels(self._learned)
+        return self._soft
 
     def _with_values_beyond(self, matrix: Matrix, faults: Sequence[DataFault]) -> Matrix:
         """Return the rows with values of the reference beyond a limit, instead of the limit.

@@ -32,14 +32,23 @@ class RowMix:
     Args:
         learned: models fitted on the reference.
         overdispersion: of its errors; see `overdispersion`.
+        errors: expected error of each row of the reference, out of fold; None for that by features.
     """
 
-    def __init__(self, learned: ReferenceModels, overdispersion: float) -> None:
+    def __init__(self, learned: ReferenceModels, overdispersion: float, errors: Vector | None = None) -> None:
         self._learned, self._overdispersion = learned, overdispersion
+        self._errors = learned.by_features if errors is None else errors
+        self._is_reference = learned.usual is learned.matrix
         self._models: dict[frozenset[int], tuple[list[BoostedTrees], float, float]] = {}
 
     def remove(
-        self, errors: Vector, matrix: Matrix, broken: NDArray[np.bool_], without: frozenset[int]
+        self,
+        errors: Vector,
+        matrix: Matrix,
+        broken: NDArray[np.bool_],
+        without: frozenset[int],
+        intact: NDArray[np.bool_] | None = None,
+        increase: Vector | None = None,
     ) -> Vector:
         """Return expected errors minus the chance deviation of the usual errors of these rows.
 
@@ -48,20 +57,37 @@ class RowMix:
             matrix: features of the rows, repaired, shape (n, d).
             broken: mask of the rows with broken values, shape (n,).
             without: indices of the features with broken values.
+            intact: mask of the rows without any fault, which lose nothing by it; None for no such row.
+            increase: by how much the error of the broken rows exceeds their usual one, if it is known better.
         """
         if not len(errors):
             return errors
         usual, mean, deviation = self._usual(matrix, frozenset())
-        if without and broken.any():
-            of_broken, mean_of_broken, deviation_of_broken = self._usual(matrix, without)
-            share = float(broken.mean())
-            usual = np.where(broken, of_broken, usual)
-            mean += share * (mean_of_broken - mean)
-            deviation += share * (deviation_of_broken - deviation)
         shift = float(usual.mean()) - mean
-        chance = MIN_SHIFT * deviation * math.sqrt(self._overdispersion / len(errors))
-        certain = max(0.0, 1 - (chance / shift) ** 2) if shift else 0.0
-        return errors - (usual - mean) + certain * shift
+        if without and broken.any():  # which rows are broken, or not, may depend on these features
+            of_broken, mean_of_broken, deviation = self._usual(matrix, without)
+            shift = float(of_broken.mean()) - mean_of_broken
+            usual = np.where(broken, of_broken, usual)
+        rest = errors - usual
+        if increase is not None:
+            rest[broken] = increase
+        if intact is not None and intact.any():
+            rest = np.where(intact, rest - self._by_chance(rest[intact]), rest)
+        level = float(self._errors.mean()) if self._is_reference else mean
+        return rest + level + _certain(shift, deviation * self._unit_error(len(errors)))
+
+    def _by_chance(self, rest: Vector) -> float:
+        """Return the mean of what the usual errors of some rows leave, as far as it may be chance."""
+        shift = float(rest.mean())
+        return shift - _certain(shift, float(rest.std()) * self._unit_error(len(rest)))
+
+    def _unit_error(self, rows: int) -> float:
+        """Return the standard error of a mean of rows minus that of the reference, in units of a row's."""
+        return math.sqrt(self._overdispersion * (1 / rows + 1 / len(self._learned.usual)))
+
+    def usual(self, matrix: Matrix, without: frozenset[int]) -> Vector:
+        """Return the usual error of each row, by all features but some."""
+        return self._usual(matrix, without)[0]
 
     def _usual(self, matrix: Matrix, without: frozenset[int]) -> tuple[Vector, float, float]:
         """Return the usual error of each row, and its mean and standard deviation on unchanged rows."""
@@ -76,18 +102,23 @@ class RowMix:
         learned = self._learned
         features = np.delete(learned.matrix, sorted(without), axis=1)
         if not features.shape[1]:
-            return [], float(learned.by_features.mean()), 0.0
+            return [], float(self._errors.mean()), 0.0
         with one_thread():
             models = []
             for f in range(FOLDS):
                 rows = learned.fold != f
                 trees = new_trees(learned.seed, rows=len(rows))
-                fitted = trees.fit(features[rows], learned.by_features[rows])
+                fitted = trees.fit(features[rows], self._errors[rows])
                 models.append(learned.trees([fitted], [without]))
             usual = self._predict(models, learned.usual)
         return models, float(usual.mean()), float(usual.std())
 
     def _predict(self, models: list[BoostedTrees], matrix: Matrix) -> Vector:
         if not models:
-            return np.full(len(matrix), float(self._learned.by_features.mean()))
+            return np.full(len(matrix), float(self._errors.mean()))
         return self._learned.by_halves(lambda f, rows: models[f].predict(matrix[rows])[0], len(matrix))
+
+
+def _certain(shift: float, error: float) -> float:
+    """Return the part of a deviation that is no chance, given its standard error."""
+    return shift * max(0.0, 1 - (MIN_SHIFT * error / shift) ** 2) if shift else 0.0

@@ -32,7 +32,7 @@ def label_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
         seed: random seed.
     """
     from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+    from sklearn.ensemble import ExtraTreesClassifier
 
     if not classes:
         if not matrix.shape[1]:
@@ -43,14 +43,41 @@ def label_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth)
     if count > MAX_BOOSTED_CLASSES:
         return ExtraTreesClassifier(50, min_samples_leaf=2, random_state=seed).fit(matrix, truth)
+    return _boosted_classes(count, _leaf(len(truth)), seed).fit(matrix, truth)
+
+
+def weighted_label_model(matrix: Matrix, targets: Matrix, seed: int) -> Any:
+    """Return a fitted model of uncertain labels; classes are those with a weight.
+
+    Args:
+        matrix: features, shape (n, d), NaN for null; d may be 0.
+        targets: weight of each class, the last of which is -1, shape (n, classes + 1).
+        seed: random seed.
+    """
+    from sklearn.dummy import DummyClassifier
+
+    rows, classes = np.nonzero(targets)
+    weights = targets[rows, classes]
+    truth = np.where(classes == targets.shape[1] - 1, -1, classes)
+    count = len(np.unique(truth))
+    if count < 2 or not matrix.shape[1]:
+        return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth, sample_weight=weights)
+    leaf = max(1, _leaf(len(targets)) * len(rows) // len(targets))
+    return _boosted_classes(count, leaf, seed).fit(matrix[rows], truth, sample_weight=weights)
+
+
+def _boosted_classes(classes: int, leaf: int, seed: int) -> Any:
+    """Return a classifier of few small trees, with a minimum of rows in a leaf."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
-        max_iter=60 if count == 2 else max(15, 120 // count),
-        learning_rate=0.12 if count <= 3 else 0.3,
+        max_iter=60 if classes == 2 else max(15, 120 // classes),
+        learning_rate=0.12 if classes <= 3 else 0.3,
         max_leaf_nodes=12,
-        min_samples_leaf=_leaf(len(truth)),
+        min_samples_leaf=leaf,
         early_stopping=False,
         random_state=seed,
-    ).fit(matrix, truth)
+    )
 
 
 def new_trees(

@@ -16,12 +16,7 @@ from markupsafe import Markup
 
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
-from driftbell.publish.measured_metrics import (
-    measured_when,
-    metric_labels_sentence,
-    metric_table,
-    older_rows,
-)
+from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     UNKNOWN_VALUE,
@@ -34,9 +29,8 @@ from driftbell.publish.wording import (
     headline,
     metric_writer,
     truncate,
-    verdict_answer,
 )
-from driftbell.records import Degradation, Evidence, Interval, ModelMetrics, Performance, TargetDrift
+from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
 from driftbell.stats.most_frequent import most_frequent
 
 MAX_EVIDENCE_ROWS = 24
@@ -76,7 +70,6 @@ def register_template_globals(environment: Environment) -> None:
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
-        "measured_when": measured_when,
         "mentions_newest_rows": mentions_newest_rows,
         "metric_labels_sentence": metric_labels_sentence,
         "metric_table": metric_table,
@@ -85,7 +78,6 @@ def register_template_globals(environment: Environment) -> None:
         "target_rows": target_rows,
         "unseen_sentence": unseen_sentence,
         "truncate": truncate,
-        "verdict_answer": verdict_answer,
     }
     environment.globals |= {
         **functions,
@@ -150,20 +142,14 @@ def evidence_gauge(evidence: Evidence, full: float = FULL_SCORE) -> Markup:
     )
 
 
-def performance_rows(performance: Performance, metrics: ModelMetrics | None = None) -> list[PerformanceRow]:
-    """Return one row each for the reference, the estimate and the realized value, on a common scale.
-
-    Args:
-        performance: the values.
-        metrics: the rows of the realized value, which are named if some of them are older than the window.
-    """
+def performance_rows(performance: Performance) -> list[PerformanceRow]:
+    """Return one row each for the reference, the estimate and the realized value, on a common scale."""
     scale = _common_scale(performance)
     reference = performance.reference
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
-    facts = (f"newest {count_of(performance.labelled, 'label')}", older_rows(metrics))
-    labels = f" ({', '.join(filter(None, facts))})" if performance.realized else ""
+    labels = f" (newest {count_of(performance.labelled, 'label')})" if performance.realized else ""
     for name, interval in (
         ("Estimated without labels, newest rows", performance.estimated),
         (f"Realized{labels}", performance.realized),

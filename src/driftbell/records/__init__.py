@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         EvidenceState,
         PendingLabels,
         RefusedCount,
-        ShiftTest,
         SourceState,
         Suspicion,
     )
@@ -79,7 +78,7 @@ _MODULES = {
         "alarms": "Alarm",
         "check_state": (
             "BlindSpot BlockExplanation BlockSummary CheckState ColumnCondition EvidenceState PendingLabels "
-            "RefusedCount ShiftTest SourceState Suspicion"
+            "RefusedCount SourceState Suspicion"
         ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
@@ -167,7 +166,6 @@ __all__ = [
     "Scope",
     "ShadowPrediction",
     "Share",
-    "ShiftTest",
     "SliceKey",
     "SourceState",
     "StoredRefusal",

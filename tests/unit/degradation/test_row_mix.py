@@ -72,3 +72,31 @@ def test_without_any_other_feature_the_usual_error_is_the_mean(charts: CusumChar
     every = frozenset(range(matrix.shape[1]))
     kept = RowMix(learned, 1.0).remove(errors, matrix, np.ones(ROWS, dtype=bool), every)
     np.testing.assert_allclose(kept, errors)
+
+
+def test_rows_without_a_fault_add_no_scatter(charts: CusumCharts) -> None:
+    learned, mix = charts.learned, RowMix(charts.learned, 1.0)
+    whole, paired = [], []
+    for seed in range(100, 100 + BLOCKS):
+        columns, _ = with_nulls(seed)
+        matrix, place = learned.encoder(columns, ROWS), learned.encoder.names.index("b")
+        broken = np.isnan(matrix[:, place])
+        given, without = answers(columns), frozenset({place})
+        errors = learned.error_by_features(matrix, given)
+        errors = np.where(broken, learned.error_by_features(matrix, given, without), errors)
+        whole.append(float(mix.remove(errors, matrix, broken, without).mean()))
+        paired.append(float(mix.remove(errors, matrix, broken, without, ~broken).mean()))
+    assert np.std(paired) < 0.85 * np.std(whole)
+    assert np.mean(paired) == pytest.approx(np.mean(whole), abs=0.004)
+
+
+def test_rows_without_a_fault_that_are_certainly_worse_keep_their_loss(charts: CusumCharts) -> None:
+    learned, mix = charts.learned, RowMix(charts.learned, 1.0)
+    columns, _ = with_nulls(300)
+    matrix, place = learned.encoder(columns, ROWS), learned.encoder.names.index("b")
+    broken = np.isnan(matrix[:, place])
+    errors = learned.error_by_features(matrix, answers(columns))
+    before = mix.remove(errors, matrix, broken, frozenset({place}), ~broken)
+    after = mix.remove(errors + 0.2 * ~broken, matrix, broken, frozenset({place}), ~broken)
+    increase = float((after - before)[~broken].mean())
+    assert 0.15 < increase < 0.21
