@@ -30,6 +30,7 @@ CALLS = {
     "labels.realized": lambda store: store.labels.realized(1, **IRIS),
     "labels.realized_errors": lambda store: store.labels.realized_errors(1, **IRIS),
     "labels.coverage": lambda store: store.labels.coverage(1, **IRIS),
+    "labels.labelled": lambda store: store.labels.labelled(["x"]),
     "labels.counts": lambda store: store.labels.counts(1, 9, **IRIS),
     "labels.totals": lambda store: store.labels.totals(**IRIS),
     "checks.save": lambda store: store.checks.save(check(), LEASE),

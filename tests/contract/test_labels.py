@@ -41,6 +41,14 @@ def test_a_store_without_labels_returns_empty_results(store: SqlStore) -> None:
     assert store.labels.coverage(10, model="other", version="v1") == Share(0, 0)
 
 
+def test_predictions_with_a_label_are_known_by_their_ids(store: SqlStore) -> None:
+    store.predictions.append([prediction(i) for i in range(1, 4)])
+    store.labels.add([label(1), label(3), label(3, "virginica", 70)])
+    ids = [prediction(i).id for i in range(1, 4)]
+    assert store.labels.labelled([*ids, "unknown"]) == {ids[0], ids[2]}
+    assert store.labels.labelled([]) == frozenset()
+
+
 def test_labels_are_counted_by_class_in_a_range_of_predictions(store: SqlStore) -> None:
     store.predictions.append([prediction(i) for i in range(1, 6)])
     store.labels.add([label(1), label(2), label(3, "virginica"), label(5)])

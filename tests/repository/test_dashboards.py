@@ -216,7 +216,9 @@ def test_colors_distinguish_verdicts() -> None:
     assert len(verdicts) == 4
     for defaults in verdicts:
         (mapping,) = defaults["mappings"]
-        assert {m["text"]: m["color"] for m in mapping["options"].values()} == expected
+        colors = {m["text"]: m["color"] for m in mapping["options"].values()}
+        assert colors.pop("cannot tell", "orange") == "orange"  # of the performance alone
+        assert colors == expected
         first = defaults["thresholds"]["steps"][0]
         assert first["value"] is None
         assert first["color"] not in expected.values(), "without data nothing is good"

@@ -108,5 +108,7 @@ def test_labels_of_an_older_fault_do_not_acquit_a_newer_one(service: Running, us
         assert re.search(
             r"The newest \d+ labels, of rows until 20.* UTC, show no (certain )?loss", alarm["sentence"]
         )
-        assert f"Only {labels} of at least 100 labels are of suspected rows (petal width" in alarm["sentence"]
+        few = f"Only {labels} labels are" if labels else "No label is"
+        assert f"{few} of suspected rows (petal width (cm), since 20" in alarm["sentence"]
+        assert " UTC), and at least 100 are needed" in alarm["sentence"]
         assert alarm["degradation"]["estimated_loss"]["low"] > 0

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.service
 
 Rows = list[dict[str, Value]]
 
-VERDICTS = ("ok", "warning", "alarm", "unknown")
+VERDICTS = ("ok", "warning", "alarm", "unknown", "cannot tell")
 """Verdicts in the order of their numbers in the dashboard."""
 
 
@@ -140,7 +140,8 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
     }
 
     line = service.line("drift check", check_id=check["id"])
-    assert line["degradation"] == verdict
+    assert (line["degradation"], line["needs_labels"]) == (verdict, view["needs_labels"])
+    assert line["level"] in ("warning", "WARNING") or not view["needs_labels"]
     assert sentence in line["sentence"] or verdict == "ok"
     assert line["estimated_loss"] == (loss and round(loss["value"], 4))
     assert line["estimated_loss_interval"] == (loss and [round(loss["low"], 4), round(loss["high"], 4)])
@@ -153,9 +154,10 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
         for path in sorted(check["reports"], key=lambda path: "evidently" in path)
     )
     loss_text = format_loss(degradation_of(check))
+    answer = "cannot tell" if view["needs_labels"] else verdict
     for name, text in (("page", block), ("report", own)):
         assert sentence in text, name
-        assert f"</span> {verdict}</b>" in text, name
+        assert f"</span> {answer}</b>" in text, name
         assert f"<dt>Estimated loss</dt><dd>{loss_text}</dd>" in text, name
     assert sentence.replace(">", "›") in evidently or verdict == "ok"
     assert loss_text.partition(" (")[0] in evidently
@@ -168,7 +170,9 @@ def same_everywhere(service: Running, receiver: Receiver, check: dict[str, Any],
     overall, of_model = (dashboard_value(samples, e) for e in expressions("Verdict over time"))
     assert overall is not None
     assert of_model is not None
-    assert (VERDICTS[int(overall)], VERDICTS[int(of_model)]) == (check["verdict"], verdict)
+    assert (VERDICTS[int(overall)], VERDICTS[int(of_model)]) == (check["verdict"], answer)
+    (needs_labels,) = [s.value for s in samples if s.name == "driftbell_needs_labels"]
+    assert needs_labels == view["needs_labels"]
     costs = [dashboard_value(samples, e) for e in expressions("Cost per day")]
     assert costs == (
         pytest.approx([cost["value"], cost["low"], cost["high"]]) if cost else [None, None, None]
@@ -189,7 +193,9 @@ def assert_rows_are_named(service: Running, check: dict[str, Any]) -> None:
     page = text_of(httpx.get(f"{service.url}/", timeout=30).text)
     reports = [text_of(httpx.get(f"{service.url}{path}", timeout=30).text) for path in check["reports"]]
     for text in (page, *reports):
-        assert re.search(r"Realized \(newest \d+ labels\)|realized, newest labels", text)
+        assert re.search(
+            r"(Realized \(newest \d+ labels|realized, newest labels), of rows until \d{4}-\d\d-\d\d", text
+        )
 
 
 def test_every_surface_says_the_same_in_each_state(service: Running, receiver: Receiver) -> None:

@@ -144,6 +144,9 @@ def backtest(
     --metrics needs periods. Those that are already in the target are replaced, so a growing table may be
     replayed again and again.
 
+    "Cannot tell" in the table is a warning: a loss may hide in these rows, which only labels show. The reason
+    is in the sentence of the check, in --json and --html, and that of the first one is printed.
+
     Of the configuration file, [columns] and [alarms] apply; options come first.
 
     Exit codes: 0 the backtest ran, with or without alarms; 2 it could not run.
@@ -229,9 +232,11 @@ def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
         size: size of a window by rows.
         as_json: whether to print JSON objects and nothing else.
     """
+    from driftbell.publish.backtest_view import verdict_word
+
     counts: Counter[str] = Counter()
     first: int | None = None
-    reason = ""
+    reasons: dict[str, str] = {}
     reference_score = ""
     by_time = checks.every is not None
     for check in checks:
@@ -242,14 +247,15 @@ def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
         if not counts and not as_json:
             click.echo(_header(by_time=by_time))
         click.echo(check.to_json() if as_json else _line(check, by_time=by_time))  # click flushes every line
-        counts[check.verdict.value] += 1
-        reason = reason or (check.sentence if check.verdict == "unknown" else "")
+        counts[verdict_word(check)] += 1
+        reasons.setdefault(verdict_word(check), check.sentence)
         first = check.index if first is None and check.verdict == "alarm" else first
     if not as_json:
         each = f"of {format_every(checks.every) if checks.every else size}"
         click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
-        if reason:
-            click.echo(f"The first unknown check: {reason}")
+        for word, which in (("cannot tell", "check that cannot tell"), ("unknown", "unknown check")):
+            if word in reasons:
+                click.echo(f"The first {which}: {reasons[word]}")
 
 
 @cli.command()
@@ -320,7 +326,11 @@ def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
     name = outcome.name or "no fault"
     if outcome.refused:
         return f"{name}: the service rejects such rows: {outcome.refused}"
-    if outcome.detection_delay is None:
+    if outcome.cannot_tell:
+        facts = [
+            f"no alarm in {outcome.rows:,} predictions, cannot tell after {outcome.needs_labels_after:,}"
+        ]
+    elif outcome.detection_delay is None:
         facts = [f"no alarm in {outcome.rows:,} predictions"]
     else:
         alarm = "alarm" if outcome.fault else "false alarm"
@@ -337,7 +347,8 @@ def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
         facts.append(f"actual loss {format_loss_amount(outcome.actual_loss, outcome.metric)}")
     if outcome.columns:
         facts.append(f"suspect columns: {', '.join(outcome.columns)}")
-    return f"{name}: {'; '.join(facts)}"
+    reason = f"\n  {outcome.reason}" if outcome.cannot_tell else ""
+    return f"{name}: {'; '.join(facts)}{reason}"
 
 
 def _duration(predictions: int, rate: float | None) -> str:
@@ -352,14 +363,16 @@ def _duration(predictions: int, rate: float | None) -> str:
 
 def _header(*, by_time: bool) -> str:
     period = f"{'start (UTC)':<16}  {'rows':>7}" if by_time else f"{'check':>5}"
-    return f"{period}  {'verdict':<8} {'score':>6}  {'loss (90 % interval)':<{LOSS_WIDTH}}  columns"
+    return f"{period}  {'verdict':<11} {'score':>6}  {'loss (90 % interval)':<{LOSS_WIDTH}}  columns"
 
 
 def _line(check: BacktestCheck, *, by_time: bool) -> str:
     period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
+    from driftbell.publish.backtest_view import verdict_word
+
     score = f"{min(check.score, 999.99):.2f}"
     columns = ", ".join(check.columns)
-    return f"{period}  {check.verdict.value:<8} {score:>6}  {_loss(check):<{LOSS_WIDTH}}  {columns}".rstrip()
+    return f"{period}  {verdict_word(check):<11} {score:>6}  {_loss(check):<{LOSS_WIDTH}}  {columns}".rstrip()
 
 
 def _loss(check: BacktestCheck) -> str:
@@ -380,6 +393,8 @@ def _reference_score(check: BacktestCheck) -> str:
 
 
 def _summary(counts: Counter[str], first: int | None, each: str) -> str:
-    verdicts = ", ".join(f"{counts[v]} {v}" for v in ("alarm", "warning", "unknown", "ok") if counts[v])
+    from driftbell.publish.backtest_view import WORDS
+
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
     first_alarm = "" if first is None else f"; first alarm at check {first}"
     return f"{count_of(counts.total(), 'check')} {each}: {verdicts}{first_alarm}."

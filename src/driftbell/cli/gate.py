@@ -67,8 +67,11 @@ def gate(
     Catches: faults are injected into such rows, as `driftbell rehearse` does. Each fault that costs at least
     alarms.smallest_loss must raise an alarm, without labels. Others are listed and do not count.
 
-    Exit codes: 0 passed, 1 one of both failed, 2 usage or configuration error, 3 cannot tell (no past, or no
-    harmful fault).
+    Where checks cannot tell whether the model performs worse, the gate cannot either: it prints why, how
+    large the loss may be, and what settles it, and does not pass.
+
+    Exit codes: 0 passed, 1 one of both failed, 2 usage or configuration error, 3 cannot tell (a check of the
+    past or of a harmful fault that only labels settle, no past, or no harmful fault).
 
     \b
     Example:
@@ -105,6 +108,10 @@ def _quiet_lines(answer: QuietAnswer) -> Iterator[str]:
         lasts = count_of(alarm.checks, "check")
         rows = f"rows {alarm.rows[0]} to {alarm.rows[1]}"
         yield f"  alarm at check {alarm.check} ({rows}), lasts {lasts}: {alarm.sentence}"
+    for span in answer.cannot_tell:
+        lasts = count_of(span.checks, "check")
+        rows = f"rows {span.rows[0]} to {span.rows[1]}"
+        yield f"  cannot tell at check {span.check} ({rows}), lasts {lasts}: {span.sentence}"
     if answer.drift:
         columns = join_names(f"{name} ({count})" for name, count in answer.drift.items())
         yield f"  drift, which alone is no alarm, with its number of checks: {columns}"
@@ -114,15 +121,19 @@ def _catches_lines(answer: CatchesAnswer) -> Iterator[str]:
     yield f"{answer.status.value.upper():<7}  catches: {answer.reason}"
     for outcome in answer.outcomes:
         yield f"  {_outcome(outcome, harmful=outcome.fault in answer.harmful)}"
-    missed = [o for o in answer.outcomes if o.fault in answer.harmful and o.detection_delay is None]
+        if outcome.cannot_tell:
+            yield f"    {outcome.reason}"
+    missed = [
+        o
+        for o in answer.outcomes
+        if o.fault in answer.harmful and o.detection_delay is None and not o.cannot_tell
+    ]
     if missed:
         names = join_names(o.fault for o in missed)
         yield (
             f"  not caught without labels: {names}. Send labels, which show the loss, "
             "or allow more rows (--within) or more false alarms (alarms.budget)"
         )
-    if any(isinstance(o.frozen_at, str | bool) for o in missed):
-        yield "  a frozen category or boolean raises an alarm only with labels; without, checks cannot tell"
 
 
 def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
@@ -134,6 +145,8 @@ def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
         if outcome.detection_delay is None
         else f"alarm after {outcome.detection_delay:,} rows"
     )
+    if outcome.cannot_tell:
+        alarm += f", cannot tell after {outcome.needs_labels_after:,}"
     if outcome.actual_loss is None:
         return f"{name}: {alarm}; actual loss unknown"
     from driftbell.publish.wording import format_loss_amount

@@ -121,6 +121,8 @@ FAIL_ON = ("drift", "alarm", "never")
 def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
     """Return the exit code for a judgement: 1 for an alarm, drift or a limit, 3 without a verdict, else 0.
 
+    A check that cannot tell whether the model performs worse, until there are labels, has no verdict.
+
     Args:
         judgement: the judgement.
         fail_on: one of `FAIL_ON`. Whatever it is, a check without a verdict never looks like a good one. With
@@ -132,7 +134,8 @@ def exit_code(judgement: Judgement, fail_on: str = "drift") -> int:
         return EXIT_DRIFT
     if fail_on == "alarm" and unknown_parts(judgement):
         return EXIT_UNKNOWN  # drift or a limit made it a warning
-    return EXIT_UNKNOWN if judgement.verdict == "unknown" else EXIT_OK
+    needs_labels = judgement.degradation is not None and judgement.degradation.needs_labels
+    return EXIT_UNKNOWN if judgement.verdict == "unknown" or needs_labels else EXIT_OK
 
 
 def unknown_parts(judgement: Judgement) -> str:

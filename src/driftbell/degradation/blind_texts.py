@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
+from driftbell.degradation.claims import MAY_GO_ON
 from driftbell.degradation.loss_scale import LossScale
 from driftbell.records import BlindSpot, BlockSummary
 
@@ -21,6 +22,19 @@ def blind_clause(block: BlockSummary, scale: LossScale, labels: int = 0) -> str:
     return f"{_reason(block.blind, rows)}{_bound(block.blind, scale, labels)}"
 
 
+def may_go_on_text(block: BlockSummary, scale: LossScale, since: str, which: str) -> str:
+    """Return the sentence about an alarm that neither goes on for certain nor closes.
+
+    Args:
+        block: the newest rows, with a loss that the estimate cannot tell.
+        scale: of losses.
+        since: clause about the change point.
+        which: clause about the suspect columns, or "".
+    """
+    open_until = f"The alarm of the loss {since} stays open until that is known."
+    return f"{MAY_GO_ON}: {blind_clause(block, scale)}{which}. {open_until}"
+
+
 def _reason(blind: BlindSpot, rows: str) -> str:
     if blind.reason == "outside":
         return f"{blind.share:.0%} of {rows} are outside the reference's range, most in {blind.column}"
@@ -35,7 +49,7 @@ def _reason(blind: BlindSpot, rows: str) -> str:
     if blind.reason == "swings":
         return f"the error on the reference rises and falls too much to judge {rows}"
     words = {
-        "moved": "are others than in the reference, which may be real or wrong",
+        "moved": "differ from those in the reference, which may be real or wrong",
         "broken": "seem broken",
         "one category": "are one category in all rows, which may be real or wrong",
         "rounded": "are rounded, which those of the reference are not",
@@ -46,7 +60,7 @@ def _reason(blind: BlindSpot, rows: str) -> str:
 
 def _bound(blind: BlindSpot, scale: LossScale, labels: int) -> str:
     """Return the clause about the largest loss, and what shows the loss."""
-    few = f"and the {labels:,} labels of such rows are too few to tell"
+    few = f"and the {labels:,} labels of such rows show a loss that may be chance: more labels settle it"
     if blind.loss is None:
-        return f", {few} the error there" if labels else ", and only labels show the error there"
+        return f", {few}" if labels else ", and only labels show the error there"
     return f"; {scale.largest_text(blind.loss)}, {few if labels else 'and only labels of these rows show it'}"

@@ -9,7 +9,7 @@ import numpy as np
 from driftbell.degradation.data_faults import Diagnosis
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Vector
-from driftbell.records import BlindSpot
+from driftbell.records import BlindSpot, ShiftTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Block:
         low: the smallest loss that fits the data, without noise; None for the loss itself.
         high: the largest one.
         lasting: the blind spot if the last block had one in the same features.
+        shifts: see `EvidenceState`.
     """
 
     rows: int
@@ -45,3 +46,4 @@ class Block:
     low: float | None = None
     high: float | None = None
     lasting: BlindSpot | None = None
+    shifts: tuple[ShiftTest, ...] = ()

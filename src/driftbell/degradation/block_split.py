@@ -18,6 +18,9 @@ CHANCE = 1e-3
 MIN_DEVIATION = 0.02
 """Smallest standard deviation of a rank, for features with almost one value."""
 
+MAX_RARE = 0.2
+"""Up to this share, values beside the most frequent one are counted instead of averaged."""
+
 MAX_FEATURES = 100
 """Number of the most important features that are searched."""
 
@@ -31,8 +34,10 @@ class BlockSplit:
 
         P(max |Z| >= z) = z φ(z) (L - L / z² + 4 / z²),  L = 2 log((1 - h) / h),
 
-    with at least the share h of the rows on both sides. The change is where the sum of the squares of all
-    significant series is largest. Calendar features and counters, which move with time, are left out.
+    with at least the share h of the rows on both sides. A series with almost one value, such as few nulls, is
+    not normally distributed: the hypergeometric distribution of the rows with other values must have a chance
+    as small as the normal one at the limit. The change is where the sum of the squares of all significant
+    series is largest. Calendar features and counters, which move with time, are left out.
 
     Source: M. Csörgő and L. Horváth, "Limit Theorems in Change-Point Analysis", Wiley 1997, section 1.3.
 
@@ -65,7 +70,11 @@ class BlockSplit:
         differences = (total - sums) / (n - before) - sums / before
         variances = np.maximum(self._variances, series.var(axis=0)) * self._dispersions
         squares = differences**2 / (variances * (1 / before + 1 / (n - before)))
-        is_certain = squares.max(axis=0) > _limit(n, least, squares.shape[1]) ** 2
+        limit = _limit(n, least, squares.shape[1])
+        is_certain = squares.max(axis=0) > limit**2
+        for s in np.flatnonzero(is_certain):
+            chance = _chance_of_counts(series[:, s], least + int(squares[:, s].argmax()))
+            is_certain[s] = chance <= 2 * scipy.special.ndtr(-limit)
         if not is_certain.any():
             return None
         return least + int(squares[:, is_certain].sum(axis=1).argmax())
@@ -86,6 +95,23 @@ def _mode(values: Vector) -> float:
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     counts = np.diff(np.append(starts, len(ordered)))
     return float(ordered[starts[int(counts.argmax())]])
+
+
+def _chance_of_counts(values: Vector, first: int) -> float:
+    """Return the two-sided chance of as many rare values before a row, if all rows are in random order.
+
+    Rare are those beside the most frequent one, if it has most rows; else the chance is 0.
+
+    Args:
+        values: shape (n,).
+        first: the number of rows before.
+    """
+    is_rare = values != _mode(values)
+    if is_rare.sum() > MAX_RARE * len(values):
+        return 0.0
+    before = scipy.stats.hypergeom(len(values), int(is_rare.sum()), first)
+    count = int(is_rare[:first].sum())
+    return float(2 * min(before.cdf(count), before.sf(count - 1)))
 
 
 @cache

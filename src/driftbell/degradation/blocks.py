@@ -81,6 +81,7 @@ def add_estimate(
         unconfirmed=unconfirmed,
         suspicion=suspicion_after(charts, state.suspicion, block, summary.first),
         pace=charts.next_pace(state.pace, _seconds(state, summary), block.rows),
+        shifts=block.shifts,
     )
 
 

@@ -48,6 +48,9 @@ CLEARLY_BETTER = 1.5
 OUTSIDE, FROZEN, MOVED = "outside", "frozen", "moved"
 """Kinds of changes that differ in how they are described; see `ColumnCondition` for the others."""
 
+MAX_MOVED = 2.0
+"""Largest distance from the reference, in units of its 5 % point, of values that are moved back."""
+
 UNRELATED = "unrelated"
 UNRELATED_WORDS = "does not fit the other features any more: noise, another sign, or values of other rows?"
 
@@ -105,7 +108,7 @@ def _faulty(charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault]) ->
         own = [fault for fault in faults if fault.place == place]
         before, now = learned.ranks(place).values, matrix[:, place]
         share = max(1.0 if fault.scale else fault.excess for fault in own)
-        words, kind = [fault.words for fault in own], own[0].kind
+        words, kind = [_fault_words(learned, fault, now) for fault in own], own[0].kind
         in_calendar = place in charts.calendar  # a month has no unit
         unit = "" if in_calendar else _unit_words(before, now, own)
         if unit:  # it explains values out of range and moved values alike
@@ -120,6 +123,18 @@ def _faulty(charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault]) ->
         weight = float(learned.importance[place]) * share
         causes.append(_Cause(place, weight, kind, ", ".join(words), rows))
     return causes
+
+
+def _fault_words(learned: ReferenceModels, fault: DataFault, now: Vector) -> str:
+    """Return the words of a fault; of a move, only if the feature's own values have moved so.
+
+    A move is estimated from the features that are related, which may have moved as well.
+    """
+    usual = learned.ranks(fault.place)
+    if not fault.scale:
+        return fault.words
+    distance, unit = _distance(usual, (now - fault.offset) / fault.scale)
+    return fault.words if distance <= MAX_MOVED * unit else _quantile_words(usual, now)
 
 
 def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault]) -> str:

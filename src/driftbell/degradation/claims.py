@@ -11,6 +11,9 @@ RECOVERED = "The newest labels show no certain loss any more"
 SMALLER_NOW = "The newest labels show only a loss smaller than the smallest that matters"
 ACCUMULATED = "Evidence of a loss has accumulated"
 
+MAY_GO_ON = "Cannot tell whether the loss goes on"
+"""Headline of an alarm with newest rows of which no loss is certain and a relevant one possible."""
+
 WARNING_CLAIMS = (
     *(CANNOT_TELL, UNCHANGED, CONTRADICTED, NOT_CONFIRMED, SMALLER),
     *(RECOVERED, SMALLER_NOW, ACCUMULATED),

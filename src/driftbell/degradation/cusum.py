@@ -16,7 +16,7 @@ from driftbell.degradation.data_faults import DataFaultDetector, Diagnosis, repe
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.error_baseline import ErrorBaseline, error_baseline
 from driftbell.degradation.label_model_bias import loss_factor
-from driftbell.degradation.label_shift import LabelShift
+from driftbell.degradation.label_shift import LabelShift, Shifts
 from driftbell.degradation.possible_losses import BlockEstimate
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
 from driftbell.degradation.row_copies import RowCopies
@@ -187,13 +187,16 @@ class CusumCharts:
         """Return the index of the first encoded row that differs from those before; None if none does."""
         return self._split(matrix)
 
-    def examine(self, columns: Columns, answers: Answers, matrix: Matrix | None = None) -> Block:
+    def examine(
+        self, columns: Columns, answers: Answers, matrix: Matrix | None = None, shifts: Shifts = ()
+    ) -> Block:
         """Estimate the loss of a block without labels.
 
         Args:
             columns: features by name, n rows.
             answers: the model's answers.
             matrix: the encoded features, if they are known.
+            shifts: tests for label shift of the blocks before.
         """
         n = len(answers)
         sample = np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(np.intp)
@@ -210,11 +213,13 @@ class CusumCharts:
             errors, loss = errors + similar.errors, loss + float(similar.errors.mean())
             rare = self._faults.rare_values(columns, matrix)
             diagnosis = self._faults.diagnose(columns, matrix, answers, rare)
-            shift_loss = self._label_shift.loss(matrix, answers) if self._label_shift else None
             basis = "similar rows" if similar.errors.any() else "confidence"
             block = Block(n, loss, basis, errors, sample, matrix, errors, loss_without_moves=loss)
-            if shift_loss is not None:  # label shift explains all features at once, a fault only one
-                return replace(block, loss=shift_loss, basis="label shift", loss_without_moves=shift_loss)
+            if self._label_shift:
+                shift_loss, tests = self._label_shift.explain(matrix, answers, shifts)
+                block = replace(block, shifts=tests)
+                if shift_loss is not None:  # label shift explains all features at once, a fault only one
+                    return replace(block, loss=shift_loss, basis="label shift", loss_without_moves=shift_loss)
             repeated = repeated_rows(matrix, diagnosis)
             if repeated is None:
                 block = self._with_diagnosis(block, diagnosis)
@@ -370,12 +375,7 @@ class CusumCharts:
         return 0, math.inf
 
     def correct(
-        self,
-        sums: Sequence[float],
-        source: str,
-        rows: int,
-        errors: float,
-        rows_per_alarm: float | None = None,
+        self, sums: Sequence[float], source: str, rows: int, errors: float, per_alarm: float | None = None
     ) -> tuple[tuple[float, ...], float]:
         """Add errors of rows that are already counted, for example after corrected labels.
 
@@ -384,12 +384,12 @@ class CusumCharts:
             source: `estimate` or `labels`.
             rows: of its newest block.
             errors: the sum of the additional errors; negative if there are fewer.
-            rows_per_alarm: see `limits`.
+            per_alarm: `rows_per_alarm` of `limits`.
 
         Returns:
             The same as `add`.
         """
-        limits = self.limits(source, rows, rows_per_alarm)
+        limits = self.limits(source, rows, per_alarm)
         sums = sums if len(sums) == len(limits) else (0.0,) * len(limits)
         return _capped([max(0.0, s + errors) for s in sums], [threshold for _, threshold in limits])
 

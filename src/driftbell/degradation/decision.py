@@ -181,7 +181,7 @@ def _alarm(
         measured=newest_measured(charts, state, loss)
         if by_labels and loss
         else measured_since(charts, state, finding.change),
-        newest=newest_rows(charts, state, loss) if loss and not by_labels else None,
+        newest=newest_rows(charts, state, loss, finding.change if by_labels else None) if loss else None,
         labels_until=labels_until(state) if by_labels else None,
         averaged_labels=sum(b.rows for b in labels_since(state, finding.change)) if by_labels else 0,
         unknown_labels=state.unknown_labels,

@@ -1,4 +1,4 @@
-"""Explanation of an alarm: change point, loss, suspect columns, segment, and the most informative labels."""
+"""Explanation of an alarm: change point, loss, suspect columns, segment, and rows to label."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from driftbell.degradation.blind_texts import blind_clause
+from driftbell.degradation.blind_texts import blind_clause, may_go_on_text
 from driftbell.degradation.block import Block
 from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
-from driftbell.degradation.claims import ACCUMULATED, CANNOT_TELL
+from driftbell.degradation.claims import CANNOT_TELL
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
@@ -49,7 +49,9 @@ from driftbell.records import (
 )
 from driftbell.tabular.calendar_values import COUNTER, TIME
 
-MAX_TO_LABEL = 50
+MAX_TO_LABEL = 100
+"""Rows to label: a random sample, since these labels are counted as those of all rows."""
+
 MIN_SEGMENT_ROWS = 30
 NULL = -1e32
 """Replacement of null in the decision tree of the segment: below every other number."""
@@ -110,7 +112,7 @@ class DegradationEstimate:
 
     Attributes:
         verdict: `alarm`, `warning` (labels contradict it, or it is not proven), `ok`, or `unknown` before the
-            first block.
+            first block and where only labels can tell (`blind`, `uncovered`).
         source: the source of evidence with the largest score.
         score: the largest score; an alarm is raised at 1.
         change_point: time of the change.
@@ -120,6 +122,7 @@ class DegradationEstimate:
         closing: whether the newest rows show no certain loss while the alarm is open.
         blind: the block with rows with a loss that the estimate cannot tell.
         unsettled: number of labels of such rows that are too few to tell it.
+        accumulated: whether there is enough evidence for an alarm, which these rows may confirm or not.
         uncovered: suspected rows that the labels do not cover.
         unproven: a loss of the newest labels that is not yet an alarm.
         small: whether the loss is smaller than the smallest one that matters.
@@ -144,6 +147,7 @@ class DegradationEstimate:
     closing: bool = False
     blind: BlockSummary | None = None
     unsettled: int = 0
+    accumulated: bool = False
     unproven: MeasuredLoss | None = None
     uncovered: UncoveredSuspicion | None = None
     small: bool = False
@@ -159,7 +163,12 @@ class DegradationEstimate:
     @property
     def explained(self) -> bool:
         """True if suspect columns and rows to label are needed."""
-        return self.notable or self.blind is not None
+        return self.notable or self.needs_labels
+
+    @property
+    def needs_labels(self) -> bool:
+        """True if only labels can tell whether there is a loss, or how large it is."""
+        return self.blind is not None or (self.verdict is Verdict.UNKNOWN and self.uncovered is not None)
 
     @property
     def notable(self) -> bool:
@@ -175,7 +184,7 @@ def sentence(
 ) -> str:
     """Return the answer in words, with what labels say about the same rows and about others."""
     uncovered = estimate.uncovered
-    if uncovered and estimate.verdict is Verdict.WARNING:
+    if uncovered and estimate.verdict is Verdict.UNKNOWN and not estimate.blind:
         return f"{CANNOT_TELL}. {uncovered_text(uncovered, scale)}"
     if uncovered and estimate.source == LABELS:  # which has their loss already
         known = bool(uncovered.suspicion.labels)
@@ -185,10 +194,12 @@ def sentence(
     else:
         parts = [_sentence(estimate, suspects, segment, scale)]
         parts.append(uncovered_text(uncovered, scale) if uncovered else "")
+    is_open = estimate.verdict is Verdict.ALARM and not estimate.closing
+    if is_open and estimate.averaged_labels:
+        parts.append(averaged_text(estimate.averaged_labels))
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
-    if estimate.verdict is Verdict.ALARM and not estimate.closing:
-        parts.append(averaged_text(estimate.averaged_labels) if estimate.averaged_labels else "")
+    if is_open:
         parts.append(newest_text(estimate.newest, scale) if estimate.newest else "")
         parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
@@ -212,7 +223,8 @@ def _sentence(
     """
     if estimate.verdict is Verdict.UNKNOWN and estimate.blind:
         reason = blind_clause(estimate.blind, scale, estimate.unsettled)
-        return f"{CANNOT_TELL}: {reason}{_which(suspects)}."
+        accumulated = "evidence of a loss has accumulated, and " if estimate.accumulated else ""
+        return f"{CANNOT_TELL}: {accumulated}{reason}{_which(suspects)}."
     if estimate.unproven:
         return f"No alarm yet: {unproven_text(estimate.unproven, scale)}; if it lasts, an alarm is raised."
     if estimate.stated:
@@ -241,16 +253,13 @@ def _sentence(
     if estimate.contradicted:
         estimated = f"{ESTIMATED}, the loss is {loss} {since}, but " if loss else ""
         return contradicted_text(estimate.remaining, scale, estimated, which)
-    if estimate.verdict is Verdict.WARNING and estimate.blind:
-        return (
-            f"{ACCUMULATED}, and the estimate cannot tell whether it goes on: "
-            f"{blind_clause(estimate.blind, scale)}{which}."
-        )
     if estimate.verdict is Verdict.WARNING:
         return accumulated_text(estimate.remaining, scale, which)
     where = f"; largest loss where {segment}" if segment else ""
     if estimate.closing:
         return closing_text(estimate.remaining, scale, before)
+    if estimate.blind and estimate.blind.blind and estimate.blind.blind.loss is not None:
+        return may_go_on_text(estimate.blind, scale, since, which)
     if estimate.blind:
         return (
             f"The model probably performs worse {since}, and the estimate without labels cannot tell how "
@@ -307,10 +316,7 @@ def explain_block(
     why = _why(block, learned)
     if not in_detail:
         return BlockExplanation(why)
-    if block.basis == "fault":  # labels are most informative where the two estimates disagree
-        order = np.argsort(-np.abs(block.errors - block.by_confidence), kind="stable")
-    else:
-        order = np.argsort(-np.asarray(block.errors), kind="stable")
+    order = np.random.default_rng(0).permutation(len(block.examined))  # others would measure a larger loss
     rows = [int(block.examined[i]) for i in order[:MAX_TO_LABEL]]
     return BlockExplanation(
         why,

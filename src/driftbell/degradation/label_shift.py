@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,15 +11,22 @@ from numpy.typing import NDArray
 
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.records import ShiftTest
 from driftbell.stats.special import chi_square_tail
 
 CONFIDENCE_BINS = 5
 FEATURE_BINS = 8
 MAX_CHANCE = 1e-6
-"""The shares have changed if a likelihood-ratio test has at most this p-value."""
+"""The shares have changed if the likelihood-ratio tests of some blocks have at most this p-value together."""
+
+MAX_OWN_CHANCE = 0.05
+"""A block counts together with those before if its own test and theirs have at most this p-value."""
 
 MIN_FIT = 0.01
-"""Label shift explains a block if tests of fit, Bonferroni-corrected, have at least this p-value."""
+"""Label shift explains them if their tests of fit, Bonferroni-corrected, have at least this one together."""
+
+MAX_BLOCKS = 5
+"""Number of newest blocks that are tested together."""
 
 MAX_ITERATIONS = 200
 
@@ -26,11 +34,18 @@ MAX_PAIRED_ROWS = 2000
 """Number of evenly spaced rows of the reference that measure how features depend on each other."""
 
 
+Shifts = Sequence[ShiftTest]
+
+
 class LabelShift:
     """Estimator of the shares of the true classes from the answers (expectation maximization).
 
     Source: M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the outputs of a classifier to new a priori
     probabilities", Neural Computation 14 (2002), on bins of answer and confidence instead of probabilities.
+
+    Shares that have changed stay so for some blocks. The p-values of the newest ones are combined by Fisher's
+    method, minus twice the sum of their logarithms, so that one block neither ends a shift nor fits one by
+    chance that a block before has refuted (R. A. Fisher, "Statistical Methods for Research Workers", 1932).
 
     Args:
         learned: models fitted on the reference; of a classifier, with labels.
@@ -80,20 +95,23 @@ class LabelShift:
             binned.append(places)
         self._dependence = _dependence(binned)
 
-    def loss(self, matrix: Matrix, answers: Answers) -> float | None:
+    def explain(
+        self, matrix: Matrix, answers: Answers, before: Shifts = ()
+    ) -> tuple[float | None, tuple[ShiftTest, ...]]:
         """Estimate the increase of the error if only the shares of the classes have changed.
 
         Args:
             matrix: features of a block, shape (n, d).
             answers: the model's answers, n of them.
+            before: tests of the blocks before, oldest first.
 
         Returns:
-            None if the shares have not changed significantly, label shift does not fit the block (by the
-            answers, each feature, and all features together), or an answer is not a class of the reference's
-            model.
+            The increase, and the tests of the newest blocks. It is None if the shares have not changed
+            significantly, label shift does not fit (by the answers, each feature, and all features together),
+            or an answer is not a class of the reference's model.
         """
         if len(self._frequent) < 2 or not len(answers) or np.any(answers.values < 0):
-            return None
+            return None, ()
         counts = self._counts(answers)
         shares = self._fit(counts)
         n = self._rows
@@ -101,8 +119,17 @@ class LabelShift:
         gain = _log_likelihood(counts, shares @ self._likelihoods) - _log_likelihood(
             counts, self._priors @ self._likelihoods
         )
-        if scipy.special.chdtrc(len(self._frequent) - 1, 2 * discount * max(0.0, gain)) > MAX_CHANCE:
-            return None
+        chance = float(scipy.special.chdtrc(len(self._frequent) - 1, 2 * discount * max(0.0, gain)))
+        if chance > MAX_OWN_CHANCE:
+            return None, ()
+        test = ShiftTest(max(chance, 1e-300), self._chance_of_fit(matrix, counts, shares))
+        tests = (*before, test)[-MAX_BLOCKS:]
+        if _together([t.chance for t in tests]) > MAX_CHANCE or _together([t.fit for t in tests]) < MIN_FIT:
+            return None, tests
+        return float((shares - self._priors) @ self._error), tests
+
+    def _chance_of_fit(self, matrix: Matrix, counts: Vector, shares: Vector) -> float:
+        """Return the p-value of answers and features if only the shares have changed."""
         rows = 1 / float((shares**2 / self._class_rows).sum())  # more of a rare class is less certain
         misfits = [_misfit(counts, shares @ self._likelihoods, rows)]
         for j, likelihoods in self._features.items():
@@ -111,9 +138,7 @@ class LabelShift:
             misfits.append(_misfit(observed, shares @ likelihoods, rows))
         chances = [chi_square_tail(statistic, freedom) for statistic, freedom in misfits if freedom]
         chances.append(self._chance_of_all(misfits[1:]))
-        if min(chances) * len(chances) < MIN_FIT:
-            return None
-        return float((shares - self._priors) @ self._error)
+        return min(1.0, max(min(chances) * len(chances), 1e-300))
 
     def _chance_of_all(self, misfits: Sequence[tuple[float, int]]) -> float:
         """Return the p-value of the sum of the statistics of all features, see `_dependence`.
@@ -149,6 +174,11 @@ class LabelShift:
             return classes * size
         top = answers.confidence()
         return np.asarray(classes * size + (top[:, None] > self._confidence_edges[classes]).sum(axis=1))
+
+
+def _together(chances: Sequence[float]) -> float:
+    """Return the p-value of independent tests together (Fisher's method)."""
+    return chi_square_tail(-2 * sum(map(math.log, chances)), 2 * len(chances))
 
 
 def _shares(bins: np.ndarray, size: int) -> Vector:

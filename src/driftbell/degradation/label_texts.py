@@ -33,10 +33,11 @@ def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
         causes: clause about the suspected cause, or "" if another sentence has it.
     """
     columns = join_names(suspicion.columns, max_names=2)
-    return (
-        f"Only {suspicion.labels} of at least {MIN_COVERING} labels are of suspected rows "
-        f"({columns}, since {_minute(suspicion.since)}){causes}"
+    few = {0: "No label is", 1: "Only 1 label is"}.get(
+        suspicion.labels, f"Only {suspicion.labels} labels are"
     )
+    rows = f"({columns}, since {_minute(suspicion.since)})"
+    return f"{few} of suspected rows {rows}, and at least {MIN_COVERING} are needed{causes}"
 
 
 def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:

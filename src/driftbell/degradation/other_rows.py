@@ -98,18 +98,51 @@ def newest_label_blocks(charts: CusumCharts, state: EvidenceState) -> Blocks:
 
 
 def newest_measured(charts: CusumCharts, state: EvidenceState, loss: Interval) -> MeasuredLoss | None:
-    """Return what the newest labels measure beside a loss by labels; None unless it is clearly less."""
-    newest = measured_by(charts, newest_label_blocks(charts, state))
-    return newest if _is_less(newest.loss, loss) else None
+    """Return what the newest labels measure beside a loss by labels; None unless it is clearly less.
+
+    These are as many as a block of predictions has, or fewer, at least `MIN_COVERING`: where few rows get a
+    label, as many reach back to before a recovery.
+    """
+    blocks = newest_label_blocks(charts, state)
+    for first in range(len(blocks)):
+        newest = measured_by(charts, blocks[first:])
+        if newest.labels < MIN_COVERING:
+            return None
+        if _is_less(newest.loss, loss):
+            return newest
+    return None
 
 
-def newest_rows(charts: CusumCharts, state: EvidenceState, loss: Interval) -> NewestRows | None:
-    """Return the estimate of the newest rows beside an estimated loss; None unless it is clearly less."""
+def newest_rows(
+    charts: CusumCharts, state: EvidenceState, loss: Interval, measured_since: ChangePoint | None
+) -> NewestRows | None:
+    """Return the estimate of the newest rows beside a loss; None unless it is clearly less.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        loss: since a change.
+        measured_since: the change if labels measure the loss: the estimate of rows without labels says
+            something about it only if it showed that loss too.
+    """
     blocks = newest_estimates(charts, state)
     if not blocks or any(block.blind for block in blocks):
         return None
+    if measured_since and (reach_newest(state) or not _was_estimated(charts, state, measured_since)):
+        return None
     newest = loss_interval(charts, ESTIMATE, blocks)
     return NewestRows(sum(b.rows for b in blocks), newest) if _is_less(newest, loss) else None
+
+
+def _was_estimated(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> bool:
+    """Return whether the estimate has shown a loss since a change, which is over.
+
+    The blocks of such a loss are forgotten when its sums are zero, so that the first one follows the change.
+    """
+    estimate = state.estimate
+    if estimate.raised:
+        return charts.is_over(ESTIMATE, estimate)
+    return estimate.blocks[0].first > change.time
 
 
 def remaining_loss(

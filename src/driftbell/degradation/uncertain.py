@@ -41,8 +41,9 @@ def with_blind_spots(
     """Return an estimate that states no loss, and no lack of one, where it cannot tell.
 
     Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
-    alarm has an unknown loss and does not close if the loss has no bound, and the verdict is unknown instead
-    of `ok`. It stays unknown while these labels show a loss that matters, but too few for an alarm.
+    alarm that would close, or with a loss that has no bound, stays open and has an unknown loss. The verdict
+    is unknown instead of `ok`, and instead of a warning about evidence that the newest rows may confirm. It
+    stays unknown while these labels show a loss that matters, but too few for an alarm.
     """
     blocks, suspicion = state.estimate.blocks, state.suspicion
     labels = suspicion.labels if suspicion and suspicion.labels >= MIN_COVERING else 0
@@ -52,13 +53,15 @@ def with_blind_spots(
         since = estimate.change_point
         affected = [b for b in blocks if since is None or b.last >= since.time]
         unbounded = _newest_blind([b for b in affected if b.blind and b.blind.loss is None])
-        return replace(estimate, loss=None, closing=False, blind=unbounded) if unbounded else estimate
+        if not unbounded and not (estimate.closing and blocks[-1].blind):
+            return estimate
+        return replace(estimate, loss=None, closing=False, blind=unbounded or blocks[-1])
     newest = _newest_blind(newest_blocks(charts, state))
     if estimate.verdict is Verdict.OK and newest:
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, unsettled=labels)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted
-    if estimate.verdict is Verdict.WARNING and is_estimated and newest:
-        return replace(estimate, blind=newest)
+    if estimate.verdict is Verdict.WARNING and (estimate.uncovered or (is_estimated and newest)):
+        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, accumulated=not estimate.uncovered)
     return estimate
 
 

@@ -159,7 +159,7 @@ def _add_rows(
     examined, first = [], state
     for i, (start, stop) in enumerate(pairwise(ends)):
         part = rows.part(start, stop)
-        block = charts.examine(part.columns, part.answers, matrix[start:stop])
+        block = charts.examine(part.columns, part.answers, matrix[start:stop], state.shifts)
         state = add_estimate(charts, state, block, part.times, early=not complete, after_change=i > 0)
         examined.append((part, block))
         first = first if i else state
@@ -192,7 +192,7 @@ def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -
 def _degradation(
     charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, waiting: int
 ) -> Degradation:
-    if estimate.verdict is Verdict.UNKNOWN and not estimate.blind:
+    if estimate.verdict is Verdict.UNKNOWN and not estimate.needs_labels:
         text = (
             f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has "
             f"{count_of(waiting, 'new prediction')}."

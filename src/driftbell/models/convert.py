@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from driftbell.models import onnx_export
+from driftbell.models.conversion_advice import conversion_problem
 from driftbell.models.conversion_cache import NO_CONVERSION, Conversion
 from driftbell.models.equivalence import check_equivalence
-from driftbell.models.foreign_code import error_text
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import INSTALL, GraphSignature, OnnxGraph, OnnxModel
 from driftbell.records import Columns, Task
@@ -53,7 +53,8 @@ def _export_and_check(native: NativeModel, features: Columns, export: Callable[[
         )
         result = check_equivalence(native, model, features, graph.thresholds, argmax=native.predicts_argmax)
     except Exception as error:  # noqa: BLE001 - converters raise errors of any type
-        return Conversion(None, None, f"cannot be converted: {error_text(error)}")
+        problem = conversion_problem(error, native.schema.features)
+        return Conversion(None, None, f"cannot be converted: {problem}")
     if result.problem:
         return Conversion(None, None, result.problem, result.rows, result.max_difference)
     return Conversion(model, graph, "", result.rows, result.max_difference)

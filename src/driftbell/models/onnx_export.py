@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from driftbell.errors import ModelError
+from driftbell.models.conversion_advice import not_numeric
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_model import GraphSignature
 from driftbell.models.onnx_nulls import NULL_TEXT, is_nullable_text, register_imputer, with_text_nulls
@@ -72,8 +73,9 @@ def export_trees(native: NativeModel) -> tuple[Any, GraphSignature]:
     Raises:
         ModelError: a feature is not numeric.
     """
-    if any(f.kind is not Kind.NUMERIC or f.dtype == "category" for f in native.schema.features):
-        raise ModelError("it has features that are not numeric")
+    others = [f for f in native.schema.features if f.kind is not Kind.NUMERIC or f.dtype == "category"]
+    if others:
+        raise ModelError(not_numeric(others))
     return _tree_graph(native.loaded.estimator)
 
 

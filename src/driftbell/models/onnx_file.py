@@ -11,13 +11,14 @@ import numpy as np
 
 from driftbell.errors import ModelError, PredictError
 from driftbell.models.class_choice import chosen_names
+from driftbell.models.conversion_advice import kinds_of
 from driftbell.models.conversion_cache import Conversion
 from driftbell.models.foreign_code import failure_reason
 from driftbell.models.load import read_model
 from driftbell.models.loaded import VERSION_DIGITS
 from driftbell.models.native import extra_advice
 from driftbell.models.onnx_external import require_own_data
-from driftbell.models.onnx_model import KINDS, GraphSignature, OnnxGraph, OnnxModel, open_session
+from driftbell.models.onnx_model import KINDS, NUMBERS, GraphSignature, OnnxGraph, OnnxModel, open_session
 from driftbell.phrases import count_of
 from driftbell.records import Columns, Kind, Task
 from driftbell.tabular.schema import Schema
@@ -119,8 +120,10 @@ def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, s
     width = len(schema.features)
     if len(nodes) == 1 and (nodes[0].name not in schema.names or width > 1):
         if not numbers or inputs[0][1] not in ("float32", "float64"):
+            others = [f for f in schema.features if f.kind is not Kind.NUMERIC]
             raise ModelError(
                 f"model '{name}' takes one table, which must be float or double, with numeric features only"
+                f"{f': {kinds_of(others)}' if others else ''}"
             )
         shape = nodes[0].shape
         if len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != width):
@@ -136,11 +139,14 @@ def _inputs(session: Any, name: str, schema: Schema) -> tuple[tuple[tuple[str, s
             f"model '{name}' takes {sorted(n for n, _ in inputs)}, its reference has {sorted(schema.names)}"
             f"{advice}"
         )
-    kinds = {f.name: f.kind for f in schema.features}
+    features = {f.name: f for f in schema.features}
     for feature, kind in inputs:
-        if kinds[feature] not in KINDS[kind]:
+        if features[feature].kind not in KINDS[kind]:
+            raise ModelError(f"model '{name}' takes '{feature}' as {kind}: {kinds_of([features[feature]])}")
+        if features[feature].nullable and kind not in NUMBERS:
             raise ModelError(
-                f"model '{name}' takes '{feature}' as {kind}, the reference has {kinds[feature].value}"
+                f"model '{name}' takes '{feature}' as {kind}, which cannot be null, and the reference has "
+                "nulls there: fill them as for the training"
             )
     return inputs, False
 

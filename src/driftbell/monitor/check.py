@@ -345,6 +345,11 @@ class Checker:
             return evidence, None
         labels = self.store.labels.after(evidence.label_seq, MAX_ROWS, **self._served)
         evidence, degradation = detector.advance(evidence, self._after(evidence.seq, last=last), labels)
+        if degradation.to_label:  # those that have a label say no more
+            known = self.store.labels.labelled(degradation.to_label)
+            degradation = replace(
+                degradation, to_label=tuple(i for i in degradation.to_label if i not in known)
+            )
         return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(

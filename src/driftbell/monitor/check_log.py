@@ -20,6 +20,7 @@ def log_check(check: Check) -> None:
         or judgement.exceeded_limits
         or judgement.refused
         or judgement.verdict in (Verdict.ALARM, Verdict.UNKNOWN)
+        or (degradation is not None and degradation.needs_labels)
     )
     loss = degradation.stated_loss if degradation else None
     sentence, refused = judgement.sentence, judgement.refused
@@ -40,6 +41,7 @@ def log_check(check: Check) -> None:
         reports=list(check.reports),
         duration_s=round(check.duration, 3),
         degradation=degradation.verdict.value if degradation else None,
+        needs_labels=degradation.needs_labels if degradation else False,
         degradation_score=round(degradation.score, 3) if degradation else None,
         estimated_loss=round(loss.value, 4) if loss else None,
         estimated_loss_interval=[round(loss.low, 4), round(loss.high, 4)] if loss else None,

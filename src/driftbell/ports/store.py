@@ -134,6 +134,9 @@ class LabelStore(Protocol):
     def between(self, start: datetime, end: datetime, *, model: str, version: str) -> dict[str, str]:
         """Read the newest label of the predictions of a period (without its end), by prediction id."""
 
+    def labelled(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return which of some predictions have a label, by id."""
+
     def outcomes(
         self, limit: int, *, model: str, version: str, since: datetime | None = None
     ) -> list[LabelledOutcome]:

@@ -325,7 +325,7 @@ def _tooltips(view: BacktestView, axes: _Axes) -> Markup:
 
 def _tooltip(view: BacktestView, point: Point, index: int) -> str:
     checks = f"check {point.first}" if point.first == point.last else f"checks {point.first} to {point.last}"
-    facts = [f"{checks}: {point.verdict.value}"]
+    facts = [f"{checks}: {point.word}"]
     for name, value in (("estimated", point.estimated), ("realized", point.realized)):
         if value is not None:
             facts.append(f"{name} {_metric(value.value, view.metric)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -13,13 +13,14 @@ from driftbell.errors import ReportError
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.backtest_charts import backtest_svg, heat_scale
 from driftbell.publish.backtest_view import (
-    SEVERITY,
+    WORDS,
     BacktestView,
     backtest_view,
     format_moment,
+    verdict_word,
 )
 from driftbell.publish.html_report import template_environment
-from driftbell.publish.wording import format_metric, format_score, truncate
+from driftbell.publish.wording import NEEDS_LABELS, format_metric, format_score, truncate
 from driftbell.records import Interval, Verdict
 
 if TYPE_CHECKING:
@@ -47,23 +48,29 @@ def backtest_report(backtest: Backtest, names: tuple[str, str] = ("", "")) -> st
         ReportError: the smallest possible page exceeds `MAX_BYTES`.
     """
     view, checks = backtest_view(backtest), backtest.checks
-    alarms = [c for i, c in enumerate(checks) if c.verdict is Verdict.ALARM and not _alarmed(checks, i - 1)]
+    alarms = _first_checks(checks, lambda c: c.verdict is Verdict.ALARM)
+    untold = _first_checks(checks, lambda c: verdict_word(c) == NEEDS_LABELS)
+    worst = min(checks, key=lambda c: WORDS.index(verdict_word(c)), default=None)
     template = template_environment().get_template("backtest.html.j2")
     for size in PAGE_SIZES:
         listed = _listed(checks, size)
-        hidden = Counter(c.verdict for c in checks) - Counter(c.verdict for c in listed)
+        hidden = Counter(map(verdict_word, checks)) - Counter(map(verdict_word, listed))
         page = template.render(
             view=view,
-            verdict=_worst(checks),
+            verdict=worst.verdict if worst else Verdict.UNKNOWN,
+            worst_word=verdict_word(worst) if worst else Verdict.UNKNOWN.value,
             notes=dict.fromkeys(note for c in checks for note in c.notes),
             facts=_facts(backtest, view, names),
             picture=backtest_svg(view) if view.points else "",
             scale=heat_scale(),
             checks=listed,
             total=len(checks),
-            hidden=", ".join(f"{count:,} {verdict.value}" for verdict, count in hidden.items()),
+            hidden=", ".join(f"{count:,} {word}" for word, count in hidden.items()),
             alarms=alarms[:MAX_ALARMS],
             more_alarms=max(0, len(alarms) - MAX_ALARMS),
+            untold=untold[:MAX_ALARMS],
+            more_untold=max(0, len(untold) - MAX_ALARMS),
+            word=verdict_word,
             moment=format_moment,
             score=format_score,
             value=lambda interval: _interval(interval, view.metric),
@@ -82,17 +89,16 @@ def backtest_notebook(backtest: Backtest) -> str:
     return str(Markup("<div><p><b>{}</b>{}</p>{}</div>").format(view.sentence, more, picture))
 
 
-def _alarmed(checks: Sequence[BacktestCheck], index: int) -> bool:
-    return index >= 0 and checks[index].verdict is Verdict.ALARM
-
-
-def _worst(checks: Sequence[BacktestCheck]) -> Verdict:
-    return min((c.verdict for c in checks), key=SEVERITY.index, default=Verdict.UNKNOWN)
+def _first_checks(
+    checks: Sequence[BacktestCheck], is_one: Callable[[BacktestCheck], bool]
+) -> list[BacktestCheck]:
+    """Return the first check of each run of consecutive ones that fit."""
+    return [c for i, c in enumerate(checks) if is_one(c) and not (i and is_one(checks[i - 1]))]
 
 
 def _listed(checks: Sequence[BacktestCheck], size: int) -> list[BacktestCheck]:
     """Return at most `size` checks in order, those of the most severe verdicts."""
-    chosen = sorted(checks, key=lambda c: SEVERITY.index(c.verdict))[:size]
+    chosen = sorted(checks, key=lambda c: WORDS.index(verdict_word(c)))[:size]
     return sorted(chosen, key=lambda c: c.index)
 
 

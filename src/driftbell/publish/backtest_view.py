@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from driftbell.alarms.metric import SHARE_METRICS
+from driftbell.publish.wording import NEEDS_LABELS
 from driftbell.records import Interval, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Point:
         end: end in the same unit.
         first: index of the first check.
         last: index of the last check.
-        verdict: the most severe verdict.
+        word: the most severe verdict, see `verdict_word`.
         estimated: estimated performance: mean value, widest interval; None without an estimate.
         realized: the same for the realized performance.
     """
@@ -43,7 +45,7 @@ class Point:
     end: float
     first: int
     last: int
-    verdict: Verdict
+    word: str
     estimated: Interval | None
     realized: Interval | None
 
@@ -96,7 +98,7 @@ class BacktestView:
         rows: at most `MAX_COLUMNS` columns.
         other_columns: number of the remaining columns.
         alarms: every alarm.
-        counts: number of checks by verdict.
+        counts: number of checks by verdict, see `verdict_word`; most severe verdicts first.
     """
 
     timed: bool
@@ -108,7 +110,7 @@ class BacktestView:
     rows: Sequence[HeatRow]
     other_columns: int
     alarms: Sequence[AlarmMark]
-    counts: Mapping[Verdict, int]
+    counts: Mapping[str, int]
 
     @property
     def has_performance(self) -> bool:
@@ -119,12 +121,23 @@ class BacktestView:
     def sentence(self) -> str:
         """Number of checks by verdict, and of alarms."""
         checks = sum(self.counts.values())
-        verdicts = ", ".join(f"{self.counts[v]:,} {v.value}" for v in SEVERITY if self.counts.get(v))
+        verdicts = ", ".join(f"{count:,} {word}" for word, count in self.counts.items())
         alarms = f"{len(self.alarms):,} alarm{'' if len(self.alarms) == 1 else 's'}"
         return f"{alarms} in {checks:,} check{'' if checks == 1 else 's'}. Verdicts: {verdicts or 'none'}."
 
 
-SEVERITY = (Verdict.ALARM, Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)
+WORDS = (
+    Verdict.ALARM.value,
+    NEEDS_LABELS,
+    *(v.value for v in (Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)),
+)
+"""Verdicts of checks, the most severe first."""
+
+
+def verdict_word(check: BacktestCheck) -> str:
+    """Return the verdict of a check, or "cannot tell" of a warning that only labels settle."""
+    is_alarm = check.verdict is Verdict.ALARM
+    return NEEDS_LABELS if check.needs_labels and not is_alarm else check.verdict.value
 
 
 def backtest_view(backtest: Backtest) -> BacktestView:
@@ -135,7 +148,7 @@ def backtest_view(backtest: Backtest) -> BacktestView:
     groups = [checks[i : i + size] for i in range(0, len(checks), size)]
     reference = facts.metrics.get(facts.metric)
     sign = -1.0 if facts.metric in SHARE_METRICS else 1.0
-    counts = {verdict: sum(c.verdict is verdict for c in checks) for verdict in SEVERITY}
+    counts = Counter(map(verdict_word, checks))
     rows = _heat_rows(checks, groups)
     return BacktestView(
         timed=bool(checks) and isinstance(checks[0].start, datetime),
@@ -147,7 +160,7 @@ def backtest_view(backtest: Backtest) -> BacktestView:
         rows=rows[:MAX_COLUMNS],
         other_columns=max(0, len(rows) - MAX_COLUMNS),
         alarms=_alarms(checks),
-        counts={verdict: count for verdict, count in counts.items() if count},
+        counts={word: counts[word] for word in WORDS if counts[word]},
     )
 
 
@@ -171,7 +184,7 @@ def _point(checks: Sequence[BacktestCheck], metric: str) -> Point:
         number_of(checks[-1].end),
         checks[0].index,
         checks[-1].index,
-        min((c.verdict for c in checks), key=SEVERITY.index),
+        min(map(verdict_word, checks), key=WORDS.index),
         _mean([c.estimated[metric] for c in checks if metric in c.estimated]),
         _mean([c.realized[metric] for c in checks if metric in c.realized]),
     )

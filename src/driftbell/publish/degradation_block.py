@@ -16,7 +16,12 @@ from markupsafe import Markup
 
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
-from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
+from driftbell.publish.measured_metrics import (
+    measured_when,
+    metric_labels_sentence,
+    metric_table,
+    older_rows,
+)
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     UNKNOWN_VALUE,
@@ -29,8 +34,9 @@ from driftbell.publish.wording import (
     headline,
     metric_writer,
     truncate,
+    verdict_answer,
 )
-from driftbell.records import Degradation, Evidence, Interval, Performance, TargetDrift
+from driftbell.records import Degradation, Evidence, Interval, ModelMetrics, Performance, TargetDrift
 from driftbell.stats.most_frequent import most_frequent
 
 MAX_EVIDENCE_ROWS = 24
@@ -70,6 +76,7 @@ def register_template_globals(environment: Environment) -> None:
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
+        "measured_when": measured_when,
         "mentions_newest_rows": mentions_newest_rows,
         "metric_labels_sentence": metric_labels_sentence,
         "metric_table": metric_table,
@@ -78,6 +85,7 @@ def register_template_globals(environment: Environment) -> None:
         "target_rows": target_rows,
         "unseen_sentence": unseen_sentence,
         "truncate": truncate,
+        "verdict_answer": verdict_answer,
     }
     environment.globals |= {
         **functions,
@@ -142,14 +150,20 @@ def evidence_gauge(evidence: Evidence, full: float = FULL_SCORE) -> Markup:
     )
 
 
-def performance_rows(performance: Performance) -> list[PerformanceRow]:
-    """Return one row each for the reference, the estimate and the realized value, on a common scale."""
+def performance_rows(performance: Performance, metrics: ModelMetrics | None = None) -> list[PerformanceRow]:
+    """Return one row each for the reference, the estimate and the realized value, on a common scale.
+
+    Args:
+        performance: the values.
+        metrics: the rows of the realized value, which are named if some of them are older than the window.
+    """
     scale = _common_scale(performance)
     reference = performance.reference
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
-    labels = f" (newest {count_of(performance.labelled, 'label')})" if performance.realized else ""
+    facts = (f"newest {count_of(performance.labelled, 'label')}", older_rows(metrics))
+    labels = f" ({', '.join(filter(None, facts))})" if performance.realized else ""
     for name, interval in (
         ("Estimated without labels, newest rows", performance.estimated),
         (f"Realized{labels}", performance.realized),

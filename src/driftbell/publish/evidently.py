@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
+from driftbell.publish.measured_metrics import older_rows
 from driftbell.publish.wording import (
     UNKNOWN_VALUE,
     format_change_point,
     format_daily_cost,
     format_loss,
     metric_writer,
+    verdict_answer,
 )
 from driftbell.records import Check, Column, Columns, ColumnVerdict, Judgement, Kind, Reference
 from driftbell.tabular.cells import objects
@@ -301,7 +303,7 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
     if degradation is None:
         return []
     facts = [
-        (degradation.verdict.value, "does the model perform worse?"),
+        (verdict_answer(degradation), "does the model perform worse?"),
         _split_interval(format_loss(degradation), "estimated loss"),
     ]
     if degradation.daily_cost:
@@ -315,7 +317,9 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
         values = {
             "on the reference": performance.reference,
             "estimated, newest rows": performance.estimated.value if performance.estimated else None,
-            "realized, newest labels": performance.realized.value if performance.realized else None,
+            ", ".join(
+                filter(None, ("realized, newest labels", older_rows(judgement.metrics)))
+            ): performance.realized.value if performance.realized else None,
         }
         rows.append(
             [

@@ -179,9 +179,9 @@ def template_environment() -> Environment:
     return environment
 
 
-def _badge(verdict: Verdict, *, big: bool = False) -> Markup:
-    return Markup('<b class="{2}badge {0}"><span aria-hidden="true">{1}</span> {0}</b>').format(
-        verdict.value, VERDICT_SYMBOLS[verdict], "big " if big else ""
+def _badge(verdict: Verdict, *, big: bool = False, word: str = "") -> Markup:
+    return Markup('<b class="{2}badge {0}"><span aria-hidden="true">{1}</span> {3}</b>').format(
+        verdict.value, VERDICT_SYMBOLS[verdict], "big " if big else "", word or verdict.value
     )
 
 

@@ -108,6 +108,7 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
     view: dict[str, Any] = {
         "verdict": degradation.verdict.value,
         "sentence": degradation.sentence,
+        "needs_labels": degradation.needs_labels,
         "score": degradation.score,
         "estimated_loss": asdict(loss) if loss else None,
         "change_point": {k: v.isoformat() for k, v in asdict(change_point).items()} if change_point else None,

@@ -26,7 +26,7 @@ _SEPARATOR = re.compile(f"[{_SEPARATORS}]")
 
 
 def label_sheet(store: Store, alarm: Alarm) -> str:
-    """Return the most informative predictions of an alarm as CSV, ready for `driftbell labels`.
+    """Return the predictions to label of an alarm as CSV, ready for `driftbell labels`.
 
     For an open alarm they come from the newest check that lists any, for a closed one from the check that
     opened it.

@@ -123,6 +123,29 @@ def _rows(by_name: dict[str, dict[str, MeasuredMetric]]) -> Iterator[MetricTexts
         )
 
 
+def older_rows(metrics: ModelMetrics | None) -> str:
+    """Return until when the rows of the newest labels are, as words; "" if all of them are in the window.
+
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    >>> older_rows(ModelMetrics(labels=500, in_window=100, last=noon))
+    'of rows until 2026-01-31 12:00 UTC'
+    """
+    if metrics is None or metrics.last is None or metrics.in_window >= metrics.labels:
+        return ""
+    return f"of rows until {_minute(metrics.last)} UTC"
+
+
+def measured_when(metrics: ModelMetrics) -> str:
+    """Return the heading of realized metrics: not "now" if the labels are of rows before the window.
+
+    >>> measured_when(ModelMetrics(labels=500, in_window=500)), measured_when(ModelMetrics(labels=500))
+    ('Now', 'Before the window')
+    """
+    if metrics.in_window:
+        return "Now" if metrics.in_window >= metrics.labels else "Newest labels"
+    return "Before the window"
+
+
 def metric_labels_sentence(metrics: ModelMetrics) -> str:
     """Return which labels the metrics are measured on, or how many are missing.
 
@@ -142,10 +165,11 @@ def metric_labels_sentence(metrics: ModelMetrics) -> str:
         if set(MACRO) & set(metrics.realized)
         else ""
     )
+    in_window = f"{metrics.in_window:,}" if metrics.in_window else "none"
     return (
-        f"Now: the newest {metrics.labels:,} labelled predictions, from {first} to {last} UTC, "
-        f"{metrics.in_window:,} of them in the window; the newest label arrived at {newest} UTC.{reference}"
-        f"{macro}"
+        f"{measured_when(metrics)}: the newest {metrics.labels:,} labelled predictions, from {first} to "
+        f"{last} UTC, {in_window} of them in the window; the newest label arrived at {newest} UTC."
+        f"{reference}{macro}"
     )
 
 

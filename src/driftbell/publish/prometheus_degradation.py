@@ -56,6 +56,11 @@ def degradation_families(degradation: Degradation) -> Iterable[Metric]:
         verdicts.add_metric([verdict.value], float(degradation.verdict is verdict))
     yield verdicts
     yield GaugeMetricFamily(
+        "driftbell_needs_labels",
+        "1 if only labels can tell whether the model performs worse, else 0.",
+        float(degradation.needs_labels),
+    )
+    yield GaugeMetricFamily(
         "driftbell_evidence_rows", "Number of predictions behind the evidence.", degradation.rows
     )
     evidence = GaugeMetricFamily(

@@ -103,7 +103,8 @@ def table_junit(
 
     A drifted column is a failure; one that should have been compared is an error; an identifier, a list, an
     additional column, or a target without labels is skipped. An exceeded limit is a
-    failure; one that could not be judged is an error.
+    failure; one that could not be judged is an error, and so is a check that cannot tell whether the model
+    performs worse.
 
     Args:
         judgement: the verdict and the columns.
@@ -124,7 +125,9 @@ def table_junit(
     for limit in judgement.limits:
         outcome = {True: "failure" if drift_fails else "", None: "error", False: ""}[limit.exceeded]
         _case(suite, f"limit {limit.name}", outcome, limit.reason)
+    needs_labels = judgement.degradation is not None and judgement.degradation.needs_labels
     whole = {Verdict.ALARM: "failure" if fails else "", Verdict.UNKNOWN: "error"}.get(judgement.verdict, "")
+    whole = "error" if needs_labels else whole
     measured_only = degradation is not None and (
         judgement.verdict is Verdict.ALARM or degradation.verdict is Verdict.UNKNOWN
     )

@@ -8,7 +8,7 @@ from datetime import UTC
 
 from driftbell.alarms.verdict import REPLACED
 from driftbell.degradation.cause_texts import name_cause
-from driftbell.degradation.claims import CANNOT_TELL, WARNING_CLAIMS
+from driftbell.degradation.claims import CANNOT_TELL, MAY_GO_ON, WARNING_CLAIMS
 from driftbell.degradation.metric_texts import (
     ESTIMATED,
     POINT_METRICS,
@@ -22,6 +22,9 @@ from driftbell.records import DailyCost, Degradation, Interval, Judgement, Perfo
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
 
+NO_ALARM_YET = "No alarm yet:"
+"""Opening of a quiet check with a loss that is an alarm if it lasts."""
+
 MAX_SUSPECTS, MIN_SHARE = 6, 0.005
 """Suspect columns that are listed, and the smallest share that is not rounded to 0 %."""
 
@@ -33,6 +36,21 @@ NOT_ESTIMATED = (
     "Not estimated: this check only compared columns and says nothing about the performance of the model."
 )
 UNKNOWN_VALUE = "unknown"
+NEEDS_LABELS = "cannot tell"
+"""The answer to "does the model perform worse?" where only labels tell."""
+
+
+def verdict_answer(degradation: Degradation) -> str:
+    """Return the answer to "does the model perform worse?" in a word or two.
+
+    >>> from driftbell.records import Evidence
+    >>> evidence = (Evidence("estimate", "", 0.4),)
+    >>> verdict_answer(Degradation(Verdict.UNKNOWN, "", evidence=evidence)), verdict_answer(
+    ...     Degradation(Verdict.UNKNOWN, "", waiting=True)
+    ... )
+    ('cannot tell', 'unknown')
+    """
+    return NEEDS_LABELS if degradation.needs_labels else degradation.verdict.value
 
 
 def format_metric(value: float, metric: str) -> str:
@@ -135,6 +153,8 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     if degradation.closing:
         claim = degradation.sentence.partition(": the alarm closes")[0]
         return f"The alarm is closing: {claim[:1].lower()}{claim[1:]}.", rest
+    if degradation.sentence.startswith(MAY_GO_ON):
+        return f"{MAY_GO_ON}.", rest
     claim = degradation.sentence.partition(", since ")[0]
     measured = claim.startswith(("The model loses", "The model performs")) and not claim.endswith(ESTIMATED)
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
@@ -144,12 +164,15 @@ def headline(judgement: Judgement) -> tuple[str, str]:
 
 
 def _warning_claim(degradation: Degradation) -> str:
-    """Return the claim of a warning about the performance, or that only labels can tell; "" if it has none.
+    """Return the claim about a loss that is no alarm, or that only labels can tell; "" if there is none.
 
     Drift alone must not be the headline of such a check: there may be none.
     """
     if degradation.needs_labels:
         return f"{CANNOT_TELL}."
+    loss = degradation.estimated_loss
+    if degradation.names_loss and loss and degradation.sentence.startswith(NO_ALARM_YET):
+        return f"{NO_ALARM_YET} {_brief_loss(degradation, loss)}, which may be chance."
     if degradation.verdict is not Verdict.WARNING:
         return ""
     if degradation.sentence.endswith(REPLACED):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         EvidenceState,
         PendingLabels,
         RefusedCount,
+        ShiftTest,
         SourceState,
         Suspicion,
     )
@@ -78,7 +79,7 @@ _MODULES = {
         "alarms": "Alarm",
         "check_state": (
             "BlindSpot BlockExplanation BlockSummary CheckState ColumnCondition EvidenceState PendingLabels "
-            "RefusedCount SourceState Suspicion"
+            "RefusedCount ShiftTest SourceState Suspicion"
         ),
         "checks": "Baseline Check CheckKind",
         "data": "PREDICTION_COLUMN Column Columns Feature FieldProblem Kind Task Value probability_column",
@@ -166,6 +167,7 @@ __all__ = [
     "Scope",
     "ShadowPrediction",
     "Share",
+    "ShiftTest",
     "SliceKey",
     "SourceState",
     "StoredRefusal",

@@ -72,6 +72,18 @@ class BlockSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     after_change: bool = False
 
 
+class ShiftTest(msgspec.Struct, frozen=True):
+    """Tests whether the shares of the classes have changed in a block, and nothing else.
+
+    Attributes:
+        chance: p-value of unchanged shares.
+        fit: p-value of features and answers if only the shares have changed.
+    """
+
+    chance: float
+    fit: float
+
+
 class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
     """Suspected rows, and the labels that cover them.
 
@@ -169,6 +181,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         unknown_labels: number of labels that are no class of the model since the charts of the labels were
             zero, by label.
         different: share of the rows of the newest block that are no copies of a row before them.
+        shifts: tests of the newest blocks in which the shares of the classes may have changed.
     """
 
     seq: int = 0
@@ -189,6 +202,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     pace: float = 0.0
     unknown_labels: dict[str, int] = field(default_factory=dict)
     different: float = 1.0
+    shifts: tuple[ShiftTest, ...] = ()
 
     def restarted(self) -> EvidenceState:
         """Return an empty state at the same position in the store, with the same traffic."""

@@ -164,7 +164,7 @@ class Degradation:
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions to label to confirm or refute the loss, most informative first.
+        to_label: ids of predictions to label that confirm or refute the loss: a random sample of the newest.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether an open alarm closes soon, since the newest rows show no certain loss.
         smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.

@@ -23,7 +23,8 @@ class BacktestCheck:
         verdict: the verdict that a user would have seen; see `Judgement`.
         score: evidence of degradation in units of its decision threshold; an alarm opens at 1.
         evidence: score by source of evidence.
-        columns: suspect columns of an alarm or warning, otherwise the drifted columns.
+        columns: suspect columns of an alarm, of a warning about the performance, and where only labels tell;
+            otherwise the drifted columns.
         estimated_loss: estimated loss of the metric of the alarms (0.03 of accuracy is three points), or
             increase of an error or a cost; None if it cannot be estimated.
         interval: 90 % interval of the estimated loss.
@@ -40,6 +41,7 @@ class BacktestCheck:
             labels; empty if it cannot be estimated. Windows of fewer than 50 rows are collected for it.
         realized: each metric of the window's rows with a label; see `driftbell.stats.metrics`.
         change_point: time or row of the change behind an open alarm, and its 90 % interval; None without.
+        needs_labels: whether the check cannot tell whether the model performs worse, and only labels do.
         column_stats: each column of the period; of windows of fewer than 500 rows, in the last 500 rows.
     """
 
@@ -62,6 +64,7 @@ class BacktestCheck:
     estimated: Mapping[str, Interval] = field(default_factory=dict)
     realized: Mapping[str, Interval] = field(default_factory=dict)
     change_point: tuple[Moment, Moment, Moment] | None = None
+    needs_labels: bool = False
     column_stats: tuple[ColumnStats, ...] = ()
 
     def to_json(self) -> str:

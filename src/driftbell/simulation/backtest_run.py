@@ -180,7 +180,8 @@ def _check(
     index: int, judgement: Judgement, degradation: Degradation | None, stream: BacktestTable
 ) -> BacktestCheck:
     degradation = degradation or Degradation(Verdict.UNKNOWN, "")
-    explained = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) and degradation.suspects
+    worse = degradation.verdict in (Verdict.ALARM, Verdict.WARNING) or degradation.needs_labels
+    explained = worse and degradation.suspects
     timed, loss = stream.times is not None, degradation.estimated_loss
     return BacktestCheck(
         index,
@@ -193,6 +194,7 @@ def _check(
         (loss.low, loss.high) if loss else None,
         judgement.sentence if timed else with_rows(judgement.sentence, degradation),
         change_point=_change_point(degradation, timed=timed),
+        needs_labels=judgement.degradation is not None and degradation.needs_labels,
     )
 
 

@@ -65,15 +65,15 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class PastAlarm:
-    """An alarm on the past.
+class PastChecks:
+    """Consecutive checks of the past with an alarm, or that cannot tell whether the model performs worse.
 
     Attributes:
-        check: index of the check that opens it, from 0.
+        check: index of the first of them, from 0.
         rows: first and last row of this check, from 0.
-        checks: number of checks that it lasts.
+        checks: number of checks.
         columns: suspect columns.
-        sentence: estimated loss, since when, and suspect columns.
+        sentence: estimated loss, since when, and suspect columns; or why the first check cannot tell.
     """
 
     check: int
@@ -88,20 +88,22 @@ class QuietAnswer:
     """Answer to the question whether the alarms are quiet on the past.
 
     Attributes:
-        status: whether there are more alarms than the budget explains.
+        status: whether there are more alarms than the budget explains; unknown if checks cannot tell.
         reason: the reason in one sentence.
         checks: number of checks.
         alarms: every alarm.
         allowed: number of alarms that the budget explains, see `allowed_alarms`.
         drift: number of checks with drift, by column; drift without a loss is no alarm.
+        cannot_tell: the checks that cannot tell whether the model performs worse.
     """
 
     status: GateStatus
     reason: str
     checks: int = 0
-    alarms: tuple[PastAlarm, ...] = ()
+    alarms: tuple[PastChecks, ...] = ()
     allowed: int = 0
     drift: Mapping[str, int] | None = None
+    cannot_tell: tuple[PastChecks, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class CatchesAnswer:
     """Answer to the question whether harmful faults raise an alarm.
 
     Attributes:
-        status: whether each harmful fault does; unknown without a harmful fault.
+        status: whether each harmful fault does; unknown if checks cannot tell, and without a harmful fault.
         reason: the reason in one sentence.
         without_fault: the same rows without a fault.
         outcomes: each fault.
@@ -159,21 +161,28 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
         return QuietAnswer(GateStatus.UNKNOWN, reason)
     checks = available // window_rows
     skipped = available - checks * window_rows
-    alarms, drift = _run_checks(rehearsal, past, skipped, strong)
+    alarms, untold, drift = _run_checks(rehearsal, past, skipped, strong)
     allowed = allowed_alarms(checks, rehearsal.detector.charts.checks_per_alarm)
-    status = GateStatus.FAILED if len(alarms) > allowed else GateStatus.PASSED
+    status = GateStatus.UNKNOWN if untold else GateStatus.PASSED
+    status = GateStatus.FAILED if len(alarms) > allowed else status
     reason = (
         f"{count_of(len(alarms), 'alarm')} in {count_of(checks, 'check')} of {window_rows} rows of "
         f"{past.name}; "
         f"the budget, {budget}, allows {allowed}{past.note and f'; {past.note}'}"
     )
-    return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift)
+    if untold:
+        more = "more labels settle" if past.labels else "labels settle"
+        count = sum(span.checks for span in untold)
+        reason += f"; {count_of(count, 'check')} cannot tell whether the model performs worse: {more} it"
+    return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift, tuple(untold))
 
 
 def catches(
     rehearsal: Rehearsal, faults: Sequence[Fault], *, smallest_loss: float, seed: int = 0
 ) -> CatchesAnswer:
     """Inject faults, and require an alarm for each harmful one.
+
+    A harmful fault without an alarm of which a check says that it cannot tell is neither caught nor missed.
 
     Args:
         rehearsal: the model and its detector.
@@ -187,11 +196,13 @@ def catches(
     without_fault, *rest = rehearse(rehearsal, faults, seed=seed)
     outcomes = tuple(rest)
     harmful = [o for o in outcomes if o.actual_loss is not None and o.actual_loss >= smallest_loss]
-    missed = [o for o in harmful if o.detection_delay is None]
-    status = GateStatus.PASSED
+    untold = [o for o in harmful if o.cannot_tell]
+    caught = [o for o in harmful if o.detection_delay is not None]
+    status = GateStatus.UNKNOWN if untold or without_fault.cannot_tell else GateStatus.PASSED
     windows = f"{count_of(rehearsal.max_windows, 'window')} of {rehearsal.window_rows} rows"
     reason = (
-        f"{len(harmful) - len(missed)} of {count_of(len(harmful), 'harmful fault')} caught within {windows}"
+        f"{len(caught)} of {count_of(len(harmful), 'harmful fault')} caught within {windows}"
+        f"{f'; checks cannot tell about {len(untold)} without labels' if untold else ''}"
     )
     if without_fault.detection_delay is not None:
         status = GateStatus.FAILED
@@ -204,22 +215,24 @@ def catches(
             if any(o.actual_loss is None and not o.refused for o in outcomes)
             else f"no fault costs at least {least}: pass a larger --fault"
         )
-    elif missed:
+    elif len(caught) + len(untold) < len(harmful):
         status = GateStatus.FAILED
+    elif without_fault.cannot_tell:
+        reason += f"; also without a fault, checks cannot tell: {without_fault.reason}"
     return CatchesAnswer(status, reason, without_fault, outcomes, tuple(o.fault for o in harmful))
 
 
 def _run_checks(
     rehearsal: Rehearsal, past: Past, skipped: int, strong: float
-) -> tuple[list[PastAlarm], dict[str, int]]:
-    """Return the alarms, and the number of checks with drift by column."""
+) -> tuple[list[PastChecks], list[PastChecks], dict[str, int]]:
+    """Return the alarms, the checks that cannot tell, and the number of checks with drift by column."""
     reference = rehearsal.reference
     prepared = prepare_reference(reference)
     columns = typed_columns(past.columns, prepared.decided)
     state = EvidenceState()
     persistence: Mapping[str, int] = {}
-    alarms: list[PastAlarm] = []
-    is_open = False
+    alarms: list[PastChecks] = []
+    untold: list[PastChecks] = []
     drift: Counter[str] = Counter()
     begin = skipped
     for check, start in enumerate(range(skipped, len(past.predictions), rehearsal.window_rows)):
@@ -236,17 +249,22 @@ def _run_checks(
         )
         persistence = update_persistence(persistence, judgement, last=stop - 1)
         drift.update(judgement.drifted_columns)
-        if degradation.verdict is not Verdict.ALARM:
-            is_open = False
-        elif is_open:
-            alarms[-1] = replace(alarms[-1], checks=alarms[-1].checks + 1)
-        else:
-            is_open = True
-            suspects = degradation.suspect_columns
+        spans = alarms if degradation.verdict is Verdict.ALARM else untold
+        if spans is alarms or degradation.needs_labels:
             sentence = degradation.sentence
             sentence = sentence if past.timed else with_rows(sentence, degradation)
-            alarms.append(PastAlarm(check, (start, stop - 1), 1, suspects, sentence))
-    return alarms, dict(drift.most_common())
+            rows = (start, stop - 1)
+            _add_check(spans, PastChecks(check, rows, 1, degradation.suspect_columns, sentence))
+    return alarms, untold, dict(drift.most_common())
+
+
+def _add_check(spans: list[PastChecks], check: PastChecks) -> None:
+    """Add a check to the newest span if it follows it, else as a new span."""
+    newest = spans[-1] if spans else None
+    if newest and newest.check + newest.checks == check.check:
+        spans[-1] = replace(newest, checks=newest.checks + 1)
+    else:
+        spans.append(check)
 
 
 def _labels(past: Past, start: int, stop: int) -> list[LabelledPrediction]:

@@ -31,7 +31,7 @@ from driftbell.records import (
     Window,
 )
 from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
-from driftbell.simulation.row_times import row_time
+from driftbell.simulation.row_times import row_time, with_rows
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.outputs import output_texts, output_values
 
@@ -65,6 +65,9 @@ class RehearsalOutcome:
         refused: reason why the service would refuse such rows with an error, otherwise "".
         frozen_at: value at which a feature was frozen; None for other faults.
         metric: name of the metric of alarms, in which losses are measured.
+        needs_labels_after: number of predictions until a check cannot tell whether the model performs worse;
+            None if each check tells.
+        reason: why it cannot tell, with the loss that may hide and what settles it, or "".
     """
 
     fault: str
@@ -77,6 +80,13 @@ class RehearsalOutcome:
     refused: str = ""
     frozen_at: Value = None
     metric: str = ACCURACY
+    needs_labels_after: int | None = None
+    reason: str = ""
+
+    @property
+    def cannot_tell(self) -> bool:
+        """True if there is no alarm, and a check cannot tell whether the model performs worse."""
+        return self.detection_delay is None and self.needs_labels_after is not None
 
     @property
     def name(self) -> str:
@@ -165,6 +175,7 @@ class Rehearsal:
         state = EvidenceState()
         losses: list[NDArray[np.float64]] = []
         waiting: tuple[Prediction, ...] = ()
+        untold: tuple[int | None, str] = (None, "")
         for start in range(0, len(faulty), self.window_rows):
             stop = start + self.window_rows
             answers, window_losses = self._predict_both(
@@ -176,9 +187,11 @@ class Rehearsal:
                 state, Window(waiting, stop - len(waiting) + 1, stop), []
             )
             waiting = waiting[len(waiting) - (stop - state.seq) :]  # too few for a block
+            if degradation.needs_labels and untold[0] is None:
+                untold = (stop, with_rows(degradation.sentence, degradation))
             if degradation.verdict is Verdict.ALARM:
-                return self._outcome(name, stop, losses, degradation)
-        return self._outcome(name, None, losses, None)
+                return self._outcome(name, stop, losses, degradation, untold)
+        return self._outcome(name, None, losses, None, untold)
 
     def _sample(self, rng: np.random.Generator) -> tuple[list[Row], list[Any]]:
         labels = self.reference.labels
@@ -214,6 +227,7 @@ class Rehearsal:
         delay: int | None,
         losses: list[NDArray[np.float64]],
         degradation: Degradation | None,
+        untold: tuple[int | None, str],
     ) -> RehearsalOutcome:
         all_losses = np.concatenate(losses)
         loss = degradation.estimated_loss if degradation else None
@@ -227,6 +241,8 @@ class Rehearsal:
             scale.amount(float(all_losses.mean())) if len(all_losses) else None,
             degradation.suspect_columns if degradation else (),
             metric=scale.metric,
+            needs_labels_after=untold[0],
+            reason=untold[1],
         )
 
 

@@ -95,6 +95,14 @@ class SqlLabels:
         with self._connections.read() as connection:
             return {row.prediction_id: row.value for row in connection.execute(query)}
 
+    def labelled(self, ids: Sequence[str]) -> frozenset[str]:
+        known: set[str] = set()
+        with self._connections.read() as connection:
+            for part in id_parts(ids):
+                query = sa.select(labels.c.prediction_id).where(labels.c.prediction_id.in_(part))
+                known |= {row.prediction_id for row in connection.execute(query)}
+        return frozenset(known)
+
     def outcomes(
         self, limit: int, *, model: str, version: str, since: datetime | None = None
     ) -> list[LabelledOutcome]:

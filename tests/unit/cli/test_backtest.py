@@ -89,6 +89,7 @@ def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> Non
             "estimated",
             "realized",
             "change_point",
+            "needs_labels",
             "column_stats",
         )
     }

@@ -116,6 +116,47 @@ def test_an_alarm_by_labels_says_what_the_newest_ones_show(newest: float, shown:
     assert (beside in degradation.sentence) == bool(shown)
 
 
+def test_a_recovery_of_few_labels_is_stated_beside_the_alarm() -> None:
+    """Where a tenth of the rows has labels, the newest 500 of them reach back to before the recovery."""
+    labels = charts(*blocks(0.1, 0.1, 0.1, 0.1, 0.0, 0.0, rows=100))
+    state = EvidenceState(rows=6000, estimate=quiet(*blocks(*[0.0] * 6)), labels=labels, alarm=True)
+    degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
+    assert degradation.verdict is Verdict.ALARM
+    assert not degradation.closing
+    beside = "The 200 labels of rows from 2026-01-01 04:00 UTC to 2026-01-01 06:00 UTC show no certain loss: "
+    assert beside in degradation.sentence
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_alarm_by_labels_says_that_rows_without_labels_have_recovered(seen: bool) -> None:
+    """Only if the estimate showed the loss too: after its end, it forgets the blocks before."""
+    labels = charts(*blocks(0.1, 0.1, 0.1))
+    newest = blocks(*[0.0] * 8)[5:] if seen else blocks(*[0.0] * 8)
+    state = EvidenceState(rows=4000, estimate=quiet(*newest), labels=labels, alarm=True)
+    degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
+    assert degradation.verdict is Verdict.ALARM
+    assert "10.0 points of accuracy" in degradation.sentence
+    assert degradation.sentence.endswith("is of a row of 2026-01-01 03:00 UTC; newer rows have none.")
+    beside = "The newest 500 rows, estimated without labels, show no certain loss: up to "
+    assert (beside in degradation.sentence) == seen
+
+
+def test_an_alarm_that_cannot_close_does_not_say_that_it_closes() -> None:
+    """The estimate of the newest rows is zero, and the reason why it may be wrong lasts."""
+    newest = [msgspec.structs.replace(b, blind=MOVED, high=0.1) for b in blocks(*[0.0] * 8)]
+    estimate = SourceState((0.0, 0.0), 0.0, (*blocks(0.1), *newest), True, 9)
+    degradation = result(EvidenceState(rows=4500, estimate=estimate, alarm=True))
+    assert degradation.verdict is Verdict.ALARM
+    assert (degradation.closing, degradation.estimated_loss) == (False, None)
+    assert degradation.sentence.startswith("Cannot tell whether the loss goes on: in the 500 rows until ")
+    assert degradation.sentence.endswith(
+        "and only labels of these rows show it. The alarm of the loss since 2026-01-01 00:00 UTC (between "
+        "01-01 00:00 and 01-01 01:00) stays open until that is known."
+    )
+    judgement = Judgement(degradation.verdict, f"{degradation.sentence} Drift in a.", degradation=degradation)
+    assert headline(judgement) == ("Cannot tell whether the loss goes on.", "Drift in a.")
+
+
 def test_a_loss_of_the_newest_labels_that_is_no_alarm_yet_is_the_stated_one() -> None:
     """The estimate is more certain of no loss, but it cannot see that labels changed."""
     labels = charts(*blocks(0.046, rows=2000), score=0.97)
@@ -299,6 +340,7 @@ def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labe
     sentence = result(state).sentence
     assert sentence.startswith("The model loses 30.0 points of accuracy")
     assert ", by its labels, since 2026-01-01 02:00 UTC" in sentence
-    assert f" Only {labels} of at least 100 labels are of suspected rows (a, since 2026-01-01 02" in sentence
+    few = f"Only {labels} labels are" if labels else "No label is"
+    assert f"{few} of suspected rows (a, since 2026-01-01 02:00 UTC), and at least 100 are needed" in sentence
     assert sentence.count("null 0.0% → 40.0%") == 1
     assert "newest" not in sentence

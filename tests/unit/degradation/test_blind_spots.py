@@ -292,7 +292,10 @@ def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
     estimate = with_blind_spots(charts, state, DegradationEstimate(Verdict.OK, ESTIMATE, 0.0))
     assert estimate.verdict is expected
     words = sentence(estimate, (), "", loss_scale(charts))
-    few = "6.0 points of accuracy may be lost, and the 150 labels of such rows are too few to tell."
+    few = (
+        "6.0 points of accuracy may be lost, and the 150 labels of such rows show a loss that may be chance: "
+        "more labels settle it."
+    )
     assert words.endswith(few) is (expected is Verdict.UNKNOWN)
 
 

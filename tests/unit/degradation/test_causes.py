@@ -16,7 +16,7 @@ from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.cusum import CusumCharts
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.moved_values import describe_unit
-from driftbell.degradation.reference_models import fit_reference_models
+from driftbell.degradation.reference_models import Answers, fit_reference_models
 from driftbell.degradation.update import Rows, update
 from driftbell.records import Degradation, EvidenceState, Suspect, Verdict
 
@@ -246,3 +246,35 @@ def test_the_named_cause_stays_the_first_until_another_is_clearly_better() -> No
     alike, less = 0.5 * ratio, 0.15 * ratio
     results = checks(6, both(alike, 0.3), both(alike, 0.55), both(alike, 0.45), both(less, 0.6))
     assert [result.suspects[0].column for result in results] == ["a", "a", "a", "b", "b", "b"]
+
+
+def debtors(rows: int, seed: int, *, income: float = 0.0, debt: float = 0.0) -> Table:
+    """Draw a table with two related features, each shifted by an amount."""
+    rng = np.random.default_rng(seed)
+    incomes = rng.normal(50, 12, rows)
+    debts = 0.5 * incomes + rng.normal(10, 6, rows)
+    return {"income": incomes + income, "debt": debts + debt, "age": rng.normal(40, 10, rows)}
+
+
+def test_a_move_is_described_by_the_own_values_if_a_related_feature_moved_too() -> None:
+    """Given the debts, which are 8.5 smaller, the incomes look 21 larger than they should be; they are 12."""
+
+    def given_of(columns: Table) -> Answers:
+        score = 0.2 * (columns["income"] - 50) - 0.3 * (columns["debt"] - 35)
+        yes = 1 / (1 + np.exp(-score))
+        return Answers((yes > 0.5).astype(float), np.column_stack([1 - yes, yes]))
+
+    columns = debtors(3000, 0)
+    given = given_of(columns)
+    assert given.probabilities is not None
+    truth = (np.random.default_rng(0).random(3000) < given.probabilities[:, 1]).astype(float)
+    learned = fit_reference_models(columns, given, truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
+    words: dict[str, str] = {}
+    for seed in range(1, 6):
+        moved = debtors(500, seed, income=12.0, debt=-8.5)
+        block = charts.examine(moved, given_of(moved))
+        words |= {s.column: s.words for s in find_suspects(charts, block)}
+        assert "larger" not in words["income"], words
+        assert "plus" not in words["income"], words
+    assert words["income"].startswith("median ")

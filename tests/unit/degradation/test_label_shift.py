@@ -7,8 +7,9 @@ import pytest
 import scipy
 from tests.degradation_tasks import answers, table
 
-from driftbell.degradation.label_shift import MIN_FIT, LabelShift, _dependence
+from driftbell.degradation.label_shift import MAX_BLOCKS, MIN_FIT, LabelShift, _dependence
 from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models, one_thread
+from driftbell.records import ShiftTest
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def fitted(request: pytest.FixtureRequest) -> tuple[ReferenceModels, bool]:
 def estimated(fitted: tuple[ReferenceModels, bool], columns: dict[str, np.ndarray]) -> float | None:
     learned, has = fitted
     given = careful(columns, probabilities=has)
-    return LabelShift(learned).loss(learned.encoder(columns, len(given)), given)
+    return LabelShift(learned).explain(learned.encoder(columns, len(given)), given)[0]
 
 
 @pytest.mark.parametrize("ones", [0.2, 0.7, 0.85])
@@ -58,12 +59,43 @@ def test_another_change_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) 
     assert estimated(fitted, columns | {"b": columns["b"] + 3}) is None
 
 
+def test_blocks_with_weak_evidence_show_a_lasting_shift_together(
+    fitted: tuple[ReferenceModels, bool],
+) -> None:
+    learned, has = fitted
+    shift, losses = LabelShift(learned), []
+    tests: tuple[ShiftTest, ...] = ()
+    for seed in range(50, 56):
+        columns, _ = table(200, seed, ones=0.68)
+        given = careful(columns, probabilities=has)
+        matrix = learned.encoder(columns, 200)
+        loss, tests = shift.explain(matrix, given, tests)
+        losses.append((loss, shift.explain(matrix, given)[0]))
+    assert [alone for _, alone in losses].count(None) >= 4
+    assert [loss for loss, _ in losses[-2:]] == [pytest.approx(losses[-1][0], abs=0.05)] * 2
+    assert len(tests) == MAX_BLOCKS
+
+
+def test_a_block_that_refutes_label_shift_is_remembered(fitted: tuple[ReferenceModels, bool]) -> None:
+    learned, has = fitted
+    columns, _ = table(1000, 5, ones=0.85)
+    given, matrix = careful(columns, probabilities=has), learned.encoder(columns, 1000)
+    shift = LabelShift(learned)
+    assert shift.explain(matrix, given)[0] is not None
+    refuting = (ShiftTest(1e-9, 1e-6),)
+    loss, tests = shift.explain(matrix, given, refuting)
+    assert loss is None
+    assert tests[:1] == refuting
+    usual, _ = table(1000, 6)
+    assert shift.explain(learned.encoder(usual, 1000), careful(usual, probabilities=has), tests) == (None, ())
+
+
 def test_an_answer_of_an_unknown_class_is_no_label_shift(fitted: tuple[ReferenceModels, bool]) -> None:
     learned, has = fitted
     columns, _ = table(500, 5, ones=0.9)
     given = careful(columns, probabilities=has)
     given.values[7] = -1.0
-    assert LabelShift(learned).loss(learned.encoder(columns, 500), given) is None
+    assert LabelShift(learned).explain(learned.encoder(columns, 500), given)[0] is None
 
 
 def test_shares_are_compared_with_those_of_the_baseline(fitted: tuple[ReferenceModels, bool]) -> None:
@@ -81,7 +113,7 @@ def test_classes_that_are_rare_in_the_reference_are_no_label_shift() -> None:
     given = Answers(np.clip(np.round(columns["a"]), 0, 29))
     learned = fit_reference_models(columns, given, truth, classes=30, seed=0)
     again = rng.permutation(600)[:400]
-    result = LabelShift(learned).loss(learned.matrix[again], given.take(again))
+    result = LabelShift(learned).explain(learned.matrix[again], given.take(again))[0]
     assert result is None
 
 
@@ -115,7 +147,7 @@ def test_label_shift_is_refuted_as_rarely_as_the_tests_say(rows: int) -> None:
         shift = Chances(learned)
         for block in range(60):
             shifted, _ = table(300, 1000 * seed + 100 + block, ones=0.8)
-            shift.loss(learned.encoder(shifted, 300), careful(shifted))
+            shift.explain(learned.encoder(shifted, 300), careful(shifted))
         chances += shift.seen
     assert len(chances) > 150
     assert np.mean(np.array(chances) < 0.05) == pytest.approx(0.05, abs=0.05)
@@ -138,5 +170,5 @@ def test_a_reference_with_one_class_has_no_label_shift() -> None:
     columns, _ = table(200, 0)
     given = Answers(np.zeros(200))
     learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
-    assert LabelShift(learned).loss(learned.matrix, given) is None
-    assert LabelShift(learned).loss(learned.matrix[:0], given.take(slice(0))) is None
+    assert LabelShift(learned).explain(learned.matrix, given)[0] is None
+    assert LabelShift(learned).explain(learned.matrix[:0], given.take(slice(0)))[0] is None

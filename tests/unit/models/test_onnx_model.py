@@ -245,7 +245,7 @@ def test_a_feature_that_onnx_does_not_support_is_named(more: Any, reason: str) -
     rows = frame(**more)
     result = convert(mixed(rows, LogisticRegression(), handle_unknown="ignore"), as_columns(rows))
     assert result.model is None
-    assert result.reason == f"cannot be converted: ModelError: {reason}"
+    assert result.reason == f"cannot be converted: {reason}"
 
 
 def test_single_precision_at_a_threshold_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

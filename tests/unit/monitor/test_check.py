@@ -28,6 +28,7 @@ from driftbell.records import (
     Columns,
     Degradation,
     EvidenceState,
+    Label,
     Lease,
     Prediction,
     Reference,
@@ -334,6 +335,22 @@ def test_predictions_that_arrive_during_a_check_are_those_of_the_next_one(
     watching: Any = replace(checker, detector=Detector())  # type: ignore[arg-type]
     assert [watching(CheckKind.AUTOMATIC, name, lease).rows for name in ("first", "second")] == [60, 90]
     assert counted == [(1, 60), (61, 90)]
+
+
+def test_predictions_that_have_a_label_are_not_to_be_labelled(
+    checker: Checker, log: SqlStore, lease: Lease
+) -> None:
+    log.predictions.append(predictions(60))
+    ids = [p.id for p in log.predictions.window(60, model="m", version="v1").predictions]
+    log.labels.add([Label(ids[i], "old", NOON) for i in (0, 2)])
+
+    class Detector:
+        def advance(self, state: EvidenceState, *_: object) -> tuple[EvidenceState, Degradation]:
+            return state, replace(degradations.ALARM, to_label=tuple(ids[:4]))
+
+    watching: Any = replace(checker, detector=Detector())  # type: ignore[arg-type]
+    check = watching(CheckKind.AUTOMATIC, "now", lease)
+    assert check.judgement.degradation.to_label == (ids[1], ids[3])
 
 
 def test_the_log_line_contains_drift_and_the_drifted_columns(checker: Checker, lease: Lease) -> None:

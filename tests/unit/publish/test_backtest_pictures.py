@@ -108,7 +108,7 @@ def test_consecutive_checks_are_combined_if_there_are_many() -> None:
     assert len(view.points) == 201
     assert view.checks_per_point == 3
     assert (view.points[-1].first, view.points[-1].last) == (600, 600)
-    assert view.points[-1].verdict is Verdict.ALARM
+    assert view.points[-1].word == "alarm"
     estimated = view.points[0].estimated
     assert estimated is not None
     assert (estimated.low, estimated.high) == (0.88, 0.92)

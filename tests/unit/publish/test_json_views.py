@@ -55,6 +55,7 @@ def test_a_long_list_of_checks_is_without_the_evidence() -> None:
     assert degradation.keys() == {
         "verdict",
         "sentence",
+        "needs_labels",
         "score",
         "estimated_loss",
         "change_point",

@@ -11,6 +11,7 @@ from tests.scrapes import NOON, check, column, scraped
 
 from driftbell.alarms.lifecycle import alarm_after
 from driftbell.records import (
+    Evidence,
     Interval,
     Label,
     Lease,
@@ -122,6 +123,14 @@ def test_unknown_or_missing_degradation_has_no_numbers(log: SqlStore, lease: Lea
         "driftbell_evidence_rows",
         "driftbell_evidence_omitted",
     }
+
+
+def test_the_need_for_labels_is_no_wait_for_predictions(log: SqlStore, lease: Lease) -> None:
+    waiting = replace(degradations.UNKNOWN, waiting=True)
+    blind = replace(degradations.UNKNOWN, evidence=(Evidence("estimate", "", 0.2),))
+    for number, (degradation, expected) in enumerate(((waiting, 0), (blind, 1), (degradations.ALARM, 0))):
+        log.checks.save(check(str(number), degradation.verdict, degradation=degradation), lease)
+        assert scraped(log)["driftbell_needs_labels", ()] == expected
 
 
 def test_labels_are_counted_with_their_age(log: SqlStore) -> None:

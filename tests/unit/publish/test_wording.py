@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests import degradations
@@ -19,6 +20,7 @@ from driftbell.publish.degradation_block import (
     sorted_evidence,
 )
 from driftbell.publish.json_views import degradation_view
+from driftbell.publish.measured_metrics import metric_labels_sentence
 from driftbell.publish.wording import (
     NOT_ESTIMATED,
     describe_drift,
@@ -35,6 +37,7 @@ from driftbell.records import (
     Interval,
     Judgement,
     Kind,
+    ModelMetrics,
     Performance,
     Suspect,
     Verdict,
@@ -97,7 +100,7 @@ def test_a_headline_is_short_and_the_rest_does_not_repeat_the_degradation_block(
         (
             Verdict.UNKNOWN,
             "Cannot tell whether the model performs worse: in the 500 rows until 2026-01-31 12:00 UTC, the "
-            "values of a are others than in the reference; up to 9.1 points of accuracy may be lost.",
+            "values of a differ from those in the reference; up to 9.1 points of accuracy may be lost.",
             "Cannot tell whether the model performs worse.",
         ),
         (
@@ -124,6 +127,33 @@ def test_a_warning_about_the_performance_does_not_read_no_drift(
     judgement = combine(Judgement(Verdict.OK, "No drift: all 4 columns look like it."), degradation)
     assert judgement.verdict is Verdict.WARNING
     assert headline(judgement) == (first, "No drift: all 4 columns look like it.")
+
+
+def test_a_loss_that_may_be_chance_is_in_the_headline_before_the_drift() -> None:
+    loss = Interval(0.111, 0.06, 0.162)
+    text = "No alarm yet: the newest 500 labels show a loss, 11.1 points of accuracy, which may be chance."
+    quiet = replace(degradations.OK, sentence=text, estimated_loss=loss)
+    judgement = combine(Judgement(Verdict.WARNING, "Drift in a."), quiet)
+    first, rest = headline(judgement)
+    assert (first, rest) == ("No alarm yet: accuracy 95.3 % → 84.2 %, which may be chance.", "Drift in a.")
+    small = replace(quiet, sentence=f"No alarm: {text}")
+    assert headline(combine(Judgement(Verdict.WARNING, "Drift in a."), small))[0] == "Drift in a."
+
+
+def test_metrics_of_labels_before_the_window_are_not_those_of_now() -> None:
+    facts: dict[str, Any] = {
+        "realized": {"accuracy": Interval(0.9, 0.8, 0.95)},
+        "labels": 500,
+        "first": degradations.NOON,
+    }
+    old = ModelMetrics(**facts, last=degradations.NOON, newest_label=degradations.NOON)
+    assert metric_labels_sentence(old).startswith(
+        "Before the window: the newest 500 labelled predictions, from "
+    )
+    assert ", none of them in the window; " in metric_labels_sentence(old)
+    some = metric_labels_sentence(replace(old, in_window=40))
+    assert some.startswith("Newest labels: the newest 500 labelled predictions, from ")
+    assert ", 40 of them in the window; " in some
 
 
 def test_a_version_that_does_not_serve_any_more_performed_worse() -> None:
@@ -237,6 +267,16 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     nothing = performance_rows(Performance("accuracy"))
     assert [r.value for r in nothing] == ["unknown"] * 3
     assert not any("band" in r.gauge or "threshold" in r.gauge for r in nothing)
+
+
+def test_labels_of_rows_before_the_window_are_said_to_be_so() -> None:
+    performance = degradations.ALARM.performance or Performance("accuracy")
+    old = ModelMetrics(labels=120, in_window=0, last=degradations.NOON)
+    assert performance_rows(performance, old)[-1].name == (
+        "Realized (newest 120 labels, of rows until 2026-01-31 12:00 UTC)"
+    )
+    now = replace(old, in_window=120)
+    assert performance_rows(performance, now)[-1].name == "Realized (newest 120 labels)"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.5, float("nan"), float("inf")])

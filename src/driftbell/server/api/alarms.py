@@ -90,7 +90,7 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
         responses={**CSV_RESPONSE, **documented(404, 422)},
     )
     def download_label_sheet(alarm_id: str) -> Response:
-        """Return the most informative predictions as CSV.
+        """Return the predictions to label as CSV.
 
         Fill in the empty column `label` and send the file with `driftbell labels FILE`: the labels confirm or
         refute the alarm.

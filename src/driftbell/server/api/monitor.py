@@ -286,7 +286,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
         responses={**CSV_RESPONSE, **documented(404, 422)},
     )
     def download_label_sheet(check_id: str) -> Response:
-        """Return the predictions of a check with the most informative labels as CSV.
+        """Return the predictions to label of a check as CSV.
 
         Fill in the empty column `label` and send the file with `driftbell labels FILE`.
         """
