@@ -22,6 +22,6 @@ def test_the_demo_raises_an_alarm_only_on_drifted_traffic_and_names_the_features
     assert done.returncode == 0, done.stdout + done.stderr
     output = " ".join(done.stdout.split())
     assert "OK No drift" in output
-    assert "ALARM The model loses" in output
+    assert "ALARM The model " in output  # "loses …", or "probably …" if the check came before most rows
     assert "Drift in sepal length (cm), sepal width (cm) and petal length (cm)" in output
     assert list(tmp_path.iterdir()) == [tmp_path / "driftbell.toml"]

@@ -64,7 +64,7 @@ def test_own_model_is_served_and_its_stuck_feature_is_named(
             return check
 
         assert send(200, 0)["verdict"] == "ok"
-        alarm = send(0, 500)
+        alarm = send(0, 1000)  # a loss of some points, which one block leaves uncertain
         assert alarm["verdict"] == "alarm"
         features = {"age", "plan", "late"}
         drifted = alarm["drifted_columns"]

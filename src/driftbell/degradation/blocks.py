@@ -65,11 +65,12 @@ def add_estimate(
     summary = BlockSummary(
         block.rows, loss, times[0], times[-1], block.blind, block.low, block.high, after_change
     )
-    data_quality = charts.data_quality_score(block)
+    of_block = charts.data_quality_score(block)
+    data_quality = max(of_block, state.data_quality or 0.0) if early else of_block
     broken_since = (state.broken_since or (summary.first, summary.last)) if data_quality >= 1 else None
     margin = charts.extra_margin(block)
     estimate = _add_block(charts, ESTIMATE, state, summary, confirmed, margin, early=early)
-    is_new = not early or data_quality >= 1 or estimate.score != state.estimate.score
+    is_new = not early or of_block >= 1 or estimate.score != state.estimate.score
     return msgspec.structs.replace(
         state,
         rows=state.rows + block.rows,

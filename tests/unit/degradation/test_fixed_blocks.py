@@ -97,6 +97,20 @@ def test_rows_that_wait_do_not_hide_what_the_block_before_cannot_tell(detector: 
     assert usual.verdict is Verdict.OK
 
 
+def test_rows_that_wait_do_not_lower_the_score_of_broken_values() -> None:
+    charts, times = with_errors(0.1), [START + timedelta(minutes=i) for i in range(500)]
+    broken = EvidenceState(data_quality=1.2, broken_since=(times[0], times[1]))
+
+    def after(rows: int, *, early: bool) -> EvidenceState:
+        errors = np.full(rows, 0.1)
+        block = Block(rows, 0.0, "confidence", errors, NO_ROWS, errors[:0], errors)
+        return add_estimate(charts, broken, block, times[:rows], early=early)
+
+    waiting, complete = after(200, early=True), after(500, early=False)
+    assert (waiting.data_quality, waiting.broken_since) == (1.2, broken.broken_since)
+    assert (complete.data_quality, complete.broken_since) == (0.0, None)
+
+
 @pytest.mark.parametrize("distance", [-0.002, 0.002])
 def test_an_alarm_by_few_scattered_labels_closes_with_their_mean(
     detector: CusumDetector, distance: float
