@@ -135,7 +135,7 @@ def newest_rows(
 
 
 def _was_estimated(charts: CusumCharts, state: EvidenceState, change: ChangePoint) -> bool:
-    """Return whether the estimate has shown a loss since a change, which is over.
+    """Return whether the estimate had a loss since a change, which is over.
 
     The blocks of such a loss are forgotten when its sums are zero, so that the first one follows the change.
     """
