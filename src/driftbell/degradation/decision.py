@@ -17,7 +17,7 @@ from driftbell.degradation.cusum import (
 )
 from driftbell.degradation.error_baseline import change_point
 from driftbell.degradation.explain import DegradationEstimate
-from driftbell.degradation.label_coverage import MIN_COVERING, is_covered
+from driftbell.degradation.label_coverage import is_covered
 from driftbell.degradation.loss_intervals import (
     ONE_SIDED,
     Blocks,
@@ -38,6 +38,7 @@ from driftbell.degradation.other_rows import (
     uncovered_suspicion,
     unproven_loss,
 )
+from driftbell.degradation.suspected_labels import MAX_CONTRADICTED_SCORE, has_loss_elsewhere, suspected_loss
 from driftbell.records import (
     BlockSummary,
     ChangePoint,
@@ -53,9 +54,6 @@ MIN_CONTRADICTING = 100
 
 LABELLED_SHARE = 0.8
 """Labels of at least this share of the rows since a change measure its loss: no estimate is needed."""
-
-MAX_CONTRADICTED_SCORE = 0.99
-"""The largest score of evidence that labels contradict."""
 
 
 def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
@@ -377,18 +375,17 @@ def _is_contradicted(
     """
     if not charts.learned.labelled or unproven_loss(charts, state):
         return False
-    suspicion = state.suspicion
-    if suspicion and suspicion.labels >= MIN_COVERING:
-        loss_of_rows = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
-        blocks = [BlockSummary(suspicion.labels, loss_of_rows, suspicion.since, suspicion.since)]
-    else:
+    measured = (
+        None if has_loss_elsewhere(charts, state.suspicion) else suspected_loss(charts, state.suspicion)
+    )
+    if measured is None:
         blocks = labels_since(state, change)
         since = [b for b in state.estimate.blocks if b.first >= change.time]
         if blocks and not any(reach(blocks, b) for b in since):  # the change may follow these labels
             return False
-    if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
-        return False
-    measured = loss_interval(charts, LABELS, blocks)
+        if sum(block.rows for block in blocks) < MIN_CONTRADICTING:
+            return False
+        measured = loss_interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
     others = measured_since(charts, state, change)

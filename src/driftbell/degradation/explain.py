@@ -22,6 +22,7 @@ from driftbell.degradation.label_texts import (
     labels_until_text,
     measured_text,
     newest_text,
+    suspected_text,
     uncovered_text,
     unknown_labels_text,
     unproven_text,
@@ -36,6 +37,7 @@ from driftbell.degradation.no_alarm_texts import (
     recovered_text,
 )
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
+from driftbell.degradation.rows_to_label import rows_to_label
 from driftbell.phrases import format_value
 from driftbell.records import (
     BlockExplanation,
@@ -48,9 +50,6 @@ from driftbell.records import (
     Verdict,
 )
 from driftbell.tabular.calendar_values import COUNTER, TIME
-
-MAX_TO_LABEL = 100
-"""Rows to label: a random sample, since these labels are counted as those of all rows."""
 
 MIN_SEGMENT_ROWS = 30
 NULL = -1e32
@@ -135,6 +134,8 @@ class DegradationEstimate:
         newest: the newest rows, if they show less than an estimated loss since the change.
         labels_until: time of the newest label of a loss by labels, if newer predictions have none.
         unknown_labels: number of labels in the evidence that are no class of the model, by label.
+        suspected: the suspected part of the rows with the labels that show the loss.
+        by_part: the loss that labels of the suspected part measure, if it is no alarm.
     """
 
     verdict: Verdict
@@ -159,6 +160,8 @@ class DegradationEstimate:
     newest: NewestRows | None = None
     labels_until: datetime | None = None
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
+    suspected: Suspicion | None = None
+    by_part: Interval | None = None
 
     @property
     def explained(self) -> bool:
@@ -197,6 +200,8 @@ def sentence(
     is_open = estimate.verdict is Verdict.ALARM and not estimate.closing
     if is_open and estimate.averaged_labels:
         parts.append(averaged_text(estimate.averaged_labels))
+    if is_open and estimate.suspected:
+        parts.append(suspected_text(estimate.suspected))
     if not uncovered and estimate.measured and not estimate.closing:
         parts.append(measured_text(estimate.measured, scale))
     if is_open:
@@ -300,6 +305,7 @@ def explain_block(
     *,
     in_detail: bool,
     before: Sequence[Suspect] = (),
+    suspicion: Suspicion | None = None,
 ) -> BlockExplanation:
     """Explain a block; the expensive part only in detail.
 
@@ -311,13 +317,13 @@ def explain_block(
         ids: of the rows; may be empty.
         in_detail: whether suspect columns, segment and rows to label are needed.
         before: suspects of the check before.
+        suspicion: the suspected rows.
     """
     learned = charts.learned
     why = _why(block, learned)
     if not in_detail:
         return BlockExplanation(why)
-    order = np.random.default_rng(0).permutation(len(block.examined))  # others would measure a larger loss
-    rows = [int(block.examined[i]) for i in order[:MAX_TO_LABEL]]
+    rows = rows_to_label(charts, block, columns, suspicion)
     return BlockExplanation(
         why,
         tuple(find_suspects(charts, block, before)),

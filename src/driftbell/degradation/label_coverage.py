@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.block import Block
-from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.encoder import Encoder
+from driftbell.degradation.cusum import ESTIMATE, CusumCharts
+from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
@@ -24,7 +24,23 @@ MAX_UNKNOWN = 20
 """Number of different labels that are no class of the model, the most frequent ones, in the state."""
 
 MIN_COVERING = 100
-"""Smallest number of labels of suspected rows that can confirm or contradict a suspicion."""
+"""Smallest number of labels of suspected rows that can confirm or contradict a suspicion of all rows."""
+
+MIN_COVERING_PART = 50
+"""Smallest number if a part of the rows is suspected, since a loss in it is a smaller one of all rows."""
+
+LARGEST_PART = 0.8
+"""Suspected rows with a larger share of all rows are no part."""
+
+MAX_ENDED = 4
+"""Number of ended suspicions that are kept."""
+
+CHOSEN_SHARE = 0.1
+"""If more than this share of the labels is left out, these are no labels of all rows."""
+
+ONE_SIDED = 1.645
+"""Labels of suspected rows count as those of all rows unless their share is larger by this many standard
+errors than that of suspected rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,15 @@ class LabelRows:
     corrected: float = 0.0
     features: Callable[[Sequence[int]], Columns] | None = None
     unknown: Mapping[str, int] = field(default_factory=dict)
+
+    def without(self, rows: NDArray[np.intp]) -> LabelRows:
+        """Return all but some of the labels, without their features."""
+        if not len(rows):
+            return self
+        errors = np.delete(np.asarray(self.errors), rows)
+        left_out = set(rows.tolist())
+        times = [time for i, time in enumerate(self.times) if i not in left_out]
+        return LabelRows(errors, times, self.corrected, unknown=self.unknown)
 
 
 def suspicion_after(
@@ -76,23 +101,173 @@ def _is_suspected(condition: ColumnCondition, current: Suspicion) -> bool:
     return condition.kind in kinds or bool(kinds & MOVED and condition.kind in MOVED)
 
 
-def with_labels(charts: CusumCharts, state: EvidenceState, labels: LabelRows) -> EvidenceState:
-    """Count the new labels of suspected rows."""
+def with_suspected_rows(
+    charts: CusumCharts, state: EvidenceState, block: Block, columns: Columns
+) -> EvidenceState:
+    """Count the suspected rows of new predictions, if any are suspected.
+
+    Args:
+        charts: fitted on the reference.
+        state: after the block.
+        block: the predictions.
+        columns: their features by name.
+    """
     suspicion = state.suspicion
     if suspicion is None:
         return state
-    since = [i for i, time in enumerate(labels.times) if time >= suspicion.since]
-    errors = np.asarray(labels.errors)[since]
-    if since and labels.features is not None:
-        covered = _covered(charts.learned.encoder, suspicion.conditions, labels.features(since), len(since))
-        errors = errors[covered]
-    corrected = max(0.0, labels.corrected) if suspicion.labels else 0.0  # its rows are not known
+    suspected = suspected_rows(charts, suspicion, columns)
+    others = block.by_confidence[~suspected[block.examined]]
+    baseline, rows = charts.baselines[ESTIMATE], len(block.by_confidence)
+    elsewhere = float((others - baseline.mean).sum()) / rows - ONE_SIDED * baseline.standard_error(rows)
     counted = msgspec.structs.replace(
         suspicion,
-        labels=suspicion.labels + len(errors),
-        errors=suspicion.errors + float(np.sum(errors)) + corrected,
+        rows=suspicion.rows + len(suspected),
+        suspected=suspicion.suspected + int(np.count_nonzero(suspected)),
+        elsewhere=elsewhere,
     )
     return msgspec.structs.replace(state, suspicion=counted)
+
+
+def without_waiting_rows(before: Suspicion | None, state: EvidenceState) -> EvidenceState:
+    """Return a state in which the rows of an incomplete block do not count.
+
+    Args:
+        before: the suspicion without these rows.
+        state: with them.
+    """
+    suspicion = state.suspicion
+    if suspicion is None:
+        return state
+    rows, suspected = (
+        (before.rows, before.suspected) if before and before.since == suspicion.since else (0, 0)
+    )
+    without = msgspec.structs.replace(suspicion, rows=rows, suspected=suspected)
+    return msgspec.structs.replace(state, suspicion=without)
+
+
+def suspected_rows(charts: CusumCharts, suspicion: Suspicion, columns: Columns) -> NDArray[np.bool_]:
+    """Return which rows are suspected.
+
+    Args:
+        charts: fitted on the reference.
+        suspicion: with the conditions.
+        columns: features by name, n rows.
+    """
+    encoder = charts.learned.encoder
+    rows = len(next(iter(columns.values()), ()))
+    return _covered(encoder, suspicion.conditions, columns, encoder(columns, rows))
+
+
+def usual_suspected_rows(charts: CusumCharts, suspicion: Suspicion) -> NDArray[np.bool_]:
+    """Return which rows of the reference fit the conditions of a suspicion."""
+    return _covered(charts.learned.encoder, suspicion.conditions, {}, charts.learned.matrix)
+
+
+def is_part(suspicion: Suspicion | None) -> bool:
+    """Return whether only a part of the rows is suspected."""
+    return suspicion is not None and suspicion.share <= LARGEST_PART
+
+
+def min_covering(suspicion: Suspicion) -> int:
+    """Return the smallest number of labels of suspected rows that can confirm or contradict a suspicion."""
+    return MIN_COVERING_PART if is_part(suspicion) else MIN_COVERING
+
+
+def with_ended(before: EvidenceState, state: EvidenceState) -> EvidenceState:
+    """Return the state after a block, with the suspicion of a part of the rows if it has ended in it.
+
+    Args:
+        before: the state before the block.
+        state: after it.
+    """
+    suspicion = before.suspicion
+    if suspicion is None or not is_part(suspicion):
+        return state
+    if state.suspicion and state.suspicion.since == suspicion.since:
+        return state
+    ended = msgspec.structs.replace(suspicion, until=before.estimate.blocks[-1].last)
+    return msgspec.structs.replace(state, ended=(*state.ended, ended)[-MAX_ENDED:])
+
+
+def with_labels(
+    charts: CusumCharts, state: EvidenceState, labels: LabelRows
+) -> tuple[EvidenceState, LabelRows]:
+    """Count the new labels of suspected rows.
+
+    Returns:
+        The next state, and the labels that count as those of all rows: of a suspected part, no more than in
+        proportion. Somebody who labels these rows alone would else measure their loss as that of all.
+    """
+    all_left_out, ended = [], []
+    for before in state.ended:
+        after, left_out = _counted(charts, before, labels)
+        ended.append(after)
+        all_left_out.append(left_out)
+    suspicion = state.suspicion
+    if suspicion:
+        corrected = max(0.0, labels.corrected) if suspicion.labels else 0.0  # its rows are not known
+        suspicion, left_out = _counted(charts, suspicion, labels)
+        suspicion = msgspec.structs.replace(suspicion, errors=suspicion.errors + corrected)
+        all_left_out.append(left_out)
+    if not all_left_out:
+        return state, labels
+    state = msgspec.structs.replace(state, suspicion=suspicion, ended=tuple(ended))
+    return state, labels.without(np.concatenate(all_left_out))
+
+
+def _counted(
+    charts: CusumCharts, suspicion: Suspicion, labels: LabelRows
+) -> tuple[Suspicion, NDArray[np.intp]]:
+    """Count the labels of suspected rows.
+
+    Returns:
+        The suspicion with them, and the indices of those that do not count as labels of all rows.
+    """
+    none = np.empty(0, dtype=np.intp)
+    last = suspicion.until
+    of_time = [t >= suspicion.since and (last is None or t <= last) for t in labels.times]
+    since = np.flatnonzero(np.array(of_time, dtype=bool))
+    if not len(since):
+        return suspicion, none
+    covered = np.ones(len(since), dtype=bool)
+    if labels.features is not None:
+        covered = suspected_rows(charts, suspicion, labels.features(since.tolist()))
+    errors = np.asarray(labels.errors)[since[covered]]
+    after = msgspec.structs.replace(
+        suspicion,
+        labels=suspicion.labels + len(errors),
+        errors=suspicion.errors + float(np.sum(errors)),
+        others=suspicion.others + int(np.count_nonzero(~covered)),
+    )
+    room, left_out = _room(after), none
+    if is_part(suspicion) and labels.features is not None and len(errors) > room:
+        order = sorted(since[covered].tolist(), key=labels.times.__getitem__)
+        used = np.linspace(0, len(order) - 1, room).astype(np.intp)
+        left_out = np.delete(np.array(order, dtype=np.intp), used)
+    counted = suspicion.counted + len(errors) - len(left_out)
+    return msgspec.structs.replace(after, counted=counted), left_out
+
+
+def chosen_until(state: EvidenceState) -> datetime | None:
+    """Return until when (UTC) suspected rows got more labels than their share; None if they did not."""
+    for suspicion in filter(None, (state.suspicion, *reversed(state.ended))):
+        left_out = suspicion.labels - suspicion.counted
+        if is_part(suspicion) and left_out > CHOSEN_SHARE * (suspicion.labels + suspicion.others):
+            return suspicion.until or state.estimate.blocks[-1].last
+    return None
+
+
+def _room(suspicion: Suspicion) -> int:
+    """Return how many more labels of a suspected part count as those of all rows, by its share of the rows.
+
+    c of n labels are too many if c > n s + z sqrt(n s (1 - s)) + 1 with the share s, where n are these and
+    those of other rows.
+    """
+    share = suspicion.share
+    counts = np.arange(suspicion.counted, suspicion.labels + 1)
+    n = counts + suspicion.others
+    largest = n * share + ONE_SIDED * np.sqrt(n * share * (1 - share)) + 1
+    return int(np.count_nonzero(np.logical_and.accumulate(counts <= largest)[1:]))
 
 
 def with_unknown_labels(state: EvidenceState, unknown: Mapping[str, int]) -> EvidenceState:
@@ -105,15 +280,22 @@ def with_unknown_labels(state: EvidenceState, unknown: Mapping[str, int]) -> Evi
 
 def is_covered(state: EvidenceState) -> bool:
     """Return whether enough labels are of suspected rows; True if no column is suspected."""
-    return state.suspicion is None or state.suspicion.labels >= MIN_COVERING
+    return state.suspicion is None or state.suspicion.labels >= min_covering(state.suspicion)
 
 
 def _covered(
-    encoder: Encoder, conditions: Sequence[ColumnCondition], columns: Columns, rows: int
+    encoder: Encoder, conditions: Sequence[ColumnCondition], columns: Columns, matrix: Matrix
 ) -> NDArray[np.bool_]:
-    """Return which rows fit any of the conditions."""
+    """Return which rows fit any of the conditions.
+
+    Args:
+        encoder: of the features.
+        conditions: to fit.
+        columns: features by name, for categories that the reference lacks; none for its own rows.
+        matrix: the encoded features, shape (n, d).
+    """
+    rows = len(matrix)
     covered = np.zeros(rows, dtype=bool)
-    matrix = encoder(columns, rows)
     for condition in conditions:
         if condition.kind == ANSWER:  # labels have no answers: those of all rows since then count
             covered[:] = True

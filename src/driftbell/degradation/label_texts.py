@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from driftbell.degradation.label_coverage import MIN_COVERING
+from driftbell.degradation.label_coverage import min_covering
 from driftbell.phrases import count_of, join_names, printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,17 @@ def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
         suspicion.labels, f"Only {suspicion.labels} labels are"
     )
     rows = f"({columns}, since {_minute(suspicion.since)})"
-    return f"{few} of suspected rows {rows}, and at least {MIN_COVERING} are needed{causes}"
+    return f"{few} of suspected rows {rows}, and at least {min_covering(suspicion)} are needed{causes}"
+
+
+def suspected_text(suspicion: Suspicion) -> str:
+    """Return the sentence about the labels of suspected rows behind a loss of all rows."""
+    columns = join_names(suspicion.columns, max_names=2)
+    labels = f"the {count_of(suspicion.labels, 'label')} of suspected rows"
+    return (
+        f"This is the loss in {labels} ({columns}, since {_minute(suspicion.since)}), which are "
+        f"{suspicion.share:.0%} of all rows, as a loss of all rows."
+    )
 
 
 def measured_text(measured: MeasuredLoss, scale: LossScale) -> str:

@@ -12,6 +12,7 @@ from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumChart
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, NewestRows, UncoveredSuspicion
 from driftbell.degradation.label_coverage import MIN_COVERING
 from driftbell.degradation.loss_intervals import Blocks, loss_interval, newest_loss, reach_newest
+from driftbell.degradation.suspected_labels import suspected_loss
 from driftbell.degradation.uncertain import newest_estimates
 from driftbell.records import (
     PREDICTION_COLUMN,
@@ -156,17 +157,9 @@ def remaining_loss(
     if estimate.recovered:
         return measured_by(charts, newest_label_blocks(charts, state)).loss
     if estimate.contradicted:
-        return estimate.measured.loss if estimate.measured else _suspected_loss(charts, state.suspicion)
+        by_part = estimate.by_part or suspected_loss(charts, state.suspicion)
+        return estimate.measured.loss if estimate.measured else by_part
     return newest_loss(charts, state)
-
-
-def _suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval | None:
-    """Return the loss that labels of suspected rows measure; None without enough of them."""
-    if suspicion is None or suspicion.labels < MIN_COVERING:
-        return None
-    loss = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
-    block = BlockSummary(suspicion.labels, loss, suspicion.since, suspicion.since)
-    return loss_interval(charts, LABELS, [block])
 
 
 def _is_less(newest: Interval, loss: Interval) -> bool:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import msgspec
 
-from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
-from driftbell.degradation.label_coverage import MIN_COVERING
-from driftbell.records import BlockSummary, EvidenceState, Interval, Suspicion, Verdict
+from driftbell.degradation.label_coverage import min_covering
+from driftbell.records import BlockSummary, EvidenceState, Interval, Verdict
 
 
 def newest_blocks(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
@@ -36,18 +36,24 @@ def is_outside(charts: CusumCharts, state: EvidenceState) -> bool:
 
 
 def with_blind_spots(
-    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, unsettled: bool
 ) -> DegradationEstimate:
     """Return an estimate that states no loss, and no lack of one, where it cannot tell.
 
     Labels of such rows say more than the estimate, which then stays as it is. Without enough of them, an
     alarm that would close, or with a loss that has no bound, stays open and has an unknown loss. The verdict
     is unknown instead of `ok`, and instead of a warning about evidence that the newest rows may confirm. It
-    stays unknown while these labels show a loss that matters, but too few for an alarm.
+    stays unknown while these labels do not settle it.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        estimate: to complete.
+        unsettled: whether the labels of such rows, if they are enough to count, do not tell either.
     """
     blocks, suspicion = state.estimate.blocks, state.suspicion
-    labels = suspicion.labels if suspicion and suspicion.labels >= MIN_COVERING else 0
-    if not blocks or (labels and not (estimate.verdict is Verdict.OK and _show_loss(charts, suspicion))):
+    labels = suspicion.labels if suspicion and suspicion.labels >= min_covering(suspicion) else 0
+    if not blocks or (labels and not (estimate.verdict is Verdict.OK and unsettled)):
         return estimate
     if estimate.verdict is Verdict.ALARM and estimate.source == ESTIMATE:
         since = estimate.change_point
@@ -63,14 +69,6 @@ def with_blind_spots(
     if estimate.verdict is Verdict.WARNING and (estimate.uncovered or (is_estimated and newest)):
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, accumulated=not estimate.uncovered)
     return estimate
-
-
-def _show_loss(charts: CusumCharts, suspicion: Suspicion | None) -> bool:
-    """Return whether the labels of suspected rows show a loss that matters, by chance or not."""
-    if suspicion is None or not charts.learned.labelled:
-        return False
-    loss = suspicion.errors / suspicion.labels - charts.baselines[LABELS].mean
-    return bool(loss >= charts.smallest_loss)
 
 
 def with_one_bound(

@@ -16,11 +16,20 @@ from driftbell.degradation.blocks import add_estimate, add_labels, judged_labels
 from driftbell.degradation.cusum import DATA_QUALITY, ESTIMATE, LABELS, MIN_ROWS, CusumCharts
 from driftbell.degradation.decision import decide
 from driftbell.degradation.explain import DegradationEstimate, explain_block, sentence
-from driftbell.degradation.label_coverage import LabelRows, with_labels, with_unknown_labels
+from driftbell.degradation.label_coverage import (
+    LabelRows,
+    chosen_until,
+    with_ended,
+    with_labels,
+    with_suspected_rows,
+    with_unknown_labels,
+    without_waiting_rows,
+)
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.other_rows import remaining_loss, with_opening, with_swings
 from driftbell.degradation.reference_models import Answers
+from driftbell.degradation.suspected_labels import are_unsettled, with_score, with_suspected_labels
 from driftbell.degradation.uncertain import (
     is_outside,
     newest_estimates,
@@ -90,8 +99,12 @@ def update(
         labels: the new labels.
         complete: whether the predictions are a block.
     """
+    before = state.suspicion
     judged, explained = _add_rows(charts, state, rows, complete=complete)
-    state = judged if complete else msgspec.structs.replace(state, suspicion=judged.suspicion)
+    if complete:
+        state = judged
+    else:
+        state = msgspec.structs.replace(state, suspicion=judged.suspicion, ended=judged.ended)
 
     def with_evidence(labelled: EvidenceState) -> EvidenceState:
         return msgspec.structs.replace(
@@ -99,6 +112,7 @@ def update(
             labels=labelled.labels,
             labelled=labelled.labelled,
             suspicion=labelled.suspicion,
+            ended=labelled.ended,
             unknown_labels=labelled.unknown_labels,
             alarm=labelled.alarm,
         )
@@ -110,10 +124,13 @@ def update(
         opened[:] = [opening] if opening.verdict is Verdict.ALARM else []
         return bool(opened)
 
-    state, largest = add_labels(charts, with_labels(charts, state, labels), labels, is_alarm)
+    state, of_all = with_labels(charts, state, labels)
+    state, largest = add_labels(charts, state, of_all, is_alarm)
     state = with_unknown_labels(state, labels.unknown)
     judged = with_evidence(judged_labels(charts, state, largest))
-    estimate = with_opening(with_blind_spots(charts, judged, decide(charts, judged)), opened)
+    estimate = with_suspected_labels(charts, judged, decide(charts, judged))
+    unsettled = are_unsettled(charts, judged.suspicion)
+    estimate = with_opening(with_blind_spots(charts, judged, estimate, unsettled=unsettled), opened)
     estimate = with_swings(charts, judged, estimate)
     explanation = judged.explanation
     if explained:
@@ -126,6 +143,7 @@ def update(
             part.ids,
             in_detail=estimate.explained,
             before=state.explanation.suspects,
+            suspicion=judged.suspicion,
         )
     alarm = estimate.verdict is Verdict.ALARM
     if judged.alarm and not alarm:
@@ -134,6 +152,9 @@ def update(
         msgspec.structs.replace(s, alarm=alarm, contradicted=estimate.contradicted, explanation=explanation)
         for s in (state, judged)
     )
+    judged = with_score(judged, estimate)
+    if not complete:  # the rows come again
+        state = without_waiting_rows(before, state)
     return state, _degradation(charts, judged, estimate, waiting=0 if explained else len(rows.answers))
 
 
@@ -160,7 +181,9 @@ def _add_rows(
     for i, (start, stop) in enumerate(pairwise(ends)):
         part = rows.part(start, stop)
         block = charts.examine(part.columns, part.answers, matrix[start:stop], state.shifts)
+        before = state
         state = add_estimate(charts, state, block, part.times, early=not complete, after_change=i > 0)
+        state = with_ended(before, with_suspected_rows(charts, state, block, part.columns))
         examined.append((part, block))
         first = first if i else state
     if change is not None:
@@ -182,6 +205,7 @@ def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -
         state,
         estimate=msgspec.structs.replace(state.estimate, score=score),
         suspicion=state.suspicion or first.suspicion,
+        ended=state.ended if state.suspicion else first.ended,
     )
     data_quality = share * (first.data_quality or 0.0)
     if data_quality <= (state.data_quality or 0.0):
@@ -248,6 +272,8 @@ def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: Degradation
     """Return the loss since the change, or else that of the newest rows; None if nobody can tell it."""
     if estimate.unproven and estimate.unproven.is_newest:
         return estimate.unproven.loss
+    if estimate.by_part and estimate.verdict is not Verdict.ALARM:
+        return estimate.by_part
     if estimate.contradicted:  # the labels, which contradict its loss, measure it
         return estimate.remaining or newest_loss(charts, state)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
@@ -271,4 +297,5 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         scale.before,
         scale.value(estimated) if estimated else None,
         currency=scale.currency,
+        chosen_until=chosen_until(state),
     )

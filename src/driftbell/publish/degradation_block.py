@@ -17,6 +17,7 @@ from markupsafe import Markup
 from driftbell.phrases import count_of, join_names, printable
 from driftbell.publish.limit_views import limit_word, listed_limits
 from driftbell.publish.measured_metrics import (
+    chosen_rows,
     measured_when,
     metric_labels_sentence,
     metric_table,
@@ -162,7 +163,11 @@ def performance_rows(performance: Performance, metrics: ModelMetrics | None = No
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
     rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
-    facts = (f"newest {count_of(performance.labelled, 'label')}", older_rows(metrics))
+    facts = (
+        f"newest {count_of(performance.labelled, 'label')}",
+        older_rows(metrics),
+        chosen_rows(performance, metrics),
+    )
     labels = f" ({', '.join(filter(None, facts))})" if performance.realized else ""
     for name, interval in (
         ("Estimated without labels, newest rows", performance.estimated),

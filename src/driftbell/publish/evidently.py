@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from driftbell.errors import ReportError
-from driftbell.publish.measured_metrics import older_rows
+from driftbell.publish.measured_metrics import chosen_rows, older_rows
 from driftbell.publish.wording import (
     UNKNOWN_VALUE,
     format_change_point,
@@ -314,12 +314,15 @@ def _degradation_heading(judgement: Judgement) -> list[list[tuple[str, str]]]:
     performance = degradation.performance
     if performance:
         metric, write = performance.metric, metric_writer(performance)
+        realized = (
+            "realized, newest labels",
+            older_rows(judgement.metrics),
+            chosen_rows(performance, judgement.metrics),
+        )
         values = {
             "on the reference": performance.reference,
             "estimated, newest rows": performance.estimated.value if performance.estimated else None,
-            ", ".join(
-                filter(None, ("realized, newest labels", older_rows(judgement.metrics)))
-            ): performance.realized.value if performance.realized else None,
+            ", ".join(filter(None, realized)): performance.realized.value if performance.realized else None,
         }
         rows.append(
             [

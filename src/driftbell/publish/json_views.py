@@ -20,6 +20,7 @@ from driftbell.records import (
     Degradation,
     Judgement,
     Notification,
+    Performance,
     RefusedRows,
 )
 from driftbell.records.comparison import VersionComparison, VersionSummary
@@ -129,11 +130,18 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
         "daily_cost": daily_cost_view(degradation.daily_cost),
         "closing": degradation.closing,
         "rows": degradation.rows,
-        "performance": asdict(performance) if performance else None,
+        "performance": _performance_view(performance),
         "evidence": [asdict(e) for e in degradation.evidence],
         "segment": degradation.segment or None,
         "to_label": list(degradation.to_label),
     }
+
+
+def _performance_view(performance: Performance | None) -> dict[str, Any] | None:
+    if performance is None:
+        return None
+    until = performance.chosen_until
+    return {**asdict(performance), "chosen_until": until.isoformat() if until else None}
 
 
 def daily_cost_view(daily: DailyCost | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from driftbell.degradation.metric_texts import EXPORTED_METRICS, METRIC_NAMES, metric_texts
 from driftbell.phrases import count_of
-from driftbell.records import Interval, Judgement, MetricComparison, ModelMetrics
+from driftbell.records import Interval, Judgement, MetricComparison, ModelMetrics, Performance
 
 REFERENCE, REALIZED, ESTIMATED = "reference", "realized", "estimated"
 KINDS = (REFERENCE, REALIZED, ESTIMATED)
@@ -133,6 +133,18 @@ def older_rows(metrics: ModelMetrics | None) -> str:
     if metrics is None or metrics.last is None or metrics.in_window >= metrics.labels:
         return ""
     return f"of rows until {_minute(metrics.last)} UTC"
+
+
+def chosen_rows(performance: Performance, metrics: ModelMetrics | None) -> str:
+    """Return that the newest labels are more of suspected rows than of all, as words; "" if they are not.
+
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    >>> chosen_rows(Performance("accuracy", chosen_until=noon), ModelMetrics(labels=50, first=noon))
+    'more of suspected rows than of all'
+    """
+    until = performance.chosen_until
+    is_later = metrics is not None and metrics.first is not None and until and metrics.first > until
+    return "" if until is None or is_later else "more of suspected rows than of all"
 
 
 def measured_when(metrics: ModelMetrics) -> str:

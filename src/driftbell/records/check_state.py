@@ -92,12 +92,29 @@ class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
         conditions: rows that fit any of them are suspected.
         labels: number of labels of suspected rows.
         errors: the sum of their errors.
+        rows: number of predictions since then.
+        suspected: number of suspected rows among them.
+        counted: number of labels of suspected rows that count as those of all rows.
+        others: number of labels of other rows since then.
+        elsewhere: estimated loss of the newest block by its other rows, less its noise.
+        until: time of the last row (UTC); None while the rows are suspected.
     """
 
     since: datetime
     conditions: tuple[ColumnCondition, ...]
     labels: int = 0
     errors: float = 0.0
+    rows: int = 0
+    suspected: int = 0
+    counted: int = 0
+    others: int = 0
+    elsewhere: float = 0.0
+    until: datetime | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of the suspected rows; 1 if it is not known."""
+        return self.suspected / self.rows if self.rows else 1.0
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -177,6 +194,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         unconfirmed: errors that count once the next block confirms that these features have moved.
         explanation: of the newest block.
         suspicion: suspected rows of the newest block; None if no column is suspected.
+        ended: the newest suspicions of a part of the rows that have ended, of which labels may arrive.
         pace: mean seconds between two rows; 0 before the first block, and if the budget is one of blocks.
         unknown_labels: number of labels that are no class of the model since the charts of the labels were
             zero, by label.
@@ -199,6 +217,7 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     unconfirmed: float = 0.0
     explanation: BlockExplanation = field(default_factory=BlockExplanation)
     suspicion: Suspicion | None = None
+    ended: tuple[Suspicion, ...] = ()
     pace: float = 0.0
     unknown_labels: dict[str, int] = field(default_factory=dict)
     different: float = 1.0

@@ -95,6 +95,7 @@ class Performance:
         realized: on the newest labelled rows, see `ModelMetrics`; None if there are too few.
         labelled: number of rows behind `realized`.
         currency: of a cost, or "".
+        chosen_until: until when (UTC) suspected rows got more labels than their share; None if they did not.
     """
 
     metric: str
@@ -103,6 +104,7 @@ class Performance:
     realized: Interval | None = None
     labelled: int = 0
     currency: str = ""
+    chosen_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ class Degradation:
         change_point: time of the change; None without evidence.
         suspects: columns that probably cause the loss, most likely first.
         segment: conditions that describe the rows with the largest loss, or "".
-        to_label: ids of predictions to label that confirm or refute the loss: a random sample of the newest.
+        to_label: ids of predictions to label that confirm or refute the loss: a random sample of the newest,
+            or of the suspected ones among them.
         waiting: whether the verdict is unknown only because there are too few predictions yet.
         closing: whether an open alarm closes soon, since the newest rows show no certain loss.
         smallest_loss: the smallest loss that matters, in units of the metric; None if it is not known.

@@ -22,6 +22,7 @@ from driftbell.degradation.explain import DegradationEstimate, sentence
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.reference_models import Answers, fit_reference_models
+from driftbell.degradation.suspected_labels import are_unsettled
 from driftbell.degradation.uncertain import with_blind_spots
 from driftbell.degradation.update import Rows, update
 from driftbell.records import (
@@ -289,7 +290,8 @@ def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
     errors = 150 * (charts.baselines[LABELS].mean + loss)
     labelled = msgspec.structs.replace(state.suspicion, labels=150, errors=errors)
     state = msgspec.structs.replace(state, suspicion=labelled)
-    estimate = with_blind_spots(charts, state, DegradationEstimate(Verdict.OK, ESTIMATE, 0.0))
+    quiet, unsettled = DegradationEstimate(Verdict.OK, ESTIMATE, 0.0), are_unsettled(charts, state.suspicion)
+    estimate = with_blind_spots(charts, state, quiet, unsettled=unsettled)
     assert estimate.verdict is expected
     words = sentence(estimate, (), "", loss_scale(charts))
     few = (
