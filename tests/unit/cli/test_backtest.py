@@ -122,7 +122,14 @@ def test_an_alarm_is_no_failure(folder: Path) -> None:
 
 
 def check_with(**values: Any) -> BacktestCheck:
-    facts = {"index": 0, "rows": 500, "verdict": Verdict.OK, "score": 0.5, "evidence": {}, "columns": ()}
+    facts: dict[str, Any] = {
+        "index": 0,
+        "rows": 500,
+        "verdict": Verdict.OK,
+        "score": 0.5,
+        "evidence": {},
+        "columns": (),
+    }
     facts |= {"estimated_loss": 0.05, "interval": (0.01, 0.09), "sentence": "No alarm yet: … show a loss"}
     return BacktestCheck(**facts | values)
 
