@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from driftbell.atomic_write import write_output
-from driftbell.cli.root import cli, common, settings
+from driftbell.cli.root import cli, common, service_url, settings
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 ANNOTATIONS = ("expected", "false", "silenced")
 """The values of `driftbell.records.alarms`, repeated so that `--help` does not import NumPy."""
+
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Address of a service with default settings, at which `driftbell labels` finds it."""
 
 
 @cli.group()
@@ -50,6 +55,8 @@ def list_alarms(
     Example:
       driftbell alarms list --json
     """
+    from driftbell.publish.wording import annotation_text
+
     with _opened_store(config_file, data_dir) as store:
         newest = store.alarms.newest(limit)
     if as_json:
@@ -58,9 +65,9 @@ def list_alarms(
         click.echo(json.dumps([alarm_view(a) for a in newest], indent=1))
         return
     for a in newest:
-        end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"
-        annotation = f", {a.annotation} ({a.author}: {a.reason})" if a.annotation else ""
-        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{annotation}")
+        end = f"closed {a.closed:%Y-%m-%d %H:%M} UTC" if a.closed else "open"
+        annotation = f", {annotation_text(a)}" if a.annotation else ""
+        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M} UTC, {end}{annotation}")
         click.echo(f"  {a.sentence}")
     if not newest:
         click.echo("no alarms")
@@ -99,8 +106,10 @@ def annotate(
     with _opened_store(config_file, data_dir) as store:
         alarm = _find_alarm(store, alarm_id)
         values = {name: value for name, value in body.items() if value is not None}
-        store.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
-    click.echo(f"{alarm.id}: {annotation}")
+        annotated = read_annotation(values, alarm, now=datetime.now(UTC))
+        store.alarms.annotate(alarm.id, annotated)
+    end = f" until {annotated.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if annotated.until else ""
+    click.echo(f"{alarm.id}: {annotation}{end}")
 
 
 @alarms.command("label-sheet")
@@ -125,8 +134,11 @@ def write_label_sheet(
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     rows = max(0, text.count("\n") - 1)
+    url = service_url(settings(config_file, data_dir=data_dir).settings)
+    option = "" if url == DEFAULT_URL else f" --url {url}"
     click.echo(
-        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels {target}"
+        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels "
+        f"{quote(str(target))}{option}"
     )
 
 
