@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.broken_values import DataFault
-from driftbell.degradation.category_changes import count_categories, describe_shares
+from driftbell.degradation.category_changes import count_categories, count_new, describe_shares, with_new
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.moved_values import describe_unit
+from driftbell.degradation.moved_values import MAX_MOVED, Move, describe_unit
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks, ks_distance, quantile, sorted_present
 from driftbell.phrases import format_value
-from driftbell.records import Suspect
+from driftbell.records import Columns, Suspect
 
 if TYPE_CHECKING:
     from driftbell.degradation.block import Block
@@ -48,9 +48,6 @@ CLEARLY_BETTER = 1.5
 OUTSIDE, FROZEN, MOVED = "outside", "frozen", "moved"
 """Kinds of changes that differ in how they are described; see `ColumnCondition` for the others."""
 
-MAX_MOVED = 2.0
-"""Largest distance from the reference, in units of its 5 % point, of values that are moved back."""
-
 UNRELATED = "unrelated"
 UNRELATED_WORDS = "does not fit the other features any more: noise, another sign, or values of other rows?"
 
@@ -58,6 +55,7 @@ ROUNDED = "rounded"
 ROUNDED_WORDS = "rounded: fewer different values than in the reference"
 
 UNIT_WORDS = "perhaps another unit"
+EXCHANGED_WORDS = "values look like those of {}: exchanged?"
 
 QUANTILES = (0.5, 0.25, 0.75, 0.1, 0.9)
 """Quantiles that describe a moved feature, the median first."""
@@ -74,7 +72,9 @@ class _Cause:
     rows: NDArray[np.bool_] | None = None
 
 
-def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] = ()) -> list[Suspect]:
+def find_suspects(
+    charts: CusumCharts, block: Block, before: Sequence[Suspect] = (), columns: Columns | None = None
+) -> list[Suspect]:
     """Return the columns that probably cause the loss of a block, most likely first.
 
     A column is a suspect by its data fault, or because its distribution moved. Its evidence is its importance
@@ -86,23 +86,35 @@ def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] =
         charts: fitted on the reference.
         block: the newest rows.
         before: suspects of the check before.
+        columns: features of the block by name, for the names of new categories.
     """
     learned, matrix = charts.learned, block.matrix
     faults = block.diagnosis.faults if block.diagnosis else ()
-    causes = [*_faulty(charts, matrix, faults), *_moved(charts, matrix, {f.place for f in faults})]
-    causes = _exchanged(learned, matrix, _unlike_before(charts, block, causes))
+    named = {column: suspect.words for suspect in before for column in suspect.columns}
+    causes = _faulty(charts, matrix, faults, named)
+    causes += _moved(charts, matrix, {f.place for f in faults}, named, columns or {})
+    causes = _exchanged(learned, matrix, _unlike_before(charts, block, causes), named)
     suspects = _as_suspects(learned, _grouped(learned, causes))
     if not suspects or not before:
         return suspects[:MAX_SUSPECTS]
-    best, named = suspects[0], before[0].columns
-    again = next((s for s in suspects if set(s.columns) & set(named)), best)
+    best, first = suspects[0], before[0].columns
+    again = next((s for s in suspects if set(s.columns) & set(first)), best)
     if again is not best and best.share < CLEARLY_BETTER * again.share:
         suspects = [again, *(s for s in suspects if s is not again)]
     return suspects[:MAX_SUSPECTS]
 
 
-def _faulty(charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault]) -> list[_Cause]:
-    """Return the features with data faults; values out of range may be those of a moved distribution."""
+def _faulty(
+    charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault], named: Mapping[str, str]
+) -> list[_Cause]:
+    """Return the features with data faults; values out of range may be those of a moved distribution.
+
+    Args:
+        charts: fitted on the reference.
+        matrix: encoded rows.
+        faults: of the rows.
+        named: words of the check before, by feature.
+    """
     learned, causes = charts.learned, []
     for place in dict.fromkeys(fault.place for fault in faults):
         own = [fault for fault in faults if fault.place == place]
@@ -110,7 +122,8 @@ def _faulty(charts: CusumCharts, matrix: Matrix, faults: Sequence[DataFault]) ->
         share = max(1.0 if fault.scale else fault.excess for fault in own)
         words, kind = [_fault_words(learned, fault, now) for fault in own], own[0].kind
         in_calendar = place in charts.calendar  # a month has no unit
-        unit = "" if in_calendar else _unit_words(before, now, own)
+        earlier = named.get(learned.encoder.names[place], "")
+        unit = "" if in_calendar else _unit_words(before, now, own, earlier)
         if unit:  # it explains values out of range and moved values alike
             words = [unit, *(f.words for f in own if not f.scale and f.kind not in (OUTSIDE, FROZEN))]
         elif kind == OUTSIDE and not in_calendar and not any(fault.scale for fault in own):
@@ -134,25 +147,30 @@ def _fault_words(learned: ReferenceModels, fault: DataFault, now: Vector) -> str
     if not fault.scale:
         return fault.words
     distance, unit = _distance(usual, (now - fault.offset) / fault.scale)
-    return fault.words if distance <= MAX_MOVED * unit else _quantile_words(usual, now)
+    if distance > MAX_MOVED * unit:
+        return _quantile_words(usual, now)
+    return fault.words.partition(f": {UNIT_WORDS}")[0]  # `describe_unit` cannot tell which unit
 
 
-def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault]) -> str:
+def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault], named: str) -> str:
     """Return the words of a change of the unit in all rows, or in those out of range; "" if there is none."""
     if not any(fault.scale or fault.kind == OUTSIDE for fault in faults):
         return ""
-    unit = describe_unit(before, now)
-    if unit and not (any(fault.scale for fault in faults) and UNIT_WORDS not in unit):
+    move = next((Move(fault.scale, fault.offset) for fault in faults if fault.scale), None)
+    unit = describe_unit(before, now, named=named, move=move)
+    if unit and not (move and UNIT_WORDS not in unit):
         return unit
     for fault in faults:
         if fault.kind == OUTSIDE:
-            unit = describe_unit(before, now[fault.rows])
+            unit = describe_unit(before, now[fault.rows], named=named)
             if UNIT_WORDS in unit:
                 return f"in {fault.rows.mean():.0%} of the newest {len(now)} rows, {unit}"
     return ""
 
 
-def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Cause]:
+def _moved(
+    charts: CusumCharts, matrix: Matrix, without: set[int], named: Mapping[str, str], columns: Columns
+) -> list[_Cause]:
     """Return the features with another distribution and without a fault."""
     learned = charts.learned
     names = learned.encoder.names
@@ -165,7 +183,9 @@ def _moved(charts: CusumCharts, matrix: Matrix, without: set[int]) -> list[_Caus
         distance, unit = _distance(learned.ranks(j), matrix[:, j])
         if distance > limit * unit:
             weight = float(learned.importance[j]) * distance
-            causes.append(_Cause(j, weight, MOVED, _describe(learned, matrix, j)))
+            words = _category_words(learned, matrix, j, columns)
+            words = words or _describe(learned, matrix, j, named.get(names[j], ""))
+            causes.append(_Cause(j, weight, MOVED, words))
     return causes
 
 
@@ -181,29 +201,30 @@ def _unlike_before(charts: CusumCharts, block: Block, causes: Sequence[_Cause]) 
     return [*others, *(_Cause(j, float(importance[j]), *words[j]) for j in words if j not in faulty)]
 
 
-def _exchanged(learned: ReferenceModels, matrix: Matrix, causes: Sequence[_Cause]) -> list[_Cause]:
-    """Return the causes with the words of two numeric features of which each looks like the other before."""
+def _exchanged(
+    learned: ReferenceModels, matrix: Matrix, causes: Sequence[_Cause], named: Mapping[str, str]
+) -> list[_Cause]:
+    """Return the causes with the words of two numeric features of which each looks like the other before.
+
+    Two features that were named so in the check before may look less alike.
+    """
+    names = learned.encoder.names
     numeric = [i for i, cause in enumerate(causes) if learned.encoder.numeric[cause.place]]
-    looks_like = {
-        (i, k)
-        for i in numeric
-        for k in numeric
-        if i != k and _looks_like(learned.ranks(causes[k].place), matrix[:, causes[i].place])
-    }
+    looks_like = set()
+    for i in numeric:
+        for k in numeric:
+            name, other = names[causes[i].place], names[causes[k].place]
+            limit = MAX_MOVED if named.get(name) == EXCHANGED_WORDS.format(other) else 1.0
+            distance, unit = _distance(learned.ranks(causes[k].place), matrix[:, causes[i].place])
+            if i != k and distance <= limit * unit:
+                looks_like.add((i, k))
     described = list(causes)
     for i, k in looks_like:
         others = [pair for pair in looks_like if i in pair or k in pair]
         if (k, i) in looks_like and len(others) == 2:  # no third feature looks like one of them
-            name = learned.encoder.names[causes[k].place]
-            described[i] = replace(
-                causes[i], words=f"values look like those of {name}: exchanged?", kind=MOVED
-            )
+            words = EXCHANGED_WORDS.format(names[causes[k].place])
+            described[i] = replace(causes[i], words=words, kind=MOVED)
     return described
-
-
-def _looks_like(usual: SampleRanks, now: Vector) -> bool:
-    distance, unit = _distance(usual, now)
-    return distance <= unit
 
 
 def _distance(usual: SampleRanks, now: Vector) -> tuple[float, float]:
@@ -219,14 +240,22 @@ def _distance(usual: SampleRanks, now: Vector) -> tuple[float, float]:
     return distance, float(KS_5_PERCENT * np.sqrt(1 / (len(usual) + usual.nulls) + 1 / len(now)))
 
 
-def _describe(learned: ReferenceModels, matrix: Matrix, j: int) -> str:
+def _category_words(learned: ReferenceModels, matrix: Matrix, j: int, columns: Columns) -> str:
+    """Return which categories have other shares, those of an accepted baseline included; "" for numbers."""
+    if learned.encoder.numeric[j]:
+        return ""
+    now = count_categories(matrix[:, j], learned.encoder.categories(j))
+    unseen = learned.encoder.unseen(columns, j)
+    if unseen is not None:
+        now = with_new(now, count_new(*unseen))
+    return describe_shares(learned.category_counts(j), now)
+
+
+def _describe(learned: ReferenceModels, matrix: Matrix, j: int, named: str) -> str:
     before, now = learned.usual[:, j], matrix[:, j]
-    if not learned.encoder.numeric[j]:
-        categories = learned.encoder.categories(j)
-        return describe_shares(*(count_categories(values, categories) for values in (before, now)))
     if np.isnan(before).all() or np.isnan(now).all():
         return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
-    unit = describe_unit(learned.ranks(j).values, now)
+    unit = describe_unit(learned.ranks(j).values, now, named=named)
     if unit:
         return unit
     return _quantile_words(learned.ranks(j), now)

@@ -316,11 +316,12 @@ def explain_block(
     why = _why(block, learned)
     if not in_detail:
         return BlockExplanation(why)
+    examined = {name: column[block.examined] for name, column in columns.items()}
     order = np.random.default_rng(0).permutation(len(block.examined))  # others would measure a larger loss
     rows = [int(block.examined[i]) for i in order[:MAX_TO_LABEL]]
     return BlockExplanation(
         why,
-        tuple(find_suspects(charts, block, before)),
+        tuple(find_suspects(charts, block, before, examined)),
         worst_segment(block.matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
         tuple(ids[i] for i in rows if i < len(ids)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,17 @@ MAX_DISTANCE = 1.3
 """A change of the unit explains the values up to this distance, in units of the 5 % point."""
 
 MIN_DISTANCE = 1.5
-"""Other factors near that of a unit explain them only if they stay below this distance."""
+"""Other changes are ruled out only beyond this distance."""
+
+CLEARLY_WORSE = 0.5
+"""A change is ruled out beside another one if its distance is larger by more than this as well."""
+
+MAX_MOVED = 2.0
+"""Largest distance of values for which there is other evidence: of a feature that fits the others only if it
+is moved back, or of the change that was named in the check before."""
+
+FACTOR, OFFSET, FUNCTION, SHIFTED_FUNCTION = range(4)
+"""Kinds of changes, simplest first; a simpler one is named before one that explains the values as well."""
 
 NEARBY, NEAR = 1.15, 1.07
 """A factor is described if another one, larger or smaller by the first of these, explains the values worse,
@@ -74,23 +85,58 @@ ROUNDED = 2
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A change of the unit: what values it makes of those of the reference, and its words."""
+    """A change of the unit.
+
+    Attributes:
+        words: its description.
+        change: returns what it makes of the sorted values of the reference.
+        kind: see `FACTOR`.
+        factor: of values; 0 if they are not multiplied alone.
+    """
 
     words: str
     change: Callable[[Vector], Vector]
+    kind: int = FACTOR
     factor: float = 0.0
 
 
-def describe_unit(before: Vector, now: Vector) -> str:
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A linear change of a feature after which it fits the other features again.
+
+    Attributes:
+        scale: factor, above zero.
+        offset: summand.
+    """
+
+    scale: float
+    offset: float
+
+    def is_like(self, unit: Unit, middle: float) -> bool:
+        """Return whether a change makes the same of the median as the move, within the error of a move."""
+        expected, moved = float(unit.change(np.array([middle]))[0]), self.scale * middle + self.offset
+        return abs(moved - expected) < MAX_MOVE_ERROR * abs(expected)
+
+
+MAX_MOVE_ERROR = 0.03
+"""Largest relative error of the median after a move."""
+
+
+def describe_unit(before: Vector, now: Vector, *, named: str = "", move: Move | None = None) -> str:
     """Return in words which change of the unit explains the values of a block; "" for none.
 
     A change of the unit is named only if the distribution fits: the Kolmogorov–Smirnov distance between the
-    changed values of the reference and the block is that of two samples of one distribution. Factors near
-    that of a unit must fit worse, so that a growth by a half is no change from miles to kilometers.
+    changed values of the reference and the block is that of two samples of one distribution. Of changes that
+    explain the values alike, the simplest is named: a factor, then a factor with a summand, then a function.
+    None is named where two of the same kind fit alike. Factors near that of a unit must fit worse,
+    so that a growth by a half is no change from miles to kilometers. The change that was named before stays,
+    unless it is ruled out or another one fits clearly better.
 
     Args:
         before: the feature in the reference, NaN for null.
         now: the feature in a block.
+        named: words of the feature in the check before, or "".
+        move: after which the feature fits the others; changes like it may fit less well.
 
     >>> rng = np.random.default_rng(0)
     >>> before, now = rng.normal(20, 3, 2000), rng.normal(20, 3, 500)
@@ -104,25 +150,62 @@ def describe_unit(before: Vector, now: Vector) -> str:
     ('values look like the logarithms of those of the reference', 'values look about 3.2 times as large')
     >>> describe_unit(before, rng.normal(23, 5, 500))
     ''
+    >>> weights, heavier = rng.normal(79, 10, 2000), rng.normal(79, 10, 200)  # 2.2 x and 1.8 x + 32 are alike
+    >>> describe_unit(weights, 1.8 * heavier + 32)
+    'values look 2.2 times as large: perhaps another unit (kg → lb)'
     """
     usual, newest = _quantiles(before), _quantiles(now)
     if min(len(usual), len(newest)) < MIN_ROWS or usual[0] == usual[-1]:
         return ""
     if _distance(usual, newest) <= MIN_DISTANCE:
         return ""
-    best, nearest = "", MAX_DISTANCE
+    possible = _possible(usual, newest)
+    best = _simplest(usual, newest, possible, move)
+    for unit, distance in possible:
+        if named and unit.words in named and distance <= MAX_MOVED:
+            is_worse = best is not None and _is_ruled_out(distance, best[1])
+            return best[0].words if best and is_worse else unit.words
+    if best:
+        return best[0].words
+    return _describe_named_factor(usual, newest, named) or _describe_factor(usual, newest)
+
+
+def _possible(usual: Vector, newest: Vector) -> list[tuple[Unit, float]]:
+    """Return the changes that may explain the values, with their distances, the simplest first."""
     points = newest[[len(newest) // 10, len(newest) // 2, -len(newest) // 10]]
     shares = newest.searchsorted(points, side="right") / len(newest)
-    limit = MAX_DISTANCE * _five_percent(usual, newest) + ROUNDED / len(usual)
-    for unit in _candidates(usual):
+    largest = MAX_MOVED + CLEARLY_WORSE
+    limit = largest * _five_percent(usual, newest) + ROUNDED / len(usual)
+    possible = []
+    for unit in conversions(usual):
         with np.errstate(all="ignore"):
             changed = unit.change(usual)
         if (np.abs(changed.searchsorted(points, side="right") / len(changed) - shares) > limit).any():
             continue  # the distance is at least as large
         distance = _distance(np.sort(changed), newest)
-        if distance <= nearest and _is_unique(usual, newest, unit):
-            best, nearest = unit.words, distance
-    return best or _describe_factor(usual, newest)
+        if distance <= largest:
+            possible.append((unit, distance))
+    return sorted(possible, key=lambda p: (p[0].kind, p[1]))
+
+
+def _simplest(
+    usual: Vector, newest: Vector, possible: list[tuple[Unit, float]], move: Move | None
+) -> tuple[Unit, float] | None:
+    """Return the simplest change that explains the values; None if another one may be as simple."""
+    middle = float(np.median(usual))
+    for unit, distance in possible:
+        is_like = move is not None and move.is_like(unit, middle)
+        if distance > (MAX_MOVED if is_like else MAX_DISTANCE):
+            continue
+        others = [d for u, d in possible if u is not unit and u.kind <= unit.kind]
+        is_only = all(_is_ruled_out(other, distance) for other in others)
+        return (unit, distance) if is_only and _is_unique(usual, newest, unit, is_like) else None
+    return None
+
+
+def _is_ruled_out(distance: float, best: float) -> bool:
+    """Return whether a change explains the values worse than another one, beyond noise."""
+    return distance > max(MIN_DISTANCE, best + CLEARLY_WORSE)
 
 
 def _quantiles(values: Vector) -> Vector:
@@ -134,27 +217,30 @@ def _quantiles(values: Vector) -> Vector:
     return ordered[np.linspace(0, len(ordered) - 1, MAX_ROWS).astype(np.intp)]
 
 
-def _candidates(usual: Vector) -> Iterator[Unit]:
+def conversions(usual: Vector) -> Iterator[Unit]:
+    """Yield the known changes that sorted values of the reference can have."""
     for factor, example, inverse in _UNITS:
         words, inverse_words = example, inverse
         if factor == MAX_PERCENT and 0 <= usual[0] <= usual[-1] <= MAX_SHARE:
             words = "share → percent"
         elif factor == MAX_PERCENT and 0 <= usual[0] <= usual[-1] <= MAX_PERCENT:
             inverse_words = "percent → share"
-        yield Unit(_factor_words(factor, words), partial(np.multiply, factor), factor)
-        yield Unit(_factor_words(1 / factor, inverse_words), partial(np.multiply, 1 / factor), 1 / factor)
+        for f, text in ((factor, words), (1 / factor, inverse_words)):
+            yield Unit(_factor_words(f, text), partial(np.multiply, f), FACTOR, f)
     for unit, other, factor, summand in _OFFSET_UNITS:
         words = f"values look {_summand_words(factor, summand)}: perhaps another unit ({unit} → {other})"
-        yield Unit(words, partial(_changed, factor, summand))
+        yield Unit(words, partial(_changed, factor, summand), OFFSET)
     yield Unit("values look like those of the reference with the opposite sign", _negated)
     if usual[0] > 0:
-        yield Unit("values look like the logarithms of those of the reference", np.log)
-        yield Unit("values look like the logarithms (base 10) of those of the reference", np.log10)
+        yield Unit("values look like the logarithms of those of the reference", np.log, FUNCTION)
+        base_10 = "values look like the logarithms (base 10) of those of the reference"
+        yield Unit(base_10, np.log10, FUNCTION)
     if usual[0] > -1:
-        yield Unit("values look like log(1 + x) of those of the reference", np.log1p)
+        words = "values look like log(1 + x) of those of the reference"
+        yield Unit(words, np.log1p, SHIFTED_FUNCTION)
     if usual[-1] < math.log(1e30):
-        yield Unit("values look as if the logarithm was left out", np.exp)
-        yield Unit("values look as if log(1 + x) was left out", np.expm1)
+        yield Unit("values look as if the logarithm was left out", np.exp, FUNCTION)
+        yield Unit("values look as if log(1 + x) was left out", np.expm1, SHIFTED_FUNCTION)
 
 
 def _negated(ordered: Vector) -> Vector:
@@ -165,11 +251,18 @@ def _changed(factor: float, summand: float, values: Vector) -> Vector:
     return values * factor + summand
 
 
-def _is_unique(usual: Vector, newest: Vector, unit: Unit) -> bool:
-    """Return whether factors near that of a unit explain the values worse; else, whether any factor does."""
+def _is_unique(usual: Vector, newest: Vector, unit: Unit, is_like: bool) -> bool:
+    """Return whether factors near that of a unit explain the values worse; else, whether any factor does.
+
+    Args:
+        usual: sorted values of the reference.
+        newest: those of the block.
+        unit: the change.
+        is_like: whether it is like a move of the feature, which is precise.
+    """
     if unit.factor:
         is_decade = max(unit.factor, 1 / unit.factor) >= MIN_DECADE
-        return is_decade or _is_precise(usual, newest, unit.factor, NEAR)
+        return is_decade or is_like or _is_precise(usual, newest, unit.factor, NEAR)
     factor = _factor(usual, newest)
     return not factor or _distance(usual * factor, newest) > MIN_DISTANCE
 
@@ -195,6 +288,18 @@ def _describe_factor(usual: Vector, newest: Vector) -> str:
     is_better = distance <= MAX_DISTANCE and distance < _distance(usual + shift, newest)
     is_named = is_better and _is_precise(usual, newest, factor, NEARBY)
     return f"values look about {_times(factor)}" if is_named else ""
+
+
+def _describe_named_factor(usual: Vector, newest: Vector, named: str) -> str:
+    """Return the factor without a name of the check before, if it still explains the values; else ""."""
+    match = _FACTOR_WORDS.search(named)
+    if not match:
+        return ""
+    number = float(match[2].replace(",", ""))
+    return match[0] if _distance(usual * (1 / number if match[1] else number), newest) <= MIN_DISTANCE else ""
+
+
+_FACTOR_WORDS = re.compile(r"values look about (1/)?([\d,.]+)(?: times)? as large(?! plus| minus)")
 
 
 def _distance(a: Vector, b: Vector) -> float:

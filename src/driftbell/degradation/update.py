@@ -197,7 +197,8 @@ def _degradation(
             f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has "
             f"{count_of(waiting, 'new prediction')}."
         )
-        return Degradation(estimate.verdict, text, waiting=True)
+        known = performance(charts, state, unknown=True)
+        return Degradation(estimate.verdict, text, performance=known, waiting=True)
     explanation = state.explanation
     suspects = explanation.suspects if estimate.explained else ()
     segment = explanation.segment if estimate.explained else ""
@@ -271,4 +272,5 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         scale.before,
         scale.value(estimated) if estimated else None,
         currency=scale.currency,
+        accepted_labels=charts.accepted_labels,
     )

@@ -95,6 +95,8 @@ class Performance:
         realized: on the newest labelled rows, see `ModelMetrics`; None if there are too few.
         labelled: number of rows behind `realized`.
         currency: of a cost, or "".
+        accepted_labels: None if `reference` is that of the reference; else it is that of the predictions
+            that an annotation accepted: number of labels that it is measured with, 0 for an estimate.
     """
 
     metric: str
@@ -103,6 +105,7 @@ class Performance:
     realized: Interval | None = None
     labelled: int = 0
     currency: str = ""
+    accepted_labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,40 @@ def test_another_unit_in_some_rows_is_named_with_their_share() -> None:
     assert [(s.column, s.words) for s in first.suspects] == [("c", words)]
 
 
+def patients(rows: int, seed: int) -> Table:
+    """Draw weights that look alike in pounds and as temperatures in °F, and related heights."""
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(79, 10, rows)
+    return {
+        "weight": weight,
+        "height": 1.3 + 0.005 * weight + rng.normal(0, 0.05, rows),
+        "age": rng.normal(40, 10, rows),
+    }
+
+
+def risks(columns: Table) -> Answers:
+    yes = 1 / (1 + np.exp(-0.15 * (columns["weight"] - 79) - 0.05 * (columns["age"] - 40)))
+    return Answers((yes > 0.5).astype(float), np.column_stack([1 - yes, yes]))
+
+
+@pytest.mark.parametrize("rows", [100, 500])
+def test_all_checks_of_a_change_name_the_same_unit(rows: int) -> None:
+    columns = patients(2000, 0)
+    given = risks(columns)
+    assert given.probabilities is not None
+    truth = (np.random.default_rng(0).random(2000) < given.probabilities[:, 1]).astype(float)
+    learned = fit_reference_models(columns, given, truth, classes=2, seed=0)
+    charts = CusumCharts(learned, smallest_loss=0.02, checks_per_alarm=200.0)
+    state, words = EvidenceState(), set()
+    for i in range(10):
+        block = patients(rows, 100 + i)
+        block["weight"] = 2.20462 * block["weight"]
+        times = [START + timedelta(minutes=rows * i + k) for k in range(rows)]
+        state, result = update(charts, state, Rows(block, risks(block), times), LabelRows())
+        words |= {s.words for s in result.suspects if s.column == "weight"}
+    assert words == {"values look 2.2 times as large: perhaps another unit (kg → lb)"}
+
+
 def suspects(change: Callable[[Table], Table]) -> list[Suspect]:
     block = change(wide(500, 50))
     examined = charts().examine(block, answers(odds(block)))
