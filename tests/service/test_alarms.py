@@ -97,8 +97,7 @@ def test_marks_are_taken_and_an_expected_alarm_makes_a_new_reference(
     )
     assert (silent["open"], silent["until"]) == (True, until)
     page = httpx.get(service.url).text
-    minute = f"{datetime.fromisoformat(until):%Y-%m-%d %H:%M} UTC"
-    assert f"is annotated: silenced until {minute} (ada: new flowers)." in page
+    assert f'<dd>silenced by ada until <time datetime="{until}">' in page
     assert f"<code>driftbell labels FILE --url {service.url}</code>" in page
     before = service.status()["last_check"]
     assert before["drifted_columns"]

@@ -36,6 +36,7 @@ def alarms() -> None:
     \b
     Examples:
       driftbell alarms list
+      driftbell alarms show 0f3c
       driftbell alarms annotate 0f3c expected --author ada --reason "the new sensor is in"
     """
 
@@ -55,8 +56,6 @@ def list_alarms(
     Example:
       driftbell alarms list --json
     """
-    from driftbell.publish.wording import annotation_text
-
     with _opened_store(config_file, data_dir) as store:
         newest = store.alarms.newest(limit)
     if as_json:
@@ -64,13 +63,50 @@ def list_alarms(
 
         click.echo(json.dumps([alarm_view(a) for a in newest], indent=1))
         return
+    from driftbell.publish.alarm_texts import alarm_sentence
+
     for a in newest:
-        end = f"closed {a.closed:%Y-%m-%d %H:%M} UTC" if a.closed else "open"
-        annotation = f", {annotation_text(a)}" if a.annotation else ""
-        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M} UTC, {end}{annotation}")
-        click.echo(f"  {a.sentence}")
+        click.echo(_headline(a))
+        click.echo(f"  {alarm_sentence(a)}")
     if not newest:
         click.echo("no alarms")
+
+
+@alarms.command("show")
+@common
+@click.argument("alarm_id")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show_alarm(
+    config_file: Path | None, data_dir: str | None, parent: int | None, alarm_id: str, as_json: bool
+) -> None:
+    """Print one alarm: since when until when, its largest loss, the suspect columns then, and why it closed.
+
+    \b
+    Example:
+      driftbell alarms show 0f3c
+    """
+    with _opened_store(config_file, data_dir) as store:
+        alarm = _find_alarm(store, alarm_id)
+    from driftbell.publish.alarm_texts import alarm_facts
+    from driftbell.publish.json_views import alarm_view
+
+    if as_json:
+        click.echo(json.dumps(alarm_view(alarm), indent=1))
+        return
+    click.echo(_headline(alarm))
+    for title, text in alarm_facts(alarm):
+        click.echo(f"  {title}: {text}")
+    if alarm.closed is None:
+        click.echo(f"  Newest check: {alarm.sentence}")
+
+
+def _headline(alarm: Alarm) -> str:
+    from driftbell.publish.wording import annotation_text
+
+    end = f"closed {alarm.closed:%Y-%m-%d %H:%M} UTC" if alarm.closed else "open"
+    annotation = f", {annotation_text(alarm)}" if alarm.annotation else ""
+    opened = f"opened {alarm.opened:%Y-%m-%d %H:%M} UTC"
+    return f"{alarm.id}  {alarm.model} {alarm.version}  {opened}, {end}{annotation}"
 
 
 @alarms.command()

@@ -160,7 +160,7 @@ def headline(judgement: Judgement) -> tuple[str, str]:
     worse = f"The model {'performs' if measured else 'probably performs'} worse"
     if degradation.estimated_loss is None or not degradation.estimated_loss.is_positive:
         return f"{worse}.", rest
-    return f"{worse}: {_brief_loss(degradation, degradation.estimated_loss)}.", rest
+    return f"{worse}: {brief_loss(degradation, degradation.estimated_loss)}.", rest
 
 
 def _warning_claim(degradation: Degradation) -> str:
@@ -172,7 +172,7 @@ def _warning_claim(degradation: Degradation) -> str:
         return f"{CANNOT_TELL}."
     loss = degradation.estimated_loss
     if degradation.names_loss and loss and degradation.sentence.startswith(NO_ALARM_YET):
-        return f"{NO_ALARM_YET} {_brief_loss(degradation, loss)}, which may be chance."
+        return f"{NO_ALARM_YET} {brief_loss(degradation, loss)}, which may be chance."
     if degradation.verdict is not Verdict.WARNING:
         return ""
     if degradation.sentence.endswith(REPLACED):
@@ -180,7 +180,7 @@ def _warning_claim(degradation: Degradation) -> str:
     return next((f"{claim}." for claim in WARNING_CLAIMS if degradation.sentence.startswith(claim)), "")
 
 
-def _brief_loss(degradation: Degradation, loss: Interval) -> str:
+def brief_loss(degradation: Degradation, loss: Interval) -> str:
     """Return a loss without its interval: the metric before and after, if both are known."""
     known = degradation.performance or Performance("accuracy")
     if known.reference is None:

@@ -54,7 +54,29 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
     assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, open", f"  {alarm.sentence}"]
     assert json.loads(run("list", "--json")) == [alarm_view(alarm)]
     run("annotate", alarm.id, "false", *SAID)
-    assert ", false (ada: a load test)" in run("list").splitlines()[0]
+    first, second = run("list").splitlines()
+    assert ", false (ada: a load test)" in first
+    assert second.startswith("  From 2026-01-31 12:")
+    assert second.endswith("Closed: Annotated as false by ada: a load test")
+
+
+def test_one_alarm_is_printed_with_its_period_and_why_it_closed(life: Life) -> None:
+    alarm = life.open_alarm()
+    assert run("show", alarm.id[:5]).splitlines() == [
+        f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, open",
+        "  Loss since: 2026-01-31 12:10 UTC",
+        "  Alarm open: 2026-01-31 12:10 UTC to now",
+        "  Largest loss: unknown",
+        "  Suspect columns then: age, 100 % of the evidence: older",
+        f"  Newest check: {alarm.sentence}",
+    ]
+    life.check(200)
+    lines = run("show", alarm.id).splitlines()
+    assert lines[0] == f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, closed 2026-01-31 12:15 UTC"
+    assert lines[2] == "  Alarm open: 2026-01-31 12:10 UTC to 2026-01-31 12:15 UTC"
+    assert lines[-1] == "  Closed because: No degradation."
+    assert json.loads(run("show", alarm.id, "--json"))["closing_reason"] == "No degradation."
+    assert "no alarm has the id xyz" in refused("show", "xyz")
 
 
 def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> None:
