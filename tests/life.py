@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,7 +103,7 @@ class CountingDetector:
             to_label=tuple(p.id for p in over[:5]),
         )
 
-    def with_baseline(self, window: Window) -> CountingDetector:
+    def with_baseline(self, window: Window, labels: Mapping[str, str] | None = None) -> CountingDetector:
         over = np.mean([float(p.features["age"] or 0) > 60 for p in window.predictions])
         return replace(self, normal=float(over) + 0.05)
 

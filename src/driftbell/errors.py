@@ -5,6 +5,7 @@ DriftbellError
 ├── ConfigError        a setting, file or argument is wrong; the message names it and says what to do
 │   ├── ModelError     a model file cannot be loaded, or is not allowed
 │   │   ├── UntrustedModelError  loading it may run code, and its hash is not pinned
+│   │   ├── MissingModuleError   a module that the model needs is not installed; the message names it
 │   │   └── AnswerError      a function or server answered something that is no prediction
 │   └── MissingExtraError  an optional dependency is not installed; the message names the extra
 ├── InputError         a row or table does not fit the schema; `problems` lists every field
@@ -53,6 +54,10 @@ class UntrustedModelError(ModelError):
         self.reason = reason
         self.sha256 = sha256
         super().__init__(f'{reason}: if you trust it, set sha256 = "{sha256}" under [model]')
+
+
+class MissingModuleError(ModelError):
+    """A module that a model needs is not installed; the message has the command that installs it."""
 
 
 class AnswerError(ModelError, ValueError):

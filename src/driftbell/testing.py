@@ -5,7 +5,7 @@ They behave like the real implementations: driftbell's own contract tests run on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -122,7 +122,7 @@ class FixedDetector:
         self.windows.append(window)
         return state, self.degradation
 
-    def with_baseline(self, window: Window) -> FixedDetector:
+    def with_baseline(self, window: Window, labels: Mapping[str, str] | None = None) -> FixedDetector:
         """Return this detector."""
         return self
 

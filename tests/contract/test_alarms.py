@@ -11,7 +11,8 @@ import pytest
 from tests.contract.builders import IRIS, NOW, alarm, annotation, check, notification
 
 from driftbell.errors import LeaseLostError, StoreError
-from driftbell.records import Lease
+from driftbell.records import ChangePoint, Interval, Lease, Suspect
+from driftbell.records.alarms import LargestLoss
 from driftbell.store.sql import SqlStore
 
 
@@ -61,6 +62,30 @@ def test_checks_update_an_open_alarm_until_it_is_closed(store: SqlStore, lease: 
     assert store.alarms.newest(5) == [over]
 
 
+def test_the_losses_of_an_alarm_stay_when_it_is_closed(store: SqlStore, lease: Lease) -> None:
+    change = ChangePoint(NOW, NOW - timedelta(minutes=9), NOW + timedelta(minutes=1))
+    largest = LargestLoss(
+        "check0",
+        NOW,
+        "The model loses 4.2 points.",
+        Interval(0.042, 0.018, 0.066),
+        "accuracy",
+        0.953,
+        suspects=(Suspect("age", 0.8, "frozen at 5.1", ("city",)),),
+        segment="age > 30",
+    )
+    losses: dict[str, Any] = {
+        "change_point": change,
+        "largest_loss": largest,
+        "estimated_loss": Interval(0.01, 0.0, 0.02),
+    }
+    save_alarms(store, lease, 0, **losses)
+    assert store.alarms.current(**IRIS) == alarm(**losses)
+    over = alarm(**losses | {"estimated_loss": None}, closed=NOW, closing_reason="No loss any more.")
+    store.checks.save(check(1), lease, alarm=over)
+    assert store.alarms.get("check0") == over
+
+
 def test_a_check_that_is_saved_twice_changes_no_alarm(store: SqlStore, lease: Lease) -> None:
     save_alarms(store, lease, 0)
     store.checks.save(check(0), lease, alarm=alarm(sentence="Another."))
@@ -82,14 +107,12 @@ def test_the_alarms_of_replaced_versions_are_closed_with_a_reason(store: SqlStor
     save_alarms(store, lease, 0)
     save_alarms(store, lease, 1, version="v2")
     later = NOW + timedelta(minutes=1)
-    close = partial(store.alarms.close_replaced, now=later, reason="Closed: replaced.")
+    close = partial(store.alarms.close_replaced, now=later, reason="Replaced.")
     assert close(["v2"], lease=lease, model="another") == 0
     assert close(["v1", "v2"], lease=lease, model="iris") == 0
     assert store.alarms.current(**IRIS) == alarm()
     assert close(["v2"], lease=lease, model="iris") == 1
-    assert store.alarms.newest(5, version="v1") == [
-        alarm(closed=later, sentence=f"{alarm().sentence} Closed: replaced.")
-    ]
+    assert store.alarms.newest(5, version="v1") == [alarm(closed=later, closing_reason="Replaced.")]
     assert store.alarms.current(model="iris", version="v2") is not None
     assert close(["v2"], lease=lease, model="iris") == 0
 
@@ -107,7 +130,14 @@ def test_a_decided_alarm_is_closed_and_no_check_changes_it(store: SqlStore, leas
     save_alarms(store, lease, 0)
     decided = store.alarms.annotate("check0", annotation(word, minutes=3))
     time = NOW + timedelta(minutes=3)
-    assert decided == alarm(closed=time, annotation=word, author="ada", reason="a new sensor", annotated=time)
+    assert decided == alarm(
+        closed=time,
+        annotation=word,
+        author="ada",
+        reason="a new sensor",
+        annotated=time,
+        closing_reason=f"Annotated as {word} by ada: a new sensor",
+    )
     store.checks.save(check(1), lease, alarm=alarm(sentence="A check that ran meanwhile."))
     assert store.alarms.newest(5) == [decided]
     assert store.alarms.annotated_after(None, **IRIS) == [decided]

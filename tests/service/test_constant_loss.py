@@ -62,5 +62,25 @@ def test_a_constant_loss_stays_one_alarm_until_it_is_over(service: Running) -> N
     assert all(again == evidence[0] for again in evidence)
     assert [(a["id"], a["open"]) for a in alarms(service)] == [(alarm["id"], True)]
 
+    assert alarm["closing_reason"] is None
+    assert alarm["estimated_loss"] == check(service)["degradation"]["estimated_loss"]
+
     assert block(service, BLOCKS + 1, 0.0)["verdict"] != "alarm"
-    assert [(a["id"], a["open"]) for a in alarms(service)] == [(alarm["id"], False)]
+    (closed,) = alarms(service)
+    assert (closed["id"], closed["open"]) == (alarm["id"], False)
+    assert_what_it_was_is_stated(service, closed)
+
+
+def assert_what_it_was_is_stated(service: Running, closed: dict[str, Any]) -> None:
+    largest = closed["largest_loss"]
+    assert largest["low"] < LOSS < largest["high"]
+    assert largest["value"] >= closed["estimated_loss"]["value"]
+    assert closed["closing_reason"].startswith("The model performs as well as on its reference")
+    since = closed["change_point"]["time"][:16].replace("T", " ")
+    until = closed["closed"][:16].replace("T", " ")
+    assert closed["sentence"].startswith(f"From {since} UTC until {until} UTC, the largest loss was ")
+    assert closed["sentence"].endswith(closed["closing_reason"])
+    page = httpx.get(f"{service.url}/").text
+    assert f"{since} UTC to {until} UTC" in page
+    assert f"<dt>Closed because</dt><dd>{closed['closing_reason']}</dd>" in page
+    assert httpx.get(f"{service.url}/index.json").json()["alarms"] == [closed]

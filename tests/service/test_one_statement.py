@@ -244,6 +244,8 @@ def test_every_surface_says_the_same_in_each_state(service: Running, receiver: R
     label(service, changed)
     state("warning", lambda text: "the labels show no loss" in text, 4)
     assert receiver.messages[-1]["title"] == "driftbell: iris resolved"
+    for fact in ("Loss since: ", "Alarm open: ", "Largest loss: ", "Suspect columns then: "):
+        assert f"\n{fact}" in receiver.messages[-1]["message"]
 
     predict(service.url, normal(500, 6))
     checked(service)

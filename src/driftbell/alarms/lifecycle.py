@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftbell.records import Check, Verdict
-from driftbell.records.alarms import Alarm
+from driftbell.records import ChangePoint, Check, Degradation, Verdict
+from driftbell.records.alarms import Alarm, LargestLoss
+
+BEFORE = " Before, "
+"""Opening of the sentence about the loss before a recovery, which the alarm has itself."""
 
 
 def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None) -> Alarm | None:
@@ -30,7 +33,7 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
     ):
         return None
     if degradation.verdict is not Verdict.ALARM:
-        return replace(current, closed=check.time) if current else None
+        return replace(current, closed=check.time, closing_reason=_reason(degradation)) if current else None
     if current is None:
         current = Alarm(check.id, check.model, check.version, check.time, None, "", first=check.first)
     return replace(
@@ -39,4 +42,41 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
         columns=degradation.suspect_columns,
         first=first or current.first,
         last=max(current.last, check.last),
+        change_point=_change_point(degradation, current),
+        estimated_loss=degradation.stated_loss,
+        largest_loss=_largest_loss(check, degradation, current.largest_loss),
+    )
+
+
+def _reason(degradation: Degradation) -> str:
+    """Return why an alarm closes: the sentence of the check that closes it, up to the loss before."""
+    return degradation.sentence.partition(BEFORE)[0]
+
+
+def _change_point(degradation: Degradation, current: Alarm) -> ChangePoint | None:
+    """Return the change point of an alarm; a change after its opening is another one and moves nothing."""
+    newest, before = degradation.change_point, current.change_point
+    return newest if newest and (before is None or newest.time <= current.opened) else before
+
+
+def _largest_loss(check: Check, degradation: Degradation, before: LargestLoss | None) -> LargestLoss:
+    """Return the largest loss of an alarm after a check.
+
+    A loss that may be zero, or what is left of it while the alarm closes, is not larger than any other.
+    """
+    loss = degradation.stated_loss
+    loss = loss if loss and loss.is_positive and not (before and degradation.closing) else None
+    if before and (loss is None or (before.loss and before.loss.value >= loss.value)):
+        return before
+    performance = degradation.performance
+    return LargestLoss(
+        check.id,
+        check.time,
+        degradation.sentence,
+        loss,
+        performance.metric if performance else "",
+        performance.reference if performance else None,
+        performance.currency if performance else "",
+        degradation.suspects,
+        degradation.segment,
     )

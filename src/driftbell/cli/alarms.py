@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from driftbell.atomic_write import write_output
-from driftbell.cli.root import cli, common, settings
+from driftbell.cli.root import cli, common, service_url, settings
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
 
@@ -24,6 +25,10 @@ ANNOTATIONS = ("expected", "false", "silenced")
 """The values of `driftbell.records.alarms`, repeated so that `--help` does not import NumPy."""
 
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Address of a service with default settings, at which `driftbell labels` finds it."""
+
+
 @cli.group()
 def alarms() -> None:
     """List and annotate alarms.
@@ -31,6 +36,7 @@ def alarms() -> None:
     \b
     Examples:
       driftbell alarms list
+      driftbell alarms show 0f3c
       driftbell alarms annotate 0f3c expected --author ada --reason "the new sensor is in"
     """
 
@@ -57,13 +63,50 @@ def list_alarms(
 
         click.echo(json.dumps([alarm_view(a) for a in newest], indent=1))
         return
+    from driftbell.publish.alarm_texts import alarm_sentence
+
     for a in newest:
-        end = f"closed {a.closed:%Y-%m-%d %H:%M}" if a.closed else "open"
-        annotation = f", {a.annotation} ({a.author}: {a.reason})" if a.annotation else ""
-        click.echo(f"{a.id}  {a.model} {a.version}  opened {a.opened:%Y-%m-%d %H:%M}, {end}{annotation}")
-        click.echo(f"  {a.sentence}")
+        click.echo(_headline(a))
+        click.echo(f"  {alarm_sentence(a)}")
     if not newest:
         click.echo("no alarms")
+
+
+@alarms.command("show")
+@common
+@click.argument("alarm_id")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show_alarm(
+    config_file: Path | None, data_dir: str | None, parent: int | None, alarm_id: str, as_json: bool
+) -> None:
+    """Print one alarm: since when until when, its largest loss, the suspect columns then, and why it closed.
+
+    \b
+    Example:
+      driftbell alarms show 0f3c
+    """
+    with _opened_store(config_file, data_dir) as store:
+        alarm = _find_alarm(store, alarm_id)
+    from driftbell.publish.alarm_texts import alarm_facts
+    from driftbell.publish.json_views import alarm_view
+
+    if as_json:
+        click.echo(json.dumps(alarm_view(alarm), indent=1))
+        return
+    click.echo(_headline(alarm))
+    for title, text in alarm_facts(alarm):
+        click.echo(f"  {title}: {text}")
+    if alarm.closed is None:
+        click.echo(f"  Newest check: {alarm.sentence}")
+
+
+def _headline(alarm: Alarm) -> str:
+    from driftbell.publish.wording import annotation_text
+
+    end = f"closed {alarm.closed:%Y-%m-%d %H:%M} UTC" if alarm.closed else "open"
+    annotation = f", {annotation_text(alarm)}" if alarm.annotation else ""
+    opened = f"opened {alarm.opened:%Y-%m-%d %H:%M} UTC"
+    return f"{alarm.id}  {alarm.model} {alarm.version}  {opened}, {end}{annotation}"
 
 
 @alarms.command()
@@ -99,8 +142,10 @@ def annotate(
     with _opened_store(config_file, data_dir) as store:
         alarm = _find_alarm(store, alarm_id)
         values = {name: value for name, value in body.items() if value is not None}
-        store.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
-    click.echo(f"{alarm.id}: {annotation}")
+        annotated = read_annotation(values, alarm, now=datetime.now(UTC))
+        store.alarms.annotate(alarm.id, annotated)
+    end = f" until {annotated.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if annotated.until else ""
+    click.echo(f"{alarm.id}: {annotation}{end}")
 
 
 @alarms.command("label-sheet")
@@ -125,8 +170,11 @@ def write_label_sheet(
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     rows = max(0, text.count("\n") - 1)
+    url = service_url(settings(config_file, data_dir=data_dir).settings)
+    option = "" if url == DEFAULT_URL else f" --url {url}"
     click.echo(
-        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels {target}"
+        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels "
+        f"{quote(str(target))}{option}"
     )
 
 

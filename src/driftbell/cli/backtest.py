@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from driftbell.alarms.budget import Budget, format_every, parse_budget, parse_every
+from driftbell.alarms.budget import Budget, parse_budget, parse_every
+from driftbell.cli.backtest_table import print_checks
 from driftbell.cli.model_options import named_roles, parse_probabilities
 from driftbell.cli.model_output import computed_apart, output_of_model
 from driftbell.cli.output_files import refuse_tables, write_file
@@ -25,17 +25,12 @@ from driftbell.cli.table_options import (
     table_options,
 )
 from driftbell.errors import ConfigError
-from driftbell.phrases import count_of, format_value
 
 if TYPE_CHECKING:
     from driftbell.config.settings import Settings
-    from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
     from driftbell.simulation.rehearsal import RehearsalOutcome
 
 DEFAULT_BUDGET = Budget(1, checks=1000)
-
-LOSS_DIGITS, LOSS_WIDTH = 2, 26
-"""Digits of a loss in the table of a backtest, and the width of its column."""
 
 T = TypeVar("T")
 
@@ -201,7 +196,7 @@ def backtest(
         **options,
     )
     size = window_rows or WINDOW_ROWS
-    _print_checks(checks, f"{size} rows", as_json=as_json)
+    print_checks(checks, f"{size} rows", as_json=as_json)
     if target:
         from driftbell.publish.metric_rows import metric_rows, source_name
 
@@ -222,40 +217,6 @@ def _configured_budget(configured: Settings, every: timedelta | None) -> Budget:
     if budget == type(configured.alarms)().budget:
         return DEFAULT_BUDGET
     return Budget(1, checks=max(1, round(budget.checks_per_alarm(every or configured.check.every))))
-
-
-def _print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
-    """Print each check as soon as it is computed, and a summary.
-
-    Args:
-        checks: the checks.
-        size: size of a window by rows.
-        as_json: whether to print JSON objects and nothing else.
-    """
-    from driftbell.publish.backtest_view import verdict_word
-
-    counts: Counter[str] = Counter()
-    first: int | None = None
-    reasons: dict[str, str] = {}
-    reference_score = ""
-    by_time = checks.every is not None
-    for check in checks:
-        if not counts:
-            for note in check.notes:
-                click.echo(f"note: {note}", err=True)
-            reference_score = _reference_score(check)
-        if not counts and not as_json:
-            click.echo(_header(by_time=by_time))
-        click.echo(check.to_json() if as_json else _line(check, by_time=by_time))  # click flushes every line
-        counts[verdict_word(check)] += 1
-        reasons.setdefault(verdict_word(check), check.sentence)
-        first = check.index if first is None and check.verdict == "alarm" else first
-    if not as_json:
-        each = f"of {format_every(checks.every) if checks.every else size}"
-        click.echo(f"{_summary(counts, first, each)} {reference_score}".rstrip())
-        for word, which in (("cannot tell", "check that cannot tell"), ("unknown", "unknown check")):
-            if word in reasons:
-                click.echo(f"The first {which}: {reasons[word]}")
 
 
 @cli.command()
@@ -298,19 +259,23 @@ def rehearse(
     """
     loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
     from driftbell.simulation import rehearsal as simulation
-    from driftbell.simulation.faults import parse_fault
+    from driftbell.simulation.faults import parse_faults
     from driftbell.wiring.offline import rehearsal
     from driftbell.wiring.store import clock, has_store, open_store
 
-    parsed_faults = [parse_fault(text) for text in faults]
+    parsed_faults = parse_faults(faults)
     if rate is None and has_store(loaded.settings):
         store = open_store(loaded.settings)
         rate = simulation.rows_per_day(store, clock())
         store.close()
     with output_of_model():
         simulated = rehearsal(loaded.settings)
+    untold = False
     for outcome in computed_apart(simulation.rehearse(simulated, parsed_faults, seed=seed)):
         click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
+        untold |= outcome.cannot_tell
+    if untold and not as_json:
+        click.echo("Rows are counted from 0.")
 
 
 def _outcome_json(outcome: RehearsalOutcome, rate: float | None) -> str:
@@ -359,42 +324,3 @@ def _duration(predictions: int, rate: float | None) -> str:
         if minutes >= 2 * length or unit == "minutes":
             return f" (≈ {minutes / length:.3g} {unit})"
     return ""
-
-
-def _header(*, by_time: bool) -> str:
-    period = f"{'start (UTC)':<16}  {'rows':>7}" if by_time else f"{'check':>5}"
-    return f"{period}  {'verdict':<11} {'score':>6}  {'loss (90 % interval)':<{LOSS_WIDTH}}  columns"
-
-
-def _line(check: BacktestCheck, *, by_time: bool) -> str:
-    period = f"{check.start:%Y-%m-%d %H:%M}  {check.rows:>7}" if by_time else f"{check.index:>5}"
-    from driftbell.publish.backtest_view import verdict_word
-
-    score = f"{min(check.score, 999.99):.2f}"
-    columns = ", ".join(check.columns)
-    return f"{period}  {verdict_word(check):<11} {score:>6}  {_loss(check):<{LOSS_WIDTH}}  {columns}".rstrip()
-
-
-def _loss(check: BacktestCheck) -> str:
-    """Return the loss of a check with its interval, which is wide where the loss is uncertain."""
-    if check.estimated_loss is None:
-        return "–"
-    loss = format_value(check.estimated_loss, LOSS_DIGITS)
-    if check.interval is None:
-        return loss
-    low, high = (format_value(bound, LOSS_DIGITS) for bound in check.interval)
-    return f"{loss} ({low} to {high})"
-
-
-def _reference_score(check: BacktestCheck) -> str:
-    if check.reference_score is None:
-        return ""
-    return f"On the reference: {check.reference_metric} {format_value(check.reference_score)}."
-
-
-def _summary(counts: Counter[str], first: int | None, each: str) -> str:
-    from driftbell.publish.backtest_view import WORDS
-
-    verdicts = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
-    first_alarm = "" if first is None else f"; first alarm at check {first}"
-    return f"{count_of(counts.total(), 'check')} {each}: {verdicts}{first_alarm}."

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 import driftbell
-from driftbell.errors import DriftbellError, MissingExtraError
+from driftbell.errors import DriftbellError, MissingExtraError, MissingModuleError
 from driftbell.hidden_values import values_are_hidden
 from driftbell.phrases import join_names, network_address
 
@@ -104,9 +104,14 @@ class _RootGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in SERVE_PACKAGES:
-                raise
-            raise MissingExtraError(f"driftbell {ctx.invoked_subcommand}", "serve") from error
+            command = f"driftbell {ctx.invoked_subcommand}"
+            if (error.name or "").partition(".")[0] in SERVE_PACKAGES:
+                raise MissingExtraError(command, "serve") from error
+            from driftbell.models.missing_library import missing_module, need_text
+
+            if module := missing_module(error):
+                raise MissingModuleError(f"{command} {need_text(module)}") from error
+            raise
         except BrokenPipeError as error:  # click would end with 1, which here means drift
             raise _ReaderGoneError from error
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from driftbell.degradation.category_changes import count_categories, describe_new
+from driftbell.degradation.category_changes import count_categories, describe_new, describe_shares
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.rare_values import chance_of_excess, chance_outside, singletons
 from driftbell.degradation.reference_models import ReferenceModels, Vector
@@ -108,7 +108,7 @@ class BrokenValues:
         names = learned.encoder.names
         is_reference = learned.usual is learned.matrix
         self._unseen = {
-            j: singletons(learned.matrix[:, j]) if is_reference else learned.unseen.get(j, 0)
+            j: singletons(learned.matrix[:, j]) if is_reference else learned.unseen.get(j, Counter()).total()
             for j, numeric in enumerate(learned.encoder.numeric)
             if not numeric
         }
@@ -154,10 +154,10 @@ class BrokenValues:
             if j in self._calendar:
                 new &= ~possible_texts(self._calendar[j], self._learned.encoder.categories(j), cells)
             counts = Counter(c for c, is_new in zip(cells, new, strict=True) if is_new)
-            words = self._new_words(matrix[:, j], j, counts)
+            words = self._new_words(matrix[:, j], j, counts)  # none if all of them were accepted
             unseen_faults = self._excess_faults(j, new, self._unseen[j], words)
             faults += [replace(fault, novelty="unseen", kind="unseen") for fault in unseen_faults]
-        usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, 0)
+        usual = int(np.isnan(before).sum()) - self._learned.unseen.get(j, Counter()).total()
         words = f"null {usual / len(before):.1%} → {nulls.mean():.1%}"
         faults += [
             replace(f, kind="null", known=usual >= MIN_KNOWN_NULLS)
@@ -192,10 +192,11 @@ class BrokenValues:
     def _new_words(self, now: Vector, j: int, new: Counter[str | None]) -> str:
         """Return the description of the new categories of a block."""
         categories = self._learned.encoder.categories(j)
-        before = count_categories(self._learned.matrix[:, j], categories)
+        before = self._learned.category_counts(j)
         known = count_categories(now[~np.isnan(now)], categories)
         nulls = len(now) - known.total() - new.total()
-        return describe_new(before, known + new + Counter({None: nulls}))
+        current = known + new + Counter({None: nulls})
+        return describe_new(before, current) or describe_shares(before, current)
 
     def _outliers(self, matrix: Matrix, j: int) -> list[DataFault]:
         before, now = self._learned.usual[:, j], matrix[:, j]

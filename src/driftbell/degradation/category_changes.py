@@ -38,6 +38,25 @@ def count_categories(codes: Vector, categories: Sequence[str]) -> Counter[str | 
     return counted
 
 
+def count_new(rows: NDArray[np.bool_], cells: Sequence[str | None]) -> Counter[str]:
+    """Return the number of rows of each category that the reference lacks.
+
+    Args:
+        rows: which rows have one.
+        cells: the category of each row, None for null.
+    """
+    return Counter(cell for cell, is_new in zip(cells, rows, strict=True) if is_new and cell is not None)
+
+
+def with_new(counts: Counter[str | None], new: Counter[str]) -> Counter[str | None]:
+    """Return numbers of rows of encoded values, where new categories are null, with these by name.
+
+    >>> with_new(Counter({"basic": 70, None: 30}), Counter({"trial": 30})) == {"basic": 70, "trial": 30}
+    True
+    """
+    return Counter(counts | new) - Counter({None: new.total()})
+
+
 def describe_new(before: Counts, now: Counts) -> str:
     """Return in words which categories are new, and which known ones they may replace; "" for none.
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftbell.degradation.broken_values import DataFault
-from driftbell.degradation.category_changes import count_categories, describe_shares
+from driftbell.degradation.category_changes import count_categories, count_new, describe_shares, with_new
 from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.moved_values import MAX_MOVED, Move, describe_unit
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks, ks_distance, quantile, sorted_present
 from driftbell.phrases import format_value
-from driftbell.records import Suspect
+from driftbell.records import Columns, Suspect
 
 if TYPE_CHECKING:
     from driftbell.degradation.block import Block
@@ -72,7 +72,9 @@ class _Cause:
     rows: NDArray[np.bool_] | None = None
 
 
-def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] = ()) -> list[Suspect]:
+def find_suspects(
+    charts: CusumCharts, block: Block, before: Sequence[Suspect] = (), columns: Columns | None = None
+) -> list[Suspect]:
     """Return the columns that probably cause the loss of a block, most likely first.
 
     A column is a suspect by its data fault, or because its distribution moved. Its evidence is its importance
@@ -84,12 +86,13 @@ def find_suspects(charts: CusumCharts, block: Block, before: Sequence[Suspect] =
         charts: fitted on the reference.
         block: the newest rows.
         before: suspects of the check before.
+        columns: features of the block by name, for the names of new categories.
     """
     learned, matrix = charts.learned, block.matrix
     faults = block.diagnosis.faults if block.diagnosis else ()
     named = {column: suspect.words for suspect in before for column in suspect.columns}
     causes = _faulty(charts, matrix, faults, named)
-    causes += _moved(charts, matrix, {f.place for f in faults}, named)
+    causes += _moved(charts, matrix, {f.place for f in faults}, named, columns or {})
     causes = _exchanged(learned, matrix, _unlike_before(charts, block, causes), named)
     suspects = _as_suspects(learned, _grouped(learned, causes))
     if not suspects or not before:
@@ -165,7 +168,9 @@ def _unit_words(before: Vector, now: Vector, faults: Sequence[DataFault], named:
     return ""
 
 
-def _moved(charts: CusumCharts, matrix: Matrix, without: set[int], named: Mapping[str, str]) -> list[_Cause]:
+def _moved(
+    charts: CusumCharts, matrix: Matrix, without: set[int], named: Mapping[str, str], columns: Columns
+) -> list[_Cause]:
     """Return the features with another distribution and without a fault."""
     learned = charts.learned
     names = learned.encoder.names
@@ -178,7 +183,8 @@ def _moved(charts: CusumCharts, matrix: Matrix, without: set[int], named: Mappin
         distance, unit = _distance(learned.ranks(j), matrix[:, j])
         if distance > limit * unit:
             weight = float(learned.importance[j]) * distance
-            words = _describe(learned, matrix, j, named.get(names[j], ""))
+            words = _category_words(learned, matrix, j, columns)
+            words = words or _describe(learned, matrix, j, named.get(names[j], ""))
             causes.append(_Cause(j, weight, MOVED, words))
     return causes
 
@@ -234,11 +240,19 @@ def _distance(usual: SampleRanks, now: Vector) -> tuple[float, float]:
     return distance, float(KS_5_PERCENT * np.sqrt(1 / (len(usual) + usual.nulls) + 1 / len(now)))
 
 
+def _category_words(learned: ReferenceModels, matrix: Matrix, j: int, columns: Columns) -> str:
+    """Return which categories have other shares, those of an accepted baseline included; "" for numbers."""
+    if learned.encoder.numeric[j]:
+        return ""
+    now = count_categories(matrix[:, j], learned.encoder.categories(j))
+    unseen = learned.encoder.unseen(columns, j)
+    if unseen is not None:
+        now = with_new(now, count_new(*unseen))
+    return describe_shares(learned.category_counts(j), now)
+
+
 def _describe(learned: ReferenceModels, matrix: Matrix, j: int, named: str) -> str:
     before, now = learned.usual[:, j], matrix[:, j]
-    if not learned.encoder.numeric[j]:
-        categories = learned.encoder.categories(j)
-        return describe_shares(*(count_categories(values, categories) for values in (before, now)))
     if np.isnan(before).all() or np.isnan(now).all():
         return f"null {np.isnan(before).mean():.1%} → {np.isnan(now).mean():.1%}"
     unit = describe_unit(learned.ranks(j).values, now, named=named)

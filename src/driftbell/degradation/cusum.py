@@ -73,8 +73,8 @@ class CusumCharts:
         block_rows: the expected new rows of a check, and rows of a block, within limits.
         seconds_per_alarm: time for which the budget allows one false alarm, so that blocks may be more or
             fewer than checks; None if it allows one in so many blocks.
-        baseline: errors of an accepted baseline instead of the reference's: by confidence, by features,
-            and measured.
+        baseline: errors of an accepted baseline: by confidence, by features, and measured.
+        accepted_labels: see `Performance`.
     """
 
     def __init__(
@@ -86,8 +86,9 @@ class CusumCharts:
         block_rows: int = 500,
         seconds_per_alarm: float | None = None,
         baseline: tuple[Vector, Vector, Vector] | None = None,
+        accepted_labels: int | None = None,
     ) -> None:
-        self.learned = learned
+        self.learned, self.accepted_labels = learned, accepted_labels
         self.smallest_loss = smallest_loss
         self.checks_per_alarm = checks_per_alarm
         self.check_rows = block_rows
@@ -98,11 +99,9 @@ class CusumCharts:
         self.calendar = self._faults.calendar
         labelled = learned.classes > 1 and learned.labelled
         self._label_shift = LabelShift(learned) if labelled else None
-        by_confidence, by_features, measured = baseline or (
-            learned.without_halves(learned.by_confidence),
-            learned.without_halves(learned.by_features),
-            learned.errors,
-        )
+        expected = (learned.without_halves(e) for e in (learned.by_confidence, learned.by_features))
+        by_confidence, by_features, measured = baseline or (*expected, learned.errors)
+        self.usual_errors = by_confidence, by_features
         unit = learned.loss.unit(learned.errors) or smallest_loss
         self.baselines: Mapping[str, ErrorBaseline] = {
             ESTIMATE: error_baseline(by_confidence, unit=unit),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumChart
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
 from driftbell.degradation.loss_scale import loss_scale
+from driftbell.degradation.model_columns import MIN_BASELINE_LABELS
 from driftbell.degradation.reference_models import (
     DEFAULT_METRIC,
     FOLDS,
@@ -82,8 +83,13 @@ class CusumDetector:
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
         return msgspec.structs.replace(state, seq=seq, label_seq=label_seq), degradation
 
-    def with_baseline(self, window: Window) -> CusumDetector:
-        """Return a detector with these predictions as baseline; the meaning of a label stays the same."""
+    def with_baseline(self, window: Window, labels: Mapping[str, str] | None = None) -> CusumDetector:
+        """Return a detector with these predictions as baseline; the meaning of a label stays the same.
+
+        Args:
+            window: the predictions.
+            labels: by prediction id. At least 100 measure the performance on them; else it is estimated.
+        """
         rows = self.rows(window)
         if len(rows.answers) < MIN_LABELS:
             return self
@@ -94,7 +100,10 @@ class CusumDetector:
             by_features = learned.error_by_features(matrix, rows.answers)
             errors = learned.errors
             increase = charts.baselines[LABELS].mean - float(errors.mean())
-            measured = errors + increase + charts.examine(rows.columns, rows.answers).loss
+            measured = self._measured(window, labels or {})
+            accepted_labels = 0 if measured is None else len(measured)
+            if measured is None:
+                measured = errors + increase + charts.examine(rows.columns, rows.answers).loss
             accepted = learned.with_usual(rows.columns, rows.answers)
         return CusumDetector(
             CusumCharts(
@@ -104,9 +113,19 @@ class CusumDetector:
                 block_rows=charts.check_rows,
                 seconds_per_alarm=charts.seconds_per_alarm,
                 baseline=(by_confidence, by_features, measured),
+                accepted_labels=accepted_labels,
             ),
             self._classes,
         )
+
+    def _measured(self, window: Window, labels: Mapping[str, str]) -> Vector | None:
+        """Return the loss of each labelled prediction; None if labels are too few, or mean nothing."""
+        labelled = [prediction for prediction in window.predictions if prediction.id in labels]
+        if not self.charts.learned.labelled:
+            return None
+        errors = self._losses(labelled, [labels[prediction.id] for prediction in labelled])
+        known = errors[~np.isnan(errors)]
+        return known if len(known) >= MIN_BASELINE_LABELS else None
 
     def rows(self, window: Window) -> Rows:
         """Return logged predictions as rows for the charts."""
@@ -146,7 +165,9 @@ class CusumDetector:
 
     def _errors(self, labelled: Sequence[LabelledPrediction], texts: Sequence[str]) -> Vector:
         """Return the loss of each labelled prediction with these labels, NaN for one that does not count."""
-        predictions = [row.prediction for row in labelled]
+        return self._losses([row.prediction for row in labelled], texts)
+
+    def _losses(self, predictions: Sequence[Prediction], texts: Sequence[str]) -> Vector:
         truth = output_values(texts, self._classes)
         return self.charts.learned.loss.of_rows(truth, self._answers(predictions))
 

@@ -39,6 +39,8 @@ MAX_AMOUNT = 1e15
 NO_PROBABILITIES = "a regression has no probabilities of classes: leave out probabilities (--probability)"
 
 MIN_LABELS = 20
+MIN_BASELINE_LABELS = 100
+"""Smallest number of labels that measure the performance on an accepted baseline instead of an estimate."""
 """A table with fewer labels counts as unlabelled."""
 
 ROUNDING = 1e-4

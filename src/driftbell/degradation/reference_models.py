@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from driftbell.degradation.answers import Vector as Vector
 from driftbell.degradation.block_predictions import FOLDS as FOLDS
 from driftbell.degradation.block_predictions import Expectation, LabelModel, RowErrors
 from driftbell.degradation.boosted_trees import BoostedTrees
+from driftbell.degradation.category_changes import count_categories, count_new, with_new
 from driftbell.degradation.class_losses import ClassLoss, RowLoss
 from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.degradation.row_losses import NumberLoss, fit_row_loss
@@ -65,7 +67,7 @@ class ReferenceModels:
         by_features: expected error from the features, out of fold, shape (n,).
         usual: features of unchanged rows, shape (m, d): the reference's, or those of an accepted baseline.
         usual_answers: the model's answers on them.
-        unseen: number of them with a category that the reference lacks, by feature index.
+        unseen: rows of them with each category that the reference lacks, by feature index.
         expected: each numeric top feature of `usual` predicted from the others, out of fold, shape (m,), by
             feature index.
         bucketed: names of numeric features that have one number for each of some buckets.
@@ -87,7 +89,7 @@ class ReferenceModels:
     by_features: Vector = field(init=False)
     usual: Matrix = field(init=False)
     usual_answers: Answers = field(init=False)
-    unseen: dict[int, int] = field(default_factory=dict)
+    unseen: dict[int, Counter[str]] = field(default_factory=dict)
     expected: dict[int, Vector] = field(default_factory=dict)
     bucketed: frozenset[str] = frozenset()
     _confidence: list[Callable[[Any], Vector]] = field(default_factory=list)
@@ -105,6 +107,11 @@ class ReferenceModels:
         if place not in self._ranks:
             self._ranks[place] = SampleRanks(self.usual[:, place])
         return self._ranks[place]
+
+    def category_counts(self, place: int) -> Counter[str | None]:
+        """Return the number of usual rows of each category of a feature; None is null."""
+        counts = count_categories(self.usual[:, place], self.encoder.categories(place))
+        return with_new(counts, self.unseen.get(place, Counter()))
 
     def error_by_confidence(self, matrix: Matrix, answers: Answers) -> Vector:
         """Estimate the error of each row from the model's confidence; without one, from all features."""
@@ -164,7 +171,7 @@ class ReferenceModels:
         matrix = self.encoder(columns, len(answers))
         unseen = {j: self.encoder.unseen(columns, j) for j in range(len(self.encoder.names))}
         accepted.usual, accepted.usual_answers, accepted._ranks = matrix, answers, {}
-        accepted.unseen = {j: int(rows[0].sum()) for j, rows in unseen.items() if rows is not None}
+        accepted.unseen = {j: count_new(*rows) for j, rows in unseen.items() if rows is not None}
         accepted.expected = self.expect(matrix)
         return accepted
 

@@ -221,7 +221,8 @@ def _degradation(
             f"Cannot judge yet whether the model performs worse: needs {MIN_ROWS}, has "
             f"{count_of(waiting, 'new prediction')}."
         )
-        return Degradation(estimate.verdict, text, waiting=True)
+        known = performance(charts, state, unknown=True)
+        return Degradation(estimate.verdict, text, performance=known, waiting=True)
     explanation = state.explanation
     suspects = explanation.suspects if estimate.explained else ()
     segment = explanation.segment if estimate.explained else ""
@@ -298,4 +299,5 @@ def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = Fa
         scale.value(estimated) if estimated else None,
         currency=scale.currency,
         chosen_until=chosen_until(state),
+        accepted_labels=charts.accepted_labels,
     )

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from driftbell.error_capture import ErrorCapture
-from driftbell.errors import ConfigError, ModelError, PredictError
+from driftbell.errors import ConfigError, MissingModuleError, ModelError, PredictError
 from driftbell.hidden_values import values_are_hidden
+from driftbell.models.missing_library import missing_module, need_text
 from driftbell.phrases import printable
 
 MAX_MESSAGE_LENGTH = 300
@@ -47,7 +48,8 @@ def load_with(load: Callable[[], T], *, failure: str, advise: Callable[[Exceptio
         advise: returns what to do about an error, "" if it is not known.
 
     Raises:
-        ModelError: the function raised an error; the message contains its first words.
+        MissingModuleError: the function imports a module that is not installed.
+        ModelError: the function raised another error; the message contains its first words.
     """
     try:
         return load()
@@ -55,6 +57,8 @@ def load_with(load: Callable[[], T], *, failure: str, advise: Callable[[Exceptio
         raise
     except BaseException as error:  # a damaged file may raise any type, and a user's module may exit
         _raise_interrupt(error)
+        if module := missing_module(error):
+            raise MissingModuleError(f"{failure}: it {need_text(module)}") from error
         advice = advise(error) if advise and isinstance(error, Exception) else ""
         reason = error_text(error)
         raise ModelError(f"{failure}: {reason}{'; ' if advice else ''}{advice}") from error
@@ -145,7 +149,8 @@ def failure_reason(error: PredictError) -> str:
     cause = error.__cause__
     if cause is None or isinstance(cause, ModelError):
         return str(cause or error)
-    return error_text(cause)
+    module = missing_module(cause)
+    return f"it {need_text(module)}" if module else error_text(cause)
 
 
 def _raise_interrupt(error: BaseException) -> None:

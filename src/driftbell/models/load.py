@@ -14,8 +14,10 @@ from driftbell.models.file_content import require_content
 from driftbell.models.foreign_code import LOAD_SECONDS, load_with, load_within
 from driftbell.models.lightgbm_file import load_lightgbm
 from driftbell.models.loaded import VERSION_DIGITS, LoadedModel
+from driftbell.models.missing_library import require_pandas
 from driftbell.models.mlflow_folder import load_mlflow
 from driftbell.models.remote import RemoteOptions, load_remote
+from driftbell.models.remote_call import shown
 from driftbell.models.sklearn import load_estimator
 from driftbell.models.torch_file import EXPORT, load_torch
 from driftbell.models.user_code import load_reference
@@ -58,6 +60,8 @@ def load_model(
         The model and its version, the first digits of a hash.
 
     Raises:
+        MissingExtraError: the library of the model's format is not installed.
+        MissingModuleError: another module that the model needs is not installed.
         ModelError: the model cannot be read or loaded, is not trusted, or does not match its pinned hash.
     """
     if isinstance(source, str):
@@ -67,10 +71,18 @@ def load_model(
             loaded, digest = load_remote(source, remote, classes)
         else:
             loaded, digest = load_within(limit, source, lambda: load_reference(source, classes))
-        return loaded, digest[:VERSION_DIGITS]
+        return _checked(loaded, shown(source)), digest[:VERSION_DIGITS]
     load = load_mlflow if is_folder(source) else _load_file
     loaded, digest = load_within(limit, str(source), lambda: load(source, sha256, classes))
-    return with_class_names(loaded, classes, str(source)), digest[:VERSION_DIGITS]
+    loaded = with_class_names(loaded, classes, str(source))
+    return _checked(loaded, str(source)), digest[:VERSION_DIGITS]
+
+
+def _checked(loaded: LoadedModel, source: str) -> LoadedModel:
+    """Return a model, after a check that the library of the table that it takes is installed."""
+    if loaded.takes_frame:
+        require_pandas(source)
+    return loaded
 
 
 def is_folder(path: Path) -> bool:

@@ -42,11 +42,8 @@ def load_advice(error: Exception, content: bytes) -> str:
             "features.py beside the model, import it from there in the script, and save the model again"
         )
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_library(error.name):
-        package = error.name.partition(".")[0]
-        return (
-            f"install the package of '{package}', or put {package}.py beside the model or into the folder in "
-            "which driftbell is started"
-        )
+        package = error.name.partition(".")[0]  # it is there: `load_with` has looked for it
+        return f"the {package} that is imported has no '{error.name}': use the version that saved the model"
     return _version_advice(error, content)
 
 

@@ -88,13 +88,9 @@ def _import(name: str, source: str) -> Any:
         )
     except ModelError as failed:
         error = failed.__cause__
-        if not isinstance(error, ModuleNotFoundError):
+        is_own = isinstance(error, ModuleNotFoundError) and (name + ".").startswith(f"{error.name}.")
+        if not is_own:
             raise
-        if error.name and not (name + ".").startswith(error.name + "."):
-            raise ModelError(
-                f"model.path {source}: the module '{name}' imports '{error.name}', which is not installed: "
-                "pip install it"
-            ) from error
         raise ModelError(
             f"model.path {source}: there is no module '{name}', neither installed nor beside the "
             f"configuration file nor in {Path.cwd()}"

@@ -20,6 +20,7 @@ from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persisten
 from driftbell.drift.limits import apply_limits
 from driftbell.error_capture import ErrorCapture
 from driftbell.errors import StoreError
+from driftbell.monitor.baseline_labels import BaselineLabels
 from driftbell.monitor.check_changes import alarm_of, notification_of
 from driftbell.monitor.check_log import log_check
 from driftbell.monitor.check_reports import write_reports
@@ -142,6 +143,7 @@ class Checker:
     logged: str = ""
     comparer: WindowComparer = field(default_factory=WindowComparer, repr=False, compare=False)
     metrics: MetricsReader = field(default_factory=MetricsReader, repr=False, compare=False)
+    _labels: BaselineLabels = field(default_factory=BaselineLabels, init=False, repr=False, compare=False)
     _baselines: dict[Baseline, ActiveBaseline] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -328,13 +330,14 @@ class Checker:
                 f"change, has {rows}."
             )
             return ActiveBaseline(self.reference, None, waiting)
-        if baseline not in self._baselines:
+        labels = self._labels(self.store, baseline, **self._served)
+        if baseline not in self._baselines or self._baselines[baseline].labels != labels:
             window = self._after(baseline.first - 1, last=baseline.last)
             columns = window_columns(window, self.model, self.reference)
             reference = baseline_reference(self.reference, columns, baseline)
-            detector = self.detector.with_baseline(window) if self.detector else None
+            detector = self.detector.with_baseline(window, labels) if self.detector else None
             self._baselines.clear()
-            self._baselines[baseline] = ActiveBaseline(reference, detector)
+            self._baselines[baseline] = ActiveBaseline(reference, detector, labels=labels)
         return self._baselines[baseline]
 
     def _degradation(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from driftbell.alarms.metric import AlarmMetric
 from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
 from driftbell.degradation.metric_texts import MONITORED_METRICS
-from driftbell.degradation.model_columns import MIN_LABELS
+from driftbell.degradation.model_columns import MIN_BASELINE_LABELS, MIN_LABELS
 from driftbell.models.reference import reference_outputs
+from driftbell.monitor.baseline_labels import labelled_predictions
 from driftbell.ports import Model, Store
 from driftbell.records import (
     Baseline,
@@ -107,15 +107,10 @@ class MetricsReader:
 
 def _baseline_metrics(store: Store, model: Model, baseline: Baseline, metric: AlarmMetric) -> Measured:
     served = {"model": model.name, "version": model.version}
-    rows = baseline.last - baseline.first + 1
-    predictions = store.predictions.after(baseline.first - 1, rows, last=baseline.last, **served).predictions
-    if not predictions:
-        return {}, 0
-    times = [prediction.time for prediction in predictions]
-    labels = store.labels.between(min(times), max(times) + timedelta(microseconds=1), **served)
-    labelled = [prediction for prediction in predictions if prediction.id in labels]
-    metrics, count = prediction_metrics(labelled, [labels[p.id] for p in labelled], model.classes, metric)
-    if count < MIN_LABELS:
+    labelled = labelled_predictions(store, baseline, **served)
+    predictions, labels = [prediction for prediction, _ in labelled], [label for _, label in labelled]
+    metrics, count = prediction_metrics(predictions, labels, model.classes, metric)
+    if count < MIN_BASELINE_LABELS:  # with fewer, alarms compare with an estimate
         return {}, count
     compared = monitored(metrics, metric)
     compared.pop(deciding_metric(model, metric), None)  # that of a baseline is what alarms compare with

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -40,11 +40,13 @@ class ActiveBaseline:
         reference: the reference, or the accepted predictions.
         detector: fitted on it; None if degradation is not monitored.
         waiting: reason why no judgement is possible yet, or "".
+        labels: labels of accepted predictions, by id.
     """
 
     reference: Reference
     detector: DegradationDetector | None
     waiting: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def for_reference(carried: CarriedState, version: str) -> CarriedState:

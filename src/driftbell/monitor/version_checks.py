@@ -71,7 +71,7 @@ class VersionChecks:
                 if checker:
                     checker(kind, occasion, lease, item.role)
         served = {current, *(item.version for item in versions if item.serves)}
-        reason = f"Closed: {versions[0].version} answers requests instead of this version."
+        reason = f"Version {versions[0].version} answers requests instead of this one."
         store.alarms.close_replaced(served, reason, now, lease, model=model)
         if self._guard and kind is not CheckKind.MANUAL:
             self._guard.look(self._state(), self._current.model, self._current.clock(), lease)

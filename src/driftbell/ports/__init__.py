@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from driftbell.ports.keys import KeyStore
@@ -134,8 +134,13 @@ class DegradationDetector(Protocol):
             The next state, and the current answer. With too few rows `seq` stays, so they come again.
         """
 
-    def with_baseline(self, window: Window) -> DegradationDetector:
-        """Return a detector with these predictions as its baseline."""
+    def with_baseline(self, window: Window, labels: Mapping[str, str] | None = None) -> DegradationDetector:
+        """Return a detector with these predictions as its baseline.
+
+        Args:
+            window: the predictions.
+            labels: the labels that measure its performance, by prediction id; none for an estimate.
+        """
 
 
 class Sink(Protocol):

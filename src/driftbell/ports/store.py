@@ -213,7 +213,7 @@ class AlarmStore(Protocol):
     def close_replaced(
         self, served: Collection[str], reason: str, now: datetime, lease: Lease, *, model: str
     ) -> int:
-        """Close the open alarms of the model's versions that do not serve, and append why to the sentences.
+        """Close the open alarms of the model's versions that do not serve, for a reason.
 
         Returns:
             The number of closed alarms.

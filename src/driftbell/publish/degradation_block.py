@@ -162,7 +162,7 @@ def performance_rows(performance: Performance, metrics: ModelMetrics | None = No
     reference = performance.reference
     write = metric_writer(performance)
     value = UNKNOWN_VALUE if reference is None else write(reference)
-    rows = [PerformanceRow("On the reference", value, "", _interval_gauge(reference, None, scale))]
+    rows = [PerformanceRow(_baseline_name(performance), value, "", _interval_gauge(reference, None, scale))]
     facts = (
         f"newest {count_of(performance.labelled, 'label')}",
         older_rows(metrics),
@@ -179,6 +179,15 @@ def performance_rows(performance: Performance, metrics: ModelMetrics | None = No
             bounds = f"90 % interval: {low} to {high}"
         rows.append(PerformanceRow(name, value, bounds, _interval_gauge(reference, interval, scale)))
     return rows
+
+
+def _baseline_name(performance: Performance) -> str:
+    """Return the name of the row of the reference, or of the predictions that an annotation accepted."""
+    labels = performance.accepted_labels
+    if labels is None:
+        return "On the reference"
+    how = count_of(labels, "label") if labels else "estimated without labels"
+    return f"On the accepted predictions ({how})"
 
 
 def target_rows(target: TargetDrift) -> list[tuple[str, str, str]]:

@@ -5,15 +5,18 @@ The HTTP API, the pages and the command line serialize these records with the fu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from driftbell.publish.alarm_texts import alarm_sentence
 from driftbell.publish.limit_views import limit_view
 from driftbell.publish.measured_metrics import metric_labels_view, metrics_view
 from driftbell.publish.report_folder import own_first
 from driftbell.publish.wording import describe_drift
 from driftbell.records import (
     Alarm,
+    ChangePoint,
     Check,
     ColumnVerdict,
     DailyCost,
@@ -22,7 +25,9 @@ from driftbell.records import (
     Notification,
     Performance,
     RefusedRows,
+    Suspect,
 )
+from driftbell.records.alarms import LargestLoss
 from driftbell.records.comparison import VersionComparison, VersionSummary
 
 
@@ -112,16 +117,8 @@ def degradation_view(degradation: Degradation | None, *, brief: bool = False) ->
         "needs_labels": degradation.needs_labels,
         "score": degradation.score,
         "estimated_loss": asdict(loss) if loss else None,
-        "change_point": {k: v.isoformat() for k, v in asdict(change_point).items()} if change_point else None,
-        "suspects": [
-            {
-                "column": s.column,
-                "share": s.share,
-                "description": s.words,
-                "together": list(s.together),
-            }
-            for s in degradation.suspects
-        ],
+        "change_point": _change_point_view(change_point),
+        "suspects": _suspects_view(degradation.suspects),
     }
     if brief:
         return view
@@ -142,6 +139,17 @@ def _performance_view(performance: Performance | None) -> dict[str, Any] | None:
         return None
     until = performance.chosen_until
     return {**asdict(performance), "chosen_until": until.isoformat() if until else None}
+
+
+def _change_point_view(change_point: ChangePoint | None) -> dict[str, str] | None:
+    return {k: v.isoformat() for k, v in asdict(change_point).items()} if change_point else None
+
+
+def _suspects_view(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
+    return [
+        {"column": s.column, "share": s.share, "description": s.words, "together": list(s.together)}
+        for s in suspects
+    ]
 
 
 def daily_cost_view(daily: DailyCost | None) -> dict[str, Any] | None:
@@ -177,13 +185,34 @@ def alarm_view(alarm: Alarm) -> dict[str, Any]:
         "open": alarm.closed is None,
         "opened": alarm.opened.isoformat(),
         "closed": alarm.closed.isoformat() if alarm.closed else None,
-        "sentence": alarm.sentence,
+        "sentence": alarm_sentence(alarm),
         "columns": list(alarm.columns),
+        "change_point": _change_point_view(alarm.change_point),
+        "estimated_loss": asdict(alarm.estimated_loss) if alarm.estimated_loss else None,
+        "largest_loss": _largest_loss_view(alarm.largest_loss),
+        "closing_reason": alarm.closing_reason or None,
         "annotation": alarm.annotation or None,
         "author": alarm.author or None,
         "reason": alarm.reason or None,
         "annotated": alarm.annotated.isoformat() if alarm.annotated else None,
         "until": alarm.until.isoformat() if alarm.until else None,
+    }
+
+
+def _largest_loss_view(largest: LargestLoss | None) -> dict[str, Any] | None:
+    if largest is None:
+        return None
+    loss = asdict(largest.loss) if largest.loss else dict.fromkeys(("value", "low", "high"))
+    return {
+        **loss,
+        "metric": largest.metric or None,
+        "reference": largest.reference,
+        "currency": largest.currency or None,
+        "check_id": largest.check_id,
+        "time": largest.time.isoformat(),
+        "sentence": largest.sentence,
+        "suspects": _suspects_view(largest.suspects),
+        "segment": largest.segment or None,
     }
 
 

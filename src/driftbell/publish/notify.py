@@ -27,8 +27,9 @@ from driftbell.error_capture import ErrorCapture
 from driftbell.errors import ConfigError, MissingExtraError, StoreError
 from driftbell.phrases import join_names, printable
 from driftbell.ports import NotificationTarget, Store
+from driftbell.publish.alarm_texts import alarm_facts
 from driftbell.publish.wording import describe_suspects, format_change_point, format_daily_cost, format_loss
-from driftbell.records import Degradation, Delivery, Judgement, Lease, Notification, Verdict
+from driftbell.records import Alarm, Degradation, Delivery, Judgement, Lease, Notification, Verdict
 from driftbell.records.operation import NEEDS_LABELS, ROLLBACK
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
@@ -44,6 +45,9 @@ MAX_AGE = timedelta(days=1)
 """Age of a notification after which its delivery fails for good."""
 
 POLL_SECONDS = 1.0
+MAX_ALARMS = 20
+"""Newest alarms among which the one that a notification resolves is looked for."""
+
 MAX_COLUMN_NAMES = 20
 MAX_REASON = 240
 
@@ -56,6 +60,7 @@ def format_message(
     judgement: Judgement | None = None,
     alarm_id: str = "",
     reports: Sequence[str] = (),
+    closed: Alarm | None = None,
 ) -> tuple[str, str]:
     """Return the title and the text of a notification.
 
@@ -66,6 +71,7 @@ def format_message(
             notification's own sentence.
         alarm_id: id of the open alarm; "" without one.
         reports: names of the reports of the notification's check.
+        closed: the alarm that the notification resolves.
     """
     states = {Verdict.ALARM: "ALARM", Verdict.UNKNOWN: "cannot judge"}
     state = states.get(notification.verdict, "resolved")
@@ -86,6 +92,8 @@ def format_message(
             degradation.sentence if degradation and is_judged else notification.sentence,
             f"Since: {since}",
         ]
+        if closed:
+            lines += [f"{title}: {text}" for title, text in alarm_facts(closed) if text not in lines]
         if notification.columns:
             lines.append(f"Columns: {join_names(notification.columns, max_names=MAX_COLUMN_NAMES)}")
         if degradation and degradation.needs_labels and notification.event == NEEDS_LABELS:
@@ -203,7 +211,12 @@ class NotificationSender:
         alarm = self._store.alarms.current(model=notification.model, version=notification.version)
         judgement = check.judgement if check else None
         title, body = format_message(
-            notification, self._link, judgement, alarm.id if alarm else "", check.reports if check else ()
+            notification,
+            self._link,
+            judgement,
+            alarm.id if alarm else "",
+            check.reports if check else (),
+            self._closed_alarm(notification),
         )
         failures = {}
         for target in [t for t in missing if t.key not in blocked]:
@@ -221,6 +234,19 @@ class NotificationSender:
             self._store.notifications.save_delivery(delivery, lease)
         if failures or not missing:
             self._store.notifications.save_delivery(self._after_attempt(delivery, failures), lease)
+
+    def _closed_alarm(self, notification: Notification) -> Alarm | None:
+        """Return the alarm that a notification resolves; None if it resolves none."""
+        if notification.event or notification.verdict not in (Verdict.OK, Verdict.WARNING):
+            return None
+        newest = self._store.alarms.newest(MAX_ALARMS, version=notification.version)
+        closed = [
+            a for a in newest if a.model == notification.model and a.closed and a.closed <= notification.time
+        ]
+        last = max(closed, key=lambda a: a.closed or a.opened, default=None)
+        if last and last.closed and notification.before is not Verdict.ALARM:
+            return last if last.closed >= notification.since else None
+        return last
 
     def _is_delivered(self, target: NotificationTarget, delivery: Delivery) -> bool:
         return target.key in delivery.delivered or (delivery.notification.check_id, target.key) in self._sent

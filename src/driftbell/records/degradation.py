@@ -96,6 +96,8 @@ class Performance:
         labelled: number of rows behind `realized`.
         currency: of a cost, or "".
         chosen_until: until when (UTC) suspected rows got more labels than their share; None if they did not.
+        accepted_labels: None if `reference` is that of the reference; else it is that of the predictions
+            that an annotation accepted: number of labels that it is measured with, 0 for an estimate.
     """
 
     metric: str
@@ -105,6 +107,7 @@ class Performance:
     labelled: int = 0
     currency: str = ""
     chosen_until: datetime | None = None
+    accepted_labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ import driftbell
 from driftbell.errors import StoreError
 from driftbell.models.challenge import last_rollback
 from driftbell.process.supervised_thread import SupervisedThread
+from driftbell.publish.alarm_texts import alarm_facts, alarm_title
 from driftbell.publish.charts import histogram_svg
 from driftbell.publish.column_cards import ColumnCards, column_cards
 from driftbell.publish.degradation_block import register_template_globals
-from driftbell.publish.json_views import check_view
+from driftbell.publish.json_views import alarm_view, check_view
 from driftbell.publish.report_folder import MAIN_REPORT, OWN_REPORT, own_first
 from driftbell.publish.wording import drift_sentence
 from driftbell.records import CheckKind, TrafficBucket
@@ -34,6 +35,7 @@ from driftbell.server.model_state import ModelState
 from driftbell.server.traffic import BUCKET_SECONDS, TrafficCounts
 
 MAX_CHECKS = 12
+MAX_ALARMS = 5
 MAX_DRIFTED_LINKS = 8
 """Drifted columns that the page names above the cards."""
 
@@ -69,6 +71,8 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 register_template_globals(_templates)
+_templates.globals["alarm_facts"] = alarm_facts
+_templates.globals["alarm_title"] = alarm_title
 _templates.globals["root"] = path_prefix
 _templates.globals["service_root"] = service_prefix
 _templates.globals["own_first"] = own_first
@@ -195,6 +199,7 @@ def _home(
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
         last = view.last_check(version, versions)
         alarm = view.store.alarms.current(model=status["model"], version=version or status["version"])
+        alarms = view.store.alarms.newest(MAX_ALARMS, version=version)
         rolled_back = last_rollback(view.store.versions, model=status["model"])
     cards = column_cards(last.judgement, column, start) if last else ColumnCards()
     histograms = {
@@ -208,6 +213,7 @@ def _home(
         "status": status,
         "last": last,
         "alarm": alarm,
+        "alarms": alarms,
         "chosen": chosen,
         "rolled_back": rolled_back,
         "versions": list(zip(versions, status["versions"], strict=True)),
@@ -234,8 +240,10 @@ def _home_json(view: MonitorView, counts: TrafficCounts, version: str | None) ->
         status = view.status(versions)
         checks = view.store.checks.newest(MAX_CHECKS, version=version)
         last = view.last_check(version, versions)
+        alarms = view.store.alarms.newest(MAX_ALARMS, version=version)
     return {
         "status": status,
+        "alarms": [alarm_view(alarm) for alarm in alarms],
         "checks": [linked_view(c, brief=True) for c in checks],
         "columns": check_view(last, columns=True)["columns"] if last else [],
         "traffic": [

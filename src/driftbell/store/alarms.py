@@ -8,17 +8,28 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
-from driftbell.records import Alarm, Lease
-from driftbell.records.alarms import EXPECTED, FALSE, SILENCED, Annotation
+from driftbell.records import Alarm, ChangePoint, Interval, Lease
+from driftbell.records.alarms import EXPECTED, FALSE, SILENCED, Annotation, LargestLoss
 from driftbell.store import leases
 from driftbell.store.connections import Connections
 from driftbell.store.prune import pruned_counts
 from driftbell.store.tables import alarms, pruned
 
-UPDATED = ("closed", "sentence", "columns", "first", "last")
+UPDATED = (
+    *("closed", "sentence", "columns", "first", "last"),
+    *("change_point", "estimated_loss", "largest_loss", "closing_reason"),
+)
 """Columns of an open alarm that a check may update."""
+
+JSON_TYPES: dict[str, Any] = {
+    "change_point": ChangePoint,
+    "estimated_loss": Interval,
+    "largest_loss": LargestLoss,
+}
+"""Columns with a record as JSON, and its type."""
 
 
 class SqlAlarms:
@@ -70,6 +81,10 @@ class SqlAlarms:
                 "annotated": time,
                 "closed": annotation.time if closes else alarm.closed,
             }
+            if closes:
+                values["closing_reason"] = (
+                    f"Annotated as {annotation.word} by {annotation.author}: {annotation.reason}"
+                )
             connection.execute(alarms.update().where(alarms.c.id == alarm_id).values(values))
             return _get(connection, alarm_id)
 
@@ -80,7 +95,7 @@ class SqlAlarms:
         with self._connections.read() as connection:
             if connection.execute(sa.select(alarms.c.id).where(replaced).limit(1)).scalar() is None:
                 return 0
-        closed = {"closed": now, "sentence": alarms.c.sentence + f" {reason}"}
+        closed = {"closed": now, "closing_reason": reason}
         with self._connections.write() as connection:
             leases.fence(connection, lease)
             return connection.execute(alarms.update().where(replaced).values(closed)).rowcount
@@ -101,7 +116,8 @@ class SqlAlarms:
 
 def upsert(connection: sa.Connection, alarm: Alarm) -> None:
     """Insert an alarm or update an open one; a closed one and every annotation stay as they are."""
-    row = {**asdict(alarm), "columns": list(alarm.columns)}
+    details = {name: msgspec.to_builtins(getattr(alarm, name)) for name in JSON_TYPES}
+    row = {**asdict(alarm), "columns": list(alarm.columns), **details}
     if connection.execute(sa.select(alarms.c.id).where(alarms.c.id == alarm.id)).scalar() is None:
         connection.execute(alarms.insert(), row)
         return
@@ -119,4 +135,6 @@ def _select(model: str, version: str) -> sa.Select[Any]:
 
 
 def _alarm(row: Any) -> Alarm:
-    return Alarm(**{**row._mapping, "columns": tuple(row.columns)})
+    values = dict(row._mapping)
+    details = {name: msgspec.convert(values[name], kind) for name, kind in JSON_TYPES.items() if values[name]}
+    return Alarm(**{**values, "columns": tuple(row.columns), **details})

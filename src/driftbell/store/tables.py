@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 VERSION_TABLE = "driftbell_version"
-HEAD = "0015"
+HEAD = "0016"
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -160,6 +160,10 @@ alarms = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("annotated", Utc),
     sa.Column("until", Utc),
+    sa.Column("change_point", sa.JSON(none_as_null=True)),
+    sa.Column("estimated_loss", sa.JSON(none_as_null=True)),
+    sa.Column("largest_loss", sa.JSON(none_as_null=True)),
+    sa.Column("closing_reason", sa.Text, nullable=False, server_default=""),
     sa.Index("alarms_opened", "model", "version", "opened"),
 )
 

@@ -16,6 +16,7 @@ from driftbell.errors import ConfigError, InputError, ModelError, PredictError
 from driftbell.models.foreign_code import failure_reason
 from driftbell.models.golden import GoldenRow, golden_problem, golden_reading, reading_note
 from driftbell.models.load_advice import version_note
+from driftbell.models.missing_library import missing_module
 from driftbell.models.native import NativeModel
 from driftbell.models.onnx_golden import onnx_golden_rows
 from driftbell.models.onnx_model import OnnxModel
@@ -164,6 +165,8 @@ def _read(offered: OfferedModel, settings: Settings, name: str, reference: Path)
         failure = error.__cause__
         if not isinstance(failure, PredictError) or isinstance(failure.__cause__, ModelError):
             raise  # no type of a column is the cause
+        if missing_module(failure.__cause__):
+            raise
         if isinstance(failure.__cause__, IndexError) and not offered.loaded.takes_frame:
             raise ModelError(
                 f"{error}. The model has no feature_names_in_, so it is given an array: fit it on a "

@@ -13,8 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftbell.cli import cli
+from driftbell.cli.backtest_table import _line, print_checks
 from driftbell.cli.model_options import _split
 from driftbell.errors import ConfigError, DriftbellError
+from driftbell.records import Verdict
+from driftbell.simulation.backtest_checks import Backtest, BacktestCheck, BacktestReference
 
 
 def write(path: Path, rows: int, *, wrong: int = 10) -> None:
@@ -102,8 +105,12 @@ def test_one_json_object_a_check_and_nothing_else_on_stdout(folder: Path) -> Non
 
 def test_a_line_a_check_and_a_summary(folder: Path) -> None:
     done = backtest(folder, *CLASSES, "--label", "truth")
-    header, *lines, summary = done.stdout.splitlines()
+    header, *lines, summary, reading = done.stdout.splitlines()
     assert " ".join(header.split()) == "check verdict score loss (90 % interval) columns"
+    assert reading.startswith(
+        "Score: the evidence for a loss of at least 0.02; an alarm needs 1. Loss: of accuracy "
+    )
+    assert "need not fit the performance of the check's own rows" in reading
     assert [line.split()[:2] for line in lines] == [["0", "ok"], ["1", "ok"]]
     assert summary == "2 checks of 100 rows: 2 ok. On the reference: accuracy 0.9."
     assert done.stderr == "the last 50 rows are less than a window and were not checked\n"
@@ -111,7 +118,51 @@ def test_a_line_a_check_and_a_summary(folder: Path) -> None:
 
 def test_an_alarm_is_no_failure(folder: Path) -> None:
     done = backtest(folder, *CLASSES, "--label", "truth", stream="worse.csv")
-    assert "first alarm at check" in done.stdout.splitlines()[-1]
+    assert "first alarm at check" in done.stdout.splitlines()[-2]
+
+
+def check_with(**values: Any) -> BacktestCheck:
+    facts: dict[str, Any] = {
+        "index": 0,
+        "rows": 500,
+        "verdict": Verdict.OK,
+        "score": 0.5,
+        "evidence": {},
+        "columns": (),
+    }
+    facts |= {"estimated_loss": 0.05, "interval": (0.01, 0.09), "sentence": "No alarm yet: … show a loss"}
+    return BacktestCheck(**facts | values)
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [(0.126, "0.13"), (999.99, "999.99"), (1000.0, "> 999"), (1e9, "> 999")]
+)
+def test_a_large_score_has_a_mark(score: float, text: str) -> None:
+    line = _line(check_with(score=score), by_time=False)
+    assert line == f"    0  ok          {text:>6}  0.05 (0.01 to 0.09)"
+
+
+@pytest.mark.parametrize(
+    ("values", "is_explained"),
+    [
+        ({}, True),
+        ({"verdict": Verdict.WARNING}, True),
+        ({"verdict": Verdict.ALARM}, False),
+        ({"estimated_loss": 0.01}, False),
+        ({"needs_labels": True, "verdict": Verdict.WARNING}, False),
+        ({"sentence": "No drift: all 6 columns look like the reference.", "interval": (-0.1, 0.2)}, False),
+    ],
+)
+def test_a_relevant_loss_without_an_alarm_is_explained(
+    values: dict[str, Any], is_explained: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = BacktestReference(100, "accuracy", {}, 0.02, ())
+    print_checks(
+        Backtest(lambda: iter([check_with(**values)]), reference, count=1), "500 rows", as_json=False
+    )
+    printed = capsys.readouterr().out
+    first = "The first check with a loss of 0.02 or more and no alarm: No alarm yet: … show a loss"
+    assert (first in printed) is is_explained
 
 
 def test_the_configuration_file_sets_columns_budget_and_smallest_loss(folder: Path, tmp_path: Path) -> None:

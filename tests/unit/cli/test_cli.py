@@ -397,3 +397,14 @@ def test_a_closed_standard_stream_is_no_place_for_another_file(tmp_path: Path) -
     )
     done = subprocess.run(["bash", "-c", f"{sys.executable} -c '{program}' >&- 2>&- <&-"], cwd=tmp_path)
     assert done.returncode == 0
+
+
+def test_a_module_that_a_command_lacks_is_named_in_one_line() -> None:
+    code = (
+        "from driftbell.cli import root, check; "
+        "root.cli.commands['config'].callback = lambda **options: __import__('no_such_module'); root.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "config"], capture_output=True, text=True, timeout=60)
+    expected = "driftbell: driftbell config needs the module 'no_such_module', which is not installed: pip "
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(expected)

@@ -12,6 +12,7 @@ import pytest
 from tests.degradation_tasks import FAULTS, START, answers, table
 
 from driftbell.alarms.smallest_loss import SmallestLoss
+from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.detector import CusumDetector, fit_detector
 from driftbell.degradation.reference_models import Answers
@@ -190,6 +191,82 @@ def test_a_change_after_an_accepted_one_raises_an_alarm(fresh: CusumDetector) ->
     )
     assert verdicts[-1] is Verdict.ALARM
     assert [s.column for s in degradation.suspects] == ["a"]
+
+
+def accepted(by: CusumDetector, log: Log, **known: Any) -> tuple[CusumDetector, EvidenceState]:
+    """Log predictions with the new category "new" in a quarter of the rows, and accept them."""
+    log.predict(1000, 20, change=with_new_category, **known)
+    labels = {p.id: log.truth[i] for i, p in enumerate(log.predictions)}
+    return by.with_baseline(log.window(0), labels if known else None), EvidenceState(seq=1000)
+
+
+def with_new_category(columns: dict[str, Any]) -> dict[str, Any]:
+    places = np.arange(len(columns["a"])) % 4 == 0
+    return columns | {"d": np.where(places, "new", columns["d"]).astype(object)}
+
+
+def test_the_labels_of_accepted_predictions_measure_the_baseline(fresh: CusumDetector) -> None:
+    log = Log()
+    moved, state = accepted(fresh, log, wrong=0.1)
+    right = np.mean([p.output == label for p, label in zip(log.predictions, log.truth, strict=True)])
+    log.predict(400, 61, change=with_new_category, wrong=0.1)
+    log.label(range(1000, 1400))
+    _, degradation = log.look(moved, state)
+    assert degradation.verdict is Verdict.OK
+    assert degradation.performance.reference == pytest.approx(right)
+    assert degradation.performance.accepted_labels == 1000
+    few = {p.id: log.truth[i] for i, p in enumerate(log.predictions[:99])}
+    estimated = fresh.with_baseline(log.window(0), few)
+    assert estimated.charts.accepted_labels == 0
+    assert (
+        estimated.charts.baselines[LABELS].mean
+        == fresh.with_baseline(log.window(0)).charts.baselines[LABELS].mean
+    )
+
+
+def test_the_first_check_after_an_annotation_has_the_performance_of_the_baseline(
+    fresh: CusumDetector,
+) -> None:
+    log = Log()
+    moved, state = accepted(fresh, log)
+    state, waiting = log.look(moved, state)
+    assert waiting.waiting
+    assert replay(moved, log, state, 1, seed=61, change=with_new_category)[1].performance.reference == (
+        waiting.performance.reference
+    )
+    assert waiting.performance.accepted_labels == 0
+    assert fresh.advance(EvidenceState(), Window(), [])[1].performance.reference == pytest.approx(
+        1 - fresh.charts.baselines[LABELS].mean
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: np.where(d == "new", "x", d), "'new' is gone (25% in the reference)"),
+        (
+            lambda d: np.where(d == "x", "later", d),
+            "new category 'later' (22%), 'x' is gone (24% in the reference): renamed?",
+        ),
+        (lambda d: np.where(d == "x", "new", d), "'new' 25% → 47%, 'x' is gone (24% in the reference)"),
+    ],
+)
+def test_an_accepted_category_has_its_name_in_later_changes(
+    fresh: CusumDetector, change: Any, words: str
+) -> None:
+    log = Log()
+    moved, _ = accepted(fresh, log)
+
+    def changed(columns: dict[str, Any]) -> dict[str, Any]:
+        columns = with_new_category(columns)
+        return columns | {"d": change(columns["d"]).astype(object)}
+
+    log.predict(500, 62, change=changed)
+    rows = moved.rows(log.window(1000))
+    block = moved.charts.examine(rows.columns, rows.answers)
+    described = {s.column: s.words for s in find_suspects(moved.charts, block, columns=rows.columns)}
+    assert words in described["d"]
+    assert "null" not in described["d"]
 
 
 def test_too_few_rows_do_not_replace_the_baseline(fresh: CusumDetector) -> None:

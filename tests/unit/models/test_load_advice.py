@@ -51,7 +51,9 @@ def test_a_class_of_a_script_is_to_be_moved_to_a_module(tmp_path: Path) -> None:
 
 
 def test_a_missing_module_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"install the package of 'no_such', or put no_such\.py beside"):
+    with pytest.raises(
+        ModelError, match=r"needs the module 'no_such', which is not installed: pip install no-such"
+    ):
         load(saved(tmp_path, "no_such"))
 
 

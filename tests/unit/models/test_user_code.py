@@ -146,7 +146,10 @@ def test_another_process_finds_the_module_too(folder: Path) -> None:
         ("own_model:predict", "the module 'own_model' has no 'predict'"),
         ("own_model:SETTING", "is neither a function nor an object with predict: it is int"),
         ("broken:predict", "the module 'broken' fails: ZeroDivisionError: division by zero"),
-        ("needy:predict", "imports 'no_such_package', which is not installed: pip install it"),
+        (
+            "needy:predict",
+            "it needs the module 'no_such_package', which is not installed: pip install no-such-package",
+        ),
         ("own_model:ids", "answered 0: if it is a class, set model.classes"),
         ("own_model:labels", "answered 'no': if it is a class, set model.classes"),
         ("own_model:both", r"shape \(1, 2\) instead of one number a row; if these are probabilities, set"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from driftbell.monitor.model_metrics import MetricsReader
 from driftbell.publish.json_views import check_view
 from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
 from driftbell.records import Baseline, Check, CheckKind, Label, Lease, ModelMetrics, Window
+from driftbell.records.alarms import Annotation
 from driftbell.store.check_json import check_from_json, check_to_json
 from driftbell.testing import FixedDetector
 
@@ -103,19 +105,19 @@ def test_the_reference_is_measured_once(
 
 def test_the_labels_of_an_accepted_baseline_replace_those_of_the_reference(checker: Checker) -> None:
     outputs = send(checker)
-    read, baseline = MetricsReader(), Baseline("a", 11, 60)
+    read, baseline = MetricsReader(), Baseline("a", 11, 140)
 
     def measured() -> ModelMetrics:
         return read(checker.store, checker.model, checker.reference, baseline, Window(), 100)
 
-    label(checker, dict(enumerate(outputs[:29])))
-    assert (measured().reference, measured().reference_labels) == ({}, 19)
-    label(checker, {29: outputs[29], 40: "old" if outputs[40] == "young" else "young"})
-    assert measured().reference_labels == 21
-    assert "accuracy" not in measured().reference  # alarms compare with the estimate of the baseline
+    label(checker, dict(enumerate(outputs[:109])))
+    assert (measured().reference, measured().reference_labels) == ({}, 99)
+    label(checker, {109: outputs[109], 120: "old" if outputs[120] == "young" else "young"})
+    assert measured().reference_labels == 101
+    assert "accuracy" not in measured().reference  # it is that of the detector
     recall = measured().reference["recall"].value
     assert recall < 1
-    label(checker, {40: outputs[40]}, hours=2)
+    label(checker, {120: outputs[120]}, hours=2)
     assert measured().reference["recall"].value == 1
 
 
@@ -161,3 +163,30 @@ def test_a_check_of_an_earlier_release_has_the_metrics_of_its_alarms(checker: Ch
     assert view["metrics"]["accuracy"]["realized"]["value"] == performance.realized.value
     assert view["metric_labels"] is None
     assert metric_table(old.judgement) == []
+
+
+class BaselineRecorder(FixedDetector):
+    """Detector that records the number of labels of each baseline."""
+
+    def with_baseline(self, window: Window, labels: Mapping[str, str] | None = None) -> BaselineRecorder:
+        recorded.append((len(window.predictions), len(labels or {})))
+        return self
+
+
+recorded: list[tuple[int, int]] = []
+
+
+def test_the_detector_of_an_accepted_baseline_gets_its_labels_whenever_there_are_more(
+    checker: Checker, lease: Lease
+) -> None:
+    outputs = send(checker)
+    watching = replace(checker, detector=BaselineRecorder(degradations.ALARM))
+    run(watching, lease)
+    alarm = checker.store.alarms.current(model=checker.model.name, version=checker.model.version)
+    assert alarm
+    assert checker.store.alarms.annotate(alarm.id, Annotation("expected", "ada", "a new sensor", NOON))
+    recorded.clear()
+    for i, count in enumerate((0, 110, 110, 140)):
+        label(checker, dict(enumerate(outputs[:count])))
+        run(watching, lease, f"look {i}")
+    assert recorded == [(150, 0), (150, 110), (150, 140)]

@@ -137,7 +137,8 @@ def test_a_replaced_version_closes_its_alarm_and_says_why(service: Service) -> N
     service.round()
     [closed] = service.store.alarms.newest(5, version="v1")
     assert closed.closed == service.now
-    assert closed.sentence == f"{opened.sentence} Closed: v2 answers requests instead of this version."
+    assert closed.sentence == opened.sentence
+    assert closed.closing_reason == "Version v2 answers requests instead of this one."
 
 
 def test_the_last_predictions_of_a_replaced_version_raise_no_alarm(service: Service) -> None:

@@ -264,6 +264,10 @@ def test_performance_is_drawn_on_one_scale_and_unknown_values_are_not_drawn() ->
     ]
     lines = {m[1] for r in rows if (m := re.search(r'"threshold" d="M([\d.]+) ', r.gauge))}
     assert len(lines) == 1, "the reference is at the same place in each row"
+    for labels, name in ((0, "estimated without labels"), (1200, "1,200 labels")):
+        accepted = Performance("accuracy", 0.8055, accepted_labels=labels)
+        assert performance_rows(accepted)[0].name == f"On the accepted predictions ({name})"
+        assert performance_rows(accepted)[0].value == "80.5 %"
     nothing = performance_rows(Performance("accuracy"))
     assert [r.value for r in nothing] == ["unknown"] * 3
     assert not any("band" in r.gauge or "threshold" in r.gauge for r in nothing)

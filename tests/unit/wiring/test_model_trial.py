@@ -72,6 +72,20 @@ def test_a_pickle_that_ends_or_blocks_the_process_is_refused(
         assert str(error.value).startswith(problem.format(path=tmp_path / "wild.joblib"))
 
 
+def test_an_unexpected_error_is_no_call_of_the_model_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = "import driftbell.wiring.model as m\n\ndef fail(settings): return {}['gone']\n\n"
+    failing += "m.convert_model = fail\n"
+    (tmp_path / "sitecustomize.py").write_text(failing)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[3] / 'src'}")
+    path = tmp_path / "model.joblib"
+    joblib.dump(LogisticRegression().fit(FRAME[["a", "b"]], FRAME["y"]), path)
+    with pytest.raises(ModelError) as error:
+        open_serving_model(settings(tmp_path, path.name))
+    assert str(error.value) == f"the model {path} cannot be loaded: KeyError: 'gone'"
+
+
 def test_trees_that_crash_the_library_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trees.txt"
     model = LGBMClassifier(n_estimators=3, num_leaves=8, min_child_samples=5, verbose=-1)
