@@ -22,6 +22,12 @@ LASTING_SHARE = 0.5
 SETTLED = 2.5
 """Labels of a suspected part settle that there is no loss if they exclude one of so many smallest losses."""
 
+MAX_SCORE = 100.0
+"""The largest score of a loss by these labels, which may be the same in all rows."""
+
+SAME = 1e-12
+"""Smaller errors are rounding."""
+
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
 
@@ -97,9 +103,10 @@ def with_suspected_labels(
     if loss is None:
         return estimate
     smallest = (LASTING_SHARE if is_open else 1.0) * charts.smallest_loss
-    score = loss.value / (loss.value - loss.low) / (1.0 if is_open else CERTAIN)
-    if loss.value < smallest or score < 1:
+    needed = (1.0 if is_open else CERTAIN) * (loss.value - loss.low)
+    if loss.value < max(smallest, needed):
         return _unconfirmed(charts, suspicion, estimate, loss)
+    score = min(loss.value / max(needed, SAME), MAX_SCORE)
     since = suspicion.since
     change = estimate.change_point if estimate.verdict is Verdict.ALARM else None
     return DegradationEstimate(
@@ -116,7 +123,7 @@ def with_suspected_labels(
 def _unconfirmed(
     charts: CusumCharts, suspicion: Suspicion, estimate: DegradationEstimate, loss: Interval
 ) -> DegradationEstimate:
-    """Return an estimate whose loss the labels of the suspected part do not confirm.
+    """Return an estimate with a loss that labels of the suspected part do not confirm.
 
     Args:
         charts: fitted on the reference.

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from tests.degradation_tasks import START, Stream, answers, evidence, score, some, table
 
-from driftbell.degradation.cusum import LABELS
+from driftbell.degradation.cusum import ESTIMATE, LABELS
+from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import LabelRows, with_labels
-from driftbell.degradation.suspected_labels import are_unsettled, suspected_loss
+from driftbell.degradation.suspected_labels import are_unsettled, suspected_loss, with_suspected_labels
 from driftbell.records import ColumnCondition, Columns, Degradation, EvidenceState, Suspicion, Verdict
 
 ROWS = 500
@@ -154,6 +155,19 @@ def test_the_loss_of_a_suspected_part_is_that_of_all_rows() -> None:
     assert not are_unsettled(CHARTS, none)
     uncertain = msgspec.structs.replace(none, labels=50, errors=50 * usual, suspected=750)
     assert are_unsettled(CHARTS, uncertain)  # 50 labels of three quarters of the rows do not exclude 5 points
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.0, Verdict.OK), (1.0, Verdict.ALARM)])
+def test_labels_that_are_all_right_or_all_wrong_decide(error: float, expected: Verdict) -> None:
+    suspicion = Suspicion(START, UNSEEN, labels=50, errors=50 * error, rows=1000, suspected=100)
+    quiet = DegradationEstimate(Verdict.OK, ESTIMATE, 0.2)
+    decided = with_suspected_labels(CHARTS, EvidenceState(rows=1000, suspicion=suspicion), quiet)
+    assert decided.verdict is expected
+    if expected is Verdict.ALARM:
+        assert 1 < decided.score <= 100
+    else:
+        assert decided.by_part
+        assert decided.by_part.value < 0
 
 
 def test_what_suspected_values_cost_on_the_reference_is_no_loss() -> None:
