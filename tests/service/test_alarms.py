@@ -96,6 +96,9 @@ def test_marks_are_taken_and_an_expected_alarm_makes_a_new_reference(
         .json()
     )
     assert (silent["open"], silent["until"]) == (True, until)
+    page = httpx.get(service.url).text
+    assert f'<dd>silenced by ada until <time datetime="{until}">' in page
+    assert f"<code>driftbell labels FILE --url {service.url}</code>" in page
     before = service.status()["last_check"]
     assert before["drifted_columns"]
     over = annotate(service, alarm["id"], {**SAID, "annotation": "expected"}).raise_for_status().json()

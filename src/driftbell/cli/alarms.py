@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
 from driftbell.atomic_write import write_output
-from driftbell.cli.root import cli, common, settings
+from driftbell.cli.root import cli, common, service_url, settings
 from driftbell.errors import ConfigError
 from driftbell.phrases import count_of
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 ANNOTATIONS = ("expected", "false", "silenced")
 """The values of `driftbell.records.alarms`, repeated so that `--help` does not import NumPy."""
+
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Address of a service with default settings, at which `driftbell labels` finds it."""
 
 
 @cli.group()
@@ -96,11 +101,12 @@ def show_alarm(
 
 
 def _headline(alarm: Alarm) -> str:
-    end = f"closed {alarm.closed:%Y-%m-%d %H:%M}" if alarm.closed else "open"
-    annotation = f", {alarm.annotation} ({alarm.author}: {alarm.reason})" if alarm.annotation else ""
-    return (
-        f"{alarm.id}  {alarm.model} {alarm.version}  opened {alarm.opened:%Y-%m-%d %H:%M}, {end}{annotation}"
-    )
+    from driftbell.publish.wording import annotation_text
+
+    end = f"closed {alarm.closed:%Y-%m-%d %H:%M} UTC" if alarm.closed else "open"
+    annotation = f", {annotation_text(alarm)}" if alarm.annotation else ""
+    opened = f"opened {alarm.opened:%Y-%m-%d %H:%M} UTC"
+    return f"{alarm.id}  {alarm.model} {alarm.version}  {opened}, {end}{annotation}"
 
 
 @alarms.command()
@@ -136,8 +142,10 @@ def annotate(
     with _opened_store(config_file, data_dir) as store:
         alarm = _find_alarm(store, alarm_id)
         values = {name: value for name, value in body.items() if value is not None}
-        store.alarms.annotate(alarm.id, read_annotation(values, alarm, now=datetime.now(UTC)))
-    click.echo(f"{alarm.id}: {annotation}")
+        annotated = read_annotation(values, alarm, now=datetime.now(UTC))
+        store.alarms.annotate(alarm.id, annotated)
+    end = f" until {annotated.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if annotated.until else ""
+    click.echo(f"{alarm.id}: {annotation}{end}")
 
 
 @alarms.command("label-sheet")
@@ -162,8 +170,11 @@ def write_label_sheet(
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}") from error
     rows = max(0, text.count("\n") - 1)
+    url = service_url(settings(config_file, data_dir=data_dir).settings)
+    option = "" if url == DEFAULT_URL else f" --url {url}"
     click.echo(
-        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels {target}"
+        f"{target}: {count_of(rows, 'row')}; fill in the column 'label', then run: driftbell labels "
+        f"{quote(str(target))}{option}"
     )
 
 

@@ -259,19 +259,23 @@ def rehearse(
     """
     loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
     from driftbell.simulation import rehearsal as simulation
-    from driftbell.simulation.faults import parse_fault
+    from driftbell.simulation.faults import parse_faults
     from driftbell.wiring.offline import rehearsal
     from driftbell.wiring.store import clock, has_store, open_store
 
-    parsed_faults = [parse_fault(text) for text in faults]
+    parsed_faults = parse_faults(faults)
     if rate is None and has_store(loaded.settings):
         store = open_store(loaded.settings)
         rate = simulation.rows_per_day(store, clock())
         store.close()
     with output_of_model():
         simulated = rehearsal(loaded.settings)
+    untold = False
     for outcome in computed_apart(simulation.rehearse(simulated, parsed_faults, seed=seed)):
         click.echo(_outcome_json(outcome, rate) if as_json else _outcome_line(outcome, rate))
+        untold |= outcome.cannot_tell
+    if untold and not as_json:
+        click.echo("Rows are counted from 0.")
 
 
 def _outcome_json(outcome: RehearsalOutcome, rate: float | None) -> str:

@@ -93,7 +93,7 @@ def _reading(metric: str, smallest: str, *, in_points: bool) -> str:
         f"Score: the evidence for a loss of at least {smallest}; an alarm needs 1. Loss: of {metric}{unit}, "
         "over all rows that the evidence is about, such as those since a change, so it need not fit the "
         "performance of the check's own rows, which --json and --html have as estimated and realized. It may "
-        "be chance if its interval reaches 0."
+        "be chance if its interval reaches 0. Checks and rows are counted from 0."
     )
 
 

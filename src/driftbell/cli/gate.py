@@ -78,15 +78,16 @@ def gate(
       driftbell gate --past may.parquet --label truth --fault "shift:petal length (cm)=+1"
     """
     loaded = settings(config_file, data_dir=data_dir, window__rows=window_rows)
-    from driftbell.simulation.faults import parse_fault
+    from driftbell.simulation.faults import parse_faults
     from driftbell.wiring.gate import run_gate
 
+    parsed_faults = parse_faults(faults)
     with output_of_model():
         result = run_gate(
             loaded.settings,
             past=past,
             label=label,
-            faults=tuple(parse_fault(text) for text in faults),
+            faults=tuple(parsed_faults),
             max_windows=within,
             seed=seed,
         )
@@ -95,6 +96,9 @@ def gate(
     else:
         for line in (*_quiet_lines(result.quiet), *_catches_lines(result.catches)):
             click.echo(line)
+        untold = any(outcome.cannot_tell for outcome in result.catches.outcomes)
+        if result.quiet.alarms or result.quiet.cannot_tell or untold:
+            click.echo("Checks and rows are counted from 0.")
     sys.exit(EXIT_CODES[result.status.value])
 
 

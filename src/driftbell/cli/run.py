@@ -201,11 +201,11 @@ def simulate(
 
     from driftbell.config.auth import client_headers
     from driftbell.simulation import traffic
-    from driftbell.simulation.faults import CONTRACT_FAULTS, parse_fault
+    from driftbell.simulation.faults import CONTRACT_FAULTS, parse_faults
 
     silence_retries()
     headers = client_headers(api_key_file)
-    parsed_faults = [parse_fault(text) for text in faults] or CONTRACT_FAULTS
+    parsed_faults = parse_faults(faults) or CONTRACT_FAULTS
     if reference and drifted and not faults:
         raise ConfigError("--reference needs a --fault for the drifted requests, or --drifted 0")
     configured = None if url and not (config_file or reference) else settings(config_file).settings

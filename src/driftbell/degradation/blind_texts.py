@@ -60,7 +60,8 @@ def _reason(blind: BlindSpot, rows: str) -> str:
 
 def _bound(blind: BlindSpot, scale: LossScale, labels: int) -> str:
     """Return the clause about the largest loss, and what shows the loss."""
-    few = f"and the {labels:,} labels of such rows show a loss that may be chance: more labels settle it"
+    chance = f"and the {labels:,} labels of such rows show a loss that may be chance"
+    few = f"{chance}: labels of more such rows settle it"
     if blind.loss is None:
         return f", {few}" if labels else ", and only labels show the error there"
     return f"; {scale.largest_text(blind.loss)}, {few if labels else 'and only labels of these rows show it'}"

@@ -101,6 +101,7 @@ class CusumCharts:
         self._label_shift = LabelShift(learned) if labelled else None
         expected = (learned.without_halves(e) for e in (learned.by_confidence, learned.by_features))
         by_confidence, by_features, measured = baseline or (*expected, learned.errors)
+        self.usual_errors = by_confidence, by_features
         unit = learned.loss.unit(learned.errors) or smallest_loss
         self.baselines: Mapping[str, ErrorBaseline] = {
             ESTIMATE: error_baseline(by_confidence, unit=unit),

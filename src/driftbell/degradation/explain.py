@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from driftbell.degradation.cause_texts import describe_cause
 from driftbell.degradation.causes import find_suspects
 from driftbell.degradation.claims import CANNOT_TELL
 from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
-from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.label_texts import (
     averaged_text,
     few_labels_text,
@@ -35,8 +33,8 @@ from driftbell.degradation.no_alarm_texts import (
     quiet_text,
     recovered_text,
 )
-from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector
-from driftbell.phrases import format_value
+from driftbell.degradation.reference_models import Answers, ReferenceModels
+from driftbell.degradation.segments import worst_segment
 from driftbell.records import (
     BlockExplanation,
     BlockSummary,
@@ -47,14 +45,9 @@ from driftbell.records import (
     Suspicion,
     Verdict,
 )
-from driftbell.tabular.calendar_values import COUNTER, TIME
 
 MAX_TO_LABEL = 100
 """Rows to label: a random sample, since these labels are counted as those of all rows."""
-
-MIN_SEGMENT_ROWS = 30
-NULL = -1e32
-"""Replacement of null in the decision tree of the segment: below every other number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +315,7 @@ def explain_block(
     return BlockExplanation(
         why,
         tuple(find_suspects(charts, block, before, examined)),
-        worst_segment(block.matrix, np.asarray(block.errors), learned.encoder.names, _segmenting(charts)),
+        worst_segment(charts, block, examined),
         tuple(ids[i] for i in rows if i < len(ids)),
     )
 
@@ -337,45 +330,3 @@ def _why(block: Block, learned: ReferenceModels) -> str:
         similar = ", and the errors on similar rows of the reference"
         return "from the model's confidence" + (similar if block.basis == "similar rows" else "")
     return "from the errors on similar rows of the reference"
-
-
-def _segmenting(charts: CusumCharts) -> list[bool]:
-    """Return for each feature whether it describes a segment: numbers, but no times and counters."""
-    return [
-        is_numeric and charts.calendar.get(j) not in (TIME, COUNTER)
-        for j, is_numeric in enumerate(charts.learned.encoder.numeric)
-    ]
-
-
-def worst_segment(matrix: Matrix, errors: Vector, names: Sequence[str], numeric: Sequence[bool]) -> str:
-    """Describe the rows with the largest expected error by two conditions; "" if none stand out."""
-    from sklearn.tree import DecisionTreeRegressor
-
-    usable = [j for j in range(len(names)) if numeric[j] and not np.isnan(matrix[:, j]).all()]
-    if not usable or len(errors) < 2 * MIN_SEGMENT_ROWS:
-        return ""
-    table = np.nan_to_num(matrix[:, usable], nan=NULL).astype(np.float32)
-    tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=MIN_SEGMENT_ROWS, random_state=0)
-    leaves = tree.fit(table, errors, check_input=False).apply(table, check_input=False)
-    means = {leaf: float(errors[leaves == leaf].mean()) for leaf in np.unique(leaves)}
-    worst = max(means, key=lambda leaf: means[leaf])
-    if len(means) < 2 or means[worst] < 1.2 * float(errors.mean()):
-        return ""
-    share = float(np.mean(leaves == worst))
-    return f"{_path(tree.tree_, int(worst), [names[j] for j in usable])} ({share:.0%} of the rows)"
-
-
-def _path(tree: Any, leaf: int, names: Sequence[str]) -> str:
-    node = leaf
-    conditions: dict[tuple[str, str], str] = {}  # from the leaf up, so the tighter of two limits comes first
-    while node:
-        as_left = np.flatnonzero(tree.children_left == node)
-        parent = int(as_left[0]) if len(as_left) else int(np.flatnonzero(tree.children_right == node)[0])
-        sign = "≤" if len(as_left) else ">"
-        name, cut = names[tree.feature[parent]], float(tree.threshold[parent])
-        words = f"{name} {sign} {format_value(cut)}"
-        if cut < NULL / 4:  # halfway between null and the smallest value
-            words = f"{name} is null" if len(as_left) else f"{name} is not null"
-        conditions.setdefault((name, sign), words)
-        node = parent
-    return " and ".join(reversed(conditions.values()))

@@ -17,7 +17,7 @@ from driftbell.degradation.metric_texts import (
     values_text,
 )
 from driftbell.phrases import count_of, format_amount, format_points, join_names, printable
-from driftbell.records import DailyCost, Degradation, Interval, Judgement, Performance, Verdict
+from driftbell.records import Alarm, DailyCost, Degradation, Interval, Judgement, Performance, Verdict
 
 VERDICT_SYMBOLS = {Verdict.OK: "✓", Verdict.WARNING: "!", Verdict.ALARM: "▲", Verdict.UNKNOWN: "?"}
 """Symbols that distinguish the verdicts without color."""
@@ -247,6 +247,19 @@ def format_score(score: float) -> str:
     ('0.00', '1.23', '57.1')
     """
     return f"{score:.2f}" if score < 10 else f"{score:.1f}"
+
+
+def annotation_text(alarm: Alarm) -> str:
+    """Describe the annotation of an alarm: its kind, the end of a silence, author and reason.
+
+    >>> from datetime import datetime
+    >>> day = datetime(2026, 1, 31, 18, tzinfo=UTC)
+    >>> annotation_text(Alarm("0f", "m", "1", day, None, "", annotation="silenced", author="ada",
+    ...                       reason="we are on it", until=day))
+    'silenced until 2026-01-31 18:00 UTC (ada: we are on it)'
+    """
+    end = f" until {alarm.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if alarm.until else ""
+    return f"{alarm.annotation}{end} ({alarm.author}: {alarm.reason})"
 
 
 def truncate(text: str, length: int = MAX_TEXT) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +20,9 @@ GRAMMAR = (
     "a fault is shift:NAME=+3, scale:NAME=1.8, stuck:NAME, stuck:NAME=5.1 (or a category), nulls:NAME, "
     "nulls:NAME=0.3 or swap:NAME,NAME; NAME may be in double quotes"
 )
+
+MAX_CHECKED_ROWS = 1000
+"""Rows on which faults are checked before they are applied to all."""
 
 Row: TypeAlias = dict[str, Value]
 
@@ -94,6 +98,46 @@ def parse_fault(text: str) -> Fault:
     return Fault(kind, feature, None if match[3] is None else _parse_value(kind, match[3].strip()))
 
 
+def parse_faults(texts: Iterable[str]) -> list[Fault]:
+    """Parse faults.
+
+    Raises:
+        ConfigError: texts that are no fault; the message has the problem of each, and the grammar.
+
+    >>> [str(fault) for fault in parse_faults(["shift:age=3", "stuck:age"])]
+    ['shift:age=+3', 'stuck:age']
+    """
+    texts = list(texts)
+    _raise_problems(partial(parse_fault, text) for text in texts)
+    return [parse_fault(text) for text in texts]
+
+
+def check_faults(rows: Sequence[Row], faults: Iterable[Fault]) -> None:
+    """Check that faults can be applied to rows, each alone.
+
+    Raises:
+        ConfigError: faults that cannot; the message has the problem of each, and the grammar.
+    """
+    rng = np.random.default_rng(0)
+    _raise_problems(partial(apply_faults, rows[:MAX_CHECKED_ROWS], [fault], rng) for fault in faults)
+
+
+def _raise_problems(calls: Iterable[Callable[[], object]]) -> None:
+    """Call functions, and raise their errors about faults as one."""
+    problems = [problem for call in calls if (problem := _problem(call))]
+    if problems:
+        raise ConfigError("; ".join([*dict.fromkeys(problems), GRAMMAR]))
+
+
+def _problem(call: Callable[[], object]) -> str:
+    """Return the error of a function without the grammar; "" if there is none."""
+    try:
+        call()
+    except ConfigError as error:
+        return str(error).removesuffix(f"; {GRAMMAR}")
+    return ""
+
+
 def apply_faults(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Generator) -> list[Row]:
     """Return a copy of the rows with the faults applied in order.
 
@@ -102,10 +146,9 @@ def apply_faults(rows: Sequence[Row], faults: Iterable[Fault], rng: np.random.Ge
     """
     changed = [dict(row) for row in rows]
     for fault in faults if changed else ():
-        for name in (fault.feature, fault.other):
-            if name and name not in changed[0]:
-                hint = _hint(name, changed[0]) or f"; the features are {join_names(changed[0])}"
-                raise ConfigError(f"fault '{fault.kind}': unknown feature '{name}'{hint}; {GRAMMAR}")
+        unknown = [name for name in (fault.feature, fault.other) if name and name not in changed[0]]
+        if unknown:
+            raise ConfigError(f"fault '{fault}': {_unknown_text(unknown, changed[0])}; {GRAMMAR}")
         _apply_fault(changed, fault, rng)
     return changed
 
@@ -122,6 +165,13 @@ def _parse_value(kind: FaultKind, text: str) -> float | str:
     if kind is FaultKind.NULLS and not 0 <= value <= 1:
         raise ConfigError(f"fault 'nulls': the share of rows must be from 0 to 1, got {text}; {GRAMMAR}")
     return value
+
+
+def _unknown_text(unknown: Sequence[str], names: Iterable[str]) -> str:
+    names = list(names)
+    hints = [f"unknown feature '{name}'{_hint(name, names)}" for name in unknown]
+    listed = "" if all(_hint(name, names) for name in unknown) else f"; the features are {join_names(names)}"
+    return f"{' and '.join(hints)}{listed}"
 
 
 def _quoted(name: str) -> str:

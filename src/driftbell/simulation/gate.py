@@ -172,13 +172,21 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
         f"the budget, {budget}, allows {allowed}{past.note and f'; {past.note}'}"
     )
     if untold:
-        more = "more labels settle" if past.labels else "labels settle"
         count = sum(span.checks for span in untold)
-        reason += f"; {count_of(count, 'check')} cannot tell whether the model performs worse: {more} it"
+        reason += (
+            f"; {count_of(count, 'check')} cannot tell whether the model performs worse: {_settling(past)}"
+        )
     unlabelled = unlabelled_text(available, len(past.labels), f"{{}} rows of {past.name}")
     if unlabelled and status is GateStatus.PASSED:
         reason += f"; {unlabelled[:1].lower()}{unlabelled[1:-1]}"
     return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift, tuple(untold))
+
+
+def _settling(past: Past) -> str:
+    """Return what settles whether the model performs worse on a past."""
+    if len(past.labels) == len(past.predictions):
+        return "all rows have a label already, so only a longer past settles it"
+    return "more labels settle it" if past.labels else "labels settle it"
 
 
 def catches(

@@ -30,7 +30,7 @@ from driftbell.records import (
     Verdict,
     Window,
 )
-from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, frozen_value
+from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, check_faults, frozen_value
 from driftbell.simulation.row_times import row_time, with_rows
 from driftbell.simulation.traffic import sample_rows
 from driftbell.tabular.outputs import output_texts, output_values
@@ -161,6 +161,14 @@ class Rehearsal:
             return outcome
         return replace(outcome, frozen_at=frozen_value(fault, rows))
 
+    def check_faults(self, faults: Sequence[Fault], seed: int = 0) -> None:
+        """Check that faults can be injected before the first one is.
+
+        Raises:
+            ConfigError: faults that cannot; the message has the problem of each.
+        """
+        check_faults(self._sample(np.random.default_rng(seed))[0], faults)
+
     def _run(
         self, rows: list[Row], labels: list[Any], fault: Fault | None, rng: np.random.Generator
     ) -> RehearsalOutcome:
@@ -285,6 +293,8 @@ def rehearse(rehearsal: Rehearsal, faults: Sequence[Fault], *, seed: int = 0) ->
     Raises:
         ConfigError, PredictError: see `Rehearsal`.
     """
+    if faults:
+        rehearsal.check_faults(faults, seed)
     for fault in (None, *(faults or rehearsal.default_faults())):
         yield rehearsal(fault, seed)
 

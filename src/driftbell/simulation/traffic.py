@@ -21,7 +21,7 @@ from driftbell.config.sources import START_OR_NAME
 from driftbell.errors import ConfigError
 from driftbell.records import Column, Columns, Value
 from driftbell.retries import with_backoff
-from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, Row, apply_faults
+from driftbell.simulation.faults import CONTRACT_FAULTS, Fault, Row, apply_faults, check_faults
 
 TIMEOUT_SECONDS = 10.0
 MAX_DECIMALS = 6
@@ -140,10 +140,9 @@ def simulate(
         raise ConfigError(f"the rate must be a number of requests a second, or 0 for no pauses, got {rate}")
     table = _iris() if reference is None else reference
     # draw everything before the first request: an invalid fault fails at once, and threads share no generator
-    phases = {
-        "normal": sample_rows(table, normal, rng),
-        "drifted": apply_faults(sample_rows(table, drifted, rng), faults, rng),
-    }
+    phases = {"normal": sample_rows(table, normal, rng), "drifted": sample_rows(table, drifted, rng)}
+    check_faults(phases["drifted"], faults)
+    phases["drifted"] = apply_faults(phases["drifted"], faults, rng)
     counts: Counter[int | None] = Counter()
     with contextlib.nullcontext(client) if client else httpx.Client(timeout=TIMEOUT_SECONDS) as http:
         sender = _Sender(http, url, {"Content-Type": "application/json", **(headers or {})}, sleep)

@@ -77,11 +77,11 @@ def run_gate(
     if label is not None and past is None:
         raise ConfigError("--label needs --past: the labels of logged predictions are in the log")
     simulation = replace(rehearsal(settings), max_windows=max_windows)
-    rows = (
-        read_past(past, label, simulation.model, settings.columns.options, ids=bool(settings.model.classes))
-        if past is not None
-        else logged_past(settings, simulation)
-    )
+    if past is None:
+        rows = logged_past(settings, simulation)
+    else:
+        ids, target = bool(settings.model.classes), settings.model.target
+        rows = read_past(past, label, simulation.model, settings.columns.options, ids=ids, target=target)
     quiet = QuietAnswer(GateStatus.UNKNOWN, NO_PAST)
     if rows:
         budget = settings.alarms.budget
@@ -94,7 +94,13 @@ def run_gate(
 
 
 def read_past(
-    source: str, label: str | None, model: Model, options: ColumnOptions, *, ids: bool = False
+    source: str,
+    label: str | None,
+    model: Model,
+    options: ColumnOptions,
+    *,
+    ids: bool = False,
+    target: str | None = None,
 ) -> Past:
     """Read a table of features, and predict its rows as the service does.
 
@@ -104,6 +110,7 @@ def read_past(
         model: the model.
         options: the user's options for the columns.
         ids: whether a number may be a class id, see `match_labels`.
+        target: the configured column of the labels, for a note if the table has it and `label` is None.
 
     Raises:
         ConfigError: the table cannot be read, lacks a column, or has a row that the service would refuse.
@@ -125,7 +132,7 @@ def read_past(
         ]
     except InputError as error:
         problem = error.problems[0]
-        where = "" if problem.row is None else f", row {problem.row}"
+        where = "" if problem.row is None else f", row {problem.row} (counted from 0)"
         raise ConfigError(f"--past: {source}{where}: {problem.message}") from error
     labels = [] if label is None else _labels(columns[label], model, source, ids)
     if not cells:
@@ -136,11 +143,12 @@ def read_past(
     label_by_id = {p.id: v for p, v in zip(predictions, labels, strict=False) if v is not None}
     unknown = [v for v in label_by_id.values() if model.classes and v not in model.classes]
     names = join_names(sorted(set(unknown)))
-    note = (
-        f"labels that are no class of the model count as wrong: {names} ({len(unknown)} in all)"
-        if unknown
-        else ""
-    )
+    note = ""
+    if unknown:
+        note = f"labels that are no class of the model count as wrong: {names} ({len(unknown)} in all)"
+    elif label is None and target in raw.columns:
+        column = printable(target)
+        note = f"its labels in '{column}' (model.target) are not used: pass --label '{column}'"
     compared = {name: compared_column(column) for name, column in table.items()}
     return Past(source, predictions, compared, label_by_id, timed=False, note=note)
 

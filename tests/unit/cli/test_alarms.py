@@ -51,7 +51,7 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
     assert run("list") == "no alarms\n"
     alarm = life.open_alarm()
     lines = run("list").splitlines()
-    assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10, open", f"  {alarm.sentence}"]
+    assert lines == [f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, open", f"  {alarm.sentence}"]
     assert json.loads(run("list", "--json")) == [alarm_view(alarm)]
     run("annotate", alarm.id, "false", *SAID)
     first, second = run("list").splitlines()
@@ -63,7 +63,7 @@ def test_alarms_are_listed_newest_first(life: Life) -> None:
 def test_one_alarm_is_printed_with_its_period_and_why_it_closed(life: Life) -> None:
     alarm = life.open_alarm()
     assert run("show", alarm.id[:5]).splitlines() == [
-        f"{alarm.id}  m v1  opened 2026-01-31 12:10, open",
+        f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, open",
         "  Loss since: 2026-01-31 12:10 UTC",
         "  Alarm open: 2026-01-31 12:10 UTC to now",
         "  Largest loss: unknown",
@@ -72,7 +72,7 @@ def test_one_alarm_is_printed_with_its_period_and_why_it_closed(life: Life) -> N
     ]
     life.check(200)
     lines = run("show", alarm.id).splitlines()
-    assert lines[0] == f"{alarm.id}  m v1  opened 2026-01-31 12:10, closed 2026-01-31 12:15"
+    assert lines[0] == f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, closed 2026-01-31 12:15 UTC"
     assert lines[2] == "  Alarm open: 2026-01-31 12:10 UTC to 2026-01-31 12:15 UTC"
     assert lines[-1] == "  Closed because: No degradation."
     assert json.loads(run("show", alarm.id, "--json"))["closing_reason"] == "No degradation."
@@ -84,8 +84,10 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     assert (
         run("annotate", alarm.id[:5], "silenced", *SAID, "--until", until.isoformat())
-        == f"{alarm.id}: silenced\n"
+        == f"{alarm.id}: silenced until {until:%Y-%m-%d %H:%M} UTC\n"
     )
+    listed = run("list").splitlines()[0]
+    assert f", open, silenced until {until:%Y-%m-%d %H:%M} UTC (ada: a load test)" in listed
     result = life.store.alarms.get(alarm.id)
     assert result is not None
     assert (result.annotation, result.author) == ("silenced", "ada")
@@ -111,12 +113,21 @@ def test_the_rows_to_label_are_written_ready_to_be_filled_in(life: Life, tmp_pat
     alarm = life.open_alarm()
     output = run("label-sheet", alarm.id, "these.csv")
     rows = table((tmp_path / "these.csv").read_text("utf-8"))
-    assert output.startswith("these.csv: 5 rows; fill in")
+    assert output == ("these.csv: 5 rows; fill in the column 'label', then run: driftbell labels these.csv\n")
     assert [list(row) for row in rows] == [["prediction_id", "label", "prediction", "age"]] * 5
     for row in rows:
         result = life.store.predictions.get(row["prediction_id"])
         assert result is not None
         assert (row["label"], row["prediction"], float(row["age"])) == ("", "old", result.features["age"])
+
+
+def test_the_hint_to_send_labels_names_another_address(
+    life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarm = life.open_alarm()
+    monkeypatch.setenv("DRIFTBELL_SERVER__PORT", "8123")
+    output = run("label-sheet", alarm.id, "my rows.csv")
+    assert output.endswith("driftbell labels 'my rows.csv' --url http://127.0.0.1:8123\n")
 
 
 def test_an_open_alarm_asks_for_the_newest_rows_and_a_closed_one_for_its_first(life: Life) -> None:

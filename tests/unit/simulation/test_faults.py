@@ -9,7 +9,16 @@ from tests.unit.simulation.test_traffic import PETAL_WIDTH, rng
 
 from driftbell.errors import ConfigError
 from driftbell.records import Value
-from driftbell.simulation.faults import Fault, FaultKind, Row, apply_faults, parse_fault
+from driftbell.simulation.faults import (
+    GRAMMAR,
+    Fault,
+    FaultKind,
+    Row,
+    apply_faults,
+    check_faults,
+    parse_fault,
+    parse_faults,
+)
 from driftbell.simulation.traffic import iris_rows
 
 ROWS: list[dict[str, Value]] = [{"a b": 1.0, "c": 10.0}, {"a b": 2.0, "c": 20.0}, {"a b": None, "c": 30.0}]
@@ -152,3 +161,23 @@ def test_a_feature_cannot_be_frozen_at_a_value_of_another_type(fault: str, words
     rows: list[Row] = [{"age": 1.0, "active": True}]
     with pytest.raises(ConfigError, match=words):
         apply_faults(rows, [parse_fault(fault)], rng())
+
+
+def test_all_faults_that_cannot_be_read_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_faults(["shfit:a=1", "shift:a=2", "shift:a"])
+    assert str(error.value) == (
+        f"unknown fault 'shfit': did you mean 'shift'?; cannot read the fault 'shift:a'; {GRAMMAR}"
+    )
+
+
+def test_all_faults_that_cannot_be_applied_are_named_at_once() -> None:
+    faults = parse_faults(["stuck:agee", "shift:city=2", "swap:x,y", "stuck:age"])
+    with pytest.raises(ConfigError) as error:
+        check_faults([{"age": 3.0, "city": "A"}] * 3, faults)
+    assert str(error.value) == (
+        "fault 'stuck:agee': unknown feature 'agee': did you mean 'age'?; "
+        "fault 'shift': 'city' must hold numbers, got 'A'; "
+        "fault 'swap:x,y': unknown feature 'x' and unknown feature 'y'; the features are age and city; "
+        f"{GRAMMAR}"
+    )

@@ -23,7 +23,7 @@ from driftbell.cli.gate import gate as gate_command
 from driftbell.config import settings as config
 from driftbell.records import Label
 from driftbell.simulation.faults import Fault, FaultKind
-from driftbell.simulation.gate import GateStatus, allowed_alarms, catches
+from driftbell.simulation.gate import GateStatus, Past, _settling, allowed_alarms, catches
 from driftbell.simulation.rehearsal import Rehearsal, as_predictions
 from driftbell.simulation.traffic import iris_rows
 from driftbell.tabular.column_options import ColumnOptions
@@ -117,7 +117,8 @@ def test_a_changed_past_fails_with_the_check_the_column_and_the_row(
     past = write(tmp_path / "past.csv", shifted(rows, 2 * ROWS))
     done = command(data_dir, "--past", past, "--fault", SHIFT)
     assert (done.returncode, done.stderr) == (1, "")
-    quiet, alarm, drift, caught, _ = done.stdout.splitlines()
+    quiet, alarm, drift, caught, _, numbering = done.stdout.splitlines()
+    assert numbering == "Checks and rows are counted from 0."
     assert quiet.startswith("FAILED   quiet: 1 alarm in 4 checks")
     assert alarm.startswith("  alarm at check 2 (rows 1000 to 1499), lasts 2 checks: The model loses ")
     assert "since row 1000" in alarm
@@ -242,7 +243,7 @@ def test_windows_smaller_than_a_block_are_collected(iris: Rehearsal) -> None:
     ("change", "args", "words"),
     [
         ({}, ("--label", "trut"), "has no column 'trut': did you mean 'truth'?"),
-        ({LENGTH: ""}, (), "row 7: 'petal length (cm)' must not be null"),
+        ({LENGTH: ""}, (), "row 7 (counted from 0): 'petal length (cm)' must not be null"),
         ({LENGTH: "wide"}, (), "'petal length (cm)' must be a number, not 'wide' (unreadable cells: 1)"),
         ({}, ("--fault", "shfit:x=1"), "unknown fault 'shfit'"),
         ({}, ("--within", "0"), "--within"),
@@ -285,6 +286,31 @@ def test_labels_of_an_unknown_class_are_named(iris: Rehearsal, tmp_path: Path) -
     rows[3]["truth"] = "rose"
     past = gate.read_past(write(tmp_path / "past.csv", rows), "truth", iris.model, ColumnOptions())
     assert past.note == "labels that are no class of the model count as wrong: rose (1 in all)"
+
+
+def test_configured_labels_that_are_not_used_are_named(iris: Rehearsal, tmp_path: Path) -> None:
+    rows = [{**row, "truth": "setosa"} for row in iris_rows(30, np.random.default_rng(0))]
+    path = write(tmp_path / "past.csv", rows)
+    past = gate.read_past(path, None, iris.model, ColumnOptions(), target="truth")
+    assert past.note == "its labels in 'truth' (model.target) are not used: pass --label 'truth'"
+    assert gate.read_past(path, "truth", iris.model, ColumnOptions(), target="truth").note == ""
+    assert gate.read_past(path, None, iris.model, ColumnOptions(), target="other").note == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (30, "all rows have a label already, so only a longer past settles it"),
+        (29, "more labels settle it"),
+        (0, "labels settle it"),
+    ],
+)
+def test_more_labels_settle_a_past_only_if_rows_lack_one(iris: Rehearsal, labels: int, text: str) -> None:
+    rows = iris_rows(30, np.random.default_rng(0))
+    outputs = iris.model.predict(iris.model.schema.columns([list(row.values()) for row in rows]))
+    predictions = as_predictions(iris.model, rows, outputs)
+    known = {p.id: "setosa" for p in predictions[:labels]}
+    assert _settling(Past("past", predictions, {}, known, timed=False)) == text
 
 
 def test_digits_are_categories_where_the_model_has_them(tmp_path: Path) -> None:

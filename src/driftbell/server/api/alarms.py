@@ -92,8 +92,8 @@ def alarms_router(view: MonitorView, *, body_limit: int) -> APIRouter:
     def download_label_sheet(alarm_id: str) -> Response:
         """Return the predictions to label as CSV.
 
-        Fill in the empty column `label` and send the file with `driftbell labels FILE`: the labels confirm or
-        refute the alarm.
+        Fill in the empty column `label` and send the file with `driftbell labels FILE --url URL`: the labels
+        confirm or refute the alarm.
         """
         alarm = _get_alarm(view, alarm_id)
         return label_sheet_response(label_sheet(view.store, alarm), alarm.id)

@@ -288,7 +288,7 @@ def monitor_router(view: MonitorView) -> APIRouter:
     def download_label_sheet(check_id: str) -> Response:
         """Return the predictions to label of a check as CSV.
 
-        Fill in the empty column `label` and send the file with `driftbell labels FILE`.
+        Fill in the empty column `label` and send the file with `driftbell labels FILE --url URL`.
         """
         check = _get_check(view, check_id)
         return label_sheet_response(check_label_sheet(view.store, check), check.id)

@@ -1,0 +1,82 @@
+"""The rows that an alarm names: only those that lose more than the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.degradation_tasks import answers, evidence, table
+
+from driftbell.degradation.cusum import CusumCharts
+from driftbell.degradation.segments import worst_segment
+
+Table = dict[str, Any]
+EVERY_FOURTH = np.arange(1000) % 4 == 0
+
+
+def charts() -> CusumCharts:
+    return evidence("labelled", 2000)
+
+
+def segment(seed: int, change: Callable[[Table], Table] = lambda t: t, rows: int = 500) -> str:
+    """Return the segment of a block, with a change of its features after the model has answered or before."""
+    block = change(table(rows, seed)[0])
+    examined = charts().examine(block, answers(block))
+    columns = {name: column[examined.examined] for name, column in block.items()}
+    return worst_segment(charts(), examined, columns)
+
+
+def replaced(column: str, value: Any) -> Callable[[Table], Table]:
+    def change(block: Table) -> Table:
+        rows = EVERY_FOURTH[: len(block["a"])]
+        values = np.where(rows, value, block[column])
+        return block | {column: values.astype(object) if column == "d" else values.astype(float)}
+
+    return change
+
+
+@pytest.mark.parametrize("rows", [200, 500, 1000])
+def test_no_segment_is_named_where_no_rows_lose_more_than_the_others(rows: int) -> None:
+    named = [segment(1000 + seed, rows=rows) for seed in range(100)]
+    assert sum(map(bool, named)) <= 2, named  # 1 % of them by chance
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t | {"d": np.where(t["d"] == "z", "Z", t["d"]).astype(object)}, "d is 'Z' ("),
+        (replaced("d", "new"), "d is 'new' (25% of the rows)"),
+        (replaced("a", np.nan), "a is null (25% of the rows)"),
+        (replaced("a", 10.0), "a is 10 (25% of the rows)"),
+    ],
+)
+def test_the_broken_rows_that_are_the_loss_are_named(change: Callable[[Table], Table], words: str) -> None:
+    named = [segment(seed, change) for seed in range(50, 60)]
+    assert sum(words in text for text in named) >= 9, named
+    assert all(words in text for text in named if text)
+
+
+def test_new_categories_are_named_together_if_they_are_many() -> None:
+    plans = np.char.add("plan ", (np.arange(500) % 30).astype(str))
+
+    def change(block: Table) -> Table:
+        return block | {"d": np.where(EVERY_FOURTH[:500], plans, block["d"]).astype(object)}
+
+    assert segment(50, change) == "d is a new category (25% of the rows)"
+
+
+def test_values_outside_the_reference_are_named() -> None:
+    assert segment(50, replaced("a", 40.0)).startswith("a is ")
+
+
+def test_a_group_that_loses_is_named_by_two_conditions_at_most() -> None:
+    """In another unit, all rows are broken; those whose class was the other one lose most."""
+    named = segment(50, lambda t: t | {"a": 100 * t["a"]})
+    assert named.startswith("b ≤ ")
+    assert named.count(" and ") <= 1
+
+
+def test_too_few_rows_have_no_segment() -> None:
+    assert segment(50, replaced("d", "new"), rows=55) == ""
