@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from driftbell.alarms.metric import SHARE_METRICS
+from driftbell.degradation.label_texts import CONCEPT_DRIFT
+from driftbell.phrases import count_of
 from driftbell.publish.wording import NEEDS_LABELS
 from driftbell.records import Interval, Period, Verdict
 
@@ -132,6 +134,21 @@ WORDS = (
     *(v.value for v in (Verdict.WARNING, Verdict.UNKNOWN, Verdict.OK)),
 )
 """Verdicts of checks, the most severe first."""
+
+
+def unlabelled_note(checks: Backtest) -> str:
+    """Return the sentence about checks of rows without a label; "" if there are none, or no predictions."""
+    monitored = [check for check in checks if check.reference_metric]
+    if not monitored:
+        return ""
+    window = None if checks.every else min(check.rows for check in monitored)  # rows that wait count again
+    count = sum(check.labelled < (window or check.rows) for check in monitored)
+    if not count:
+        return ""
+    few = f"{count:,} of {count_of(len(checks), 'check')}"
+    return (
+        f"{few} {'has' if count == 1 else 'have'} rows without a label, and only labels show {CONCEPT_DRIFT}."
+    )
 
 
 def verdict_word(check: BacktestCheck | Period) -> str:

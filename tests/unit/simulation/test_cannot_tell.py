@@ -168,11 +168,12 @@ UNLABELLED = ("--exclude", "truth")
 
 
 def test_a_backtest_prints_cannot_tell_and_why(tables: Callable[..., Result]) -> None:
-    _, *lines, summary, reason, _reading = tables(*UNLABELLED).stdout.splitlines()
+    _, *lines, summary, reason, _reading, unlabelled = tables(*UNLABELLED).stdout.splitlines()
     assert [" ".join(line.split()[1:3]) for line in lines[:2]] == ["ok 0.00", "ok 0.00"]
     assert all(line.split()[1:3] == ["cannot", "tell"] and "plan" in line for line in lines[2:])
     assert summary == "5 checks of 200 rows: 3 cannot tell, 2 ok."
     assert reason.startswith(f"The first check that cannot tell: {REASON.format(599)}")
+    assert unlabelled.startswith("5 of 5 checks have rows without a label")
 
 
 def test_the_json_of_a_backtest_says_which_checks_need_labels(tables: Callable[..., Result]) -> None:
