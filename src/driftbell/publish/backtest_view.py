@@ -12,7 +12,7 @@ from driftbell.alarms.metric import SHARE_METRICS
 from driftbell.degradation.label_texts import CONCEPT_DRIFT
 from driftbell.phrases import count_of
 from driftbell.publish.wording import NEEDS_LABELS
-from driftbell.records import Interval, Verdict
+from driftbell.records import Interval, Period, Verdict
 
 if TYPE_CHECKING:
     from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
@@ -151,8 +151,8 @@ def unlabelled_note(checks: Backtest) -> str:
     )
 
 
-def verdict_word(check: BacktestCheck) -> str:
-    """Return the verdict of a check, or "cannot tell" of a warning that only labels settle."""
+def verdict_word(check: BacktestCheck | Period) -> str:
+    """Return the verdict of a check or period, or "cannot tell" if only labels settle it."""
     is_alarm = check.verdict is Verdict.ALARM
     return NEEDS_LABELS if check.needs_labels and not is_alarm else check.verdict.value
 
