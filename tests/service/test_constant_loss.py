@@ -63,6 +63,7 @@ def test_a_constant_loss_stays_one_alarm_until_it_is_over(service: Running) -> N
     assert [(a["id"], a["open"]) for a in alarms(service)] == [(alarm["id"], True)]
 
     assert alarm["closing_reason"] is None
+    assert '<details class="alarm">' in httpx.get(f"{service.url}/").text  # the block above says the same
     assert alarm["estimated_loss"] == check(service)["degradation"]["estimated_loss"]
 
     assert block(service, BLOCKS + 1, 0.0)["verdict"] != "alarm"
@@ -82,5 +83,6 @@ def assert_what_it_was_is_stated(service: Running, closed: dict[str, Any]) -> No
     assert closed["sentence"].endswith(closed["closing_reason"])
     page = httpx.get(f"{service.url}/").text
     assert f"{since} UTC to {until} UTC" in page
+    assert '<details class="alarm" open>' in page
     assert f"<dt>Closed because</dt><dd>{closed['closing_reason']}</dd>" in page
     assert httpx.get(f"{service.url}/index.json").json()["alarms"] == [closed]

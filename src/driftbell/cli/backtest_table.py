@@ -32,7 +32,7 @@ def print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
         size: size of a window by rows.
         as_json: whether to print JSON objects and nothing else.
     """
-    from driftbell.publish.backtest_view import verdict_word
+    from driftbell.publish.backtest_view import unlabelled_note, verdict_word
 
     counts: Counter[str] = Counter()
     first: int | None = None
@@ -67,6 +67,8 @@ def print_checks(checks: Backtest, size: str, *, as_json: bool) -> None:
             click.echo(f"The first {which}: {reasons[word]}")
     if metric:
         click.echo(_reading(metric, smallest, in_points=checks.reference.metric in SHARE_METRICS))
+    if note := unlabelled_note(checks):
+        click.echo(note)
 
 
 def _is_quiet_loss(check: BacktestCheck, smallest: float) -> bool:

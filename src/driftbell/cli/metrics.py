@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def metrics(
     served model. Periods that are already in the target are replaced; the period that is not over yet has
     complete = false. Labels arrive late, so --since should reach back far enough.
 
+    The number of periods by verdict is printed. "Cannot tell" (needs_labels = 1) is one in which a loss may
+    hide that only labels show.
+
     Exit codes: 0 written, or there is no prediction yet; 2 it could not be written.
 
     \b
@@ -65,22 +69,25 @@ def metrics(
       driftbell metrics --period 1d --since 7d -o postgresql://me@db/dashboards
     """
     loaded = settings(config_file, data_dir=data_dir)
+    from driftbell.publish.backtest_view import WORDS, verdict_word
     from driftbell.wiring.metrics_target import parse_target
     from driftbell.wiring.period_metrics import write_period_metrics
 
-    count, rows = 0, 0
+    rows, words = 0, Counter[str]()
     try:
         place = parse_target(target)
         with output_of_model():
             for each in write_period_metrics(loaded.settings, place, every=period, since=since):
-                count, rows = count + 1, rows + each.rows
+                rows += each.rows
+                words[verdict_word(each)] += 1
     except ConfigError as error:  # the same messages as those of `driftbell backtest --metrics`
         text = str(error)
         if not text.startswith("--metrics"):
             raise
         raise type(error)(f"-o, {text}") from error
-    if not count:
+    if not words:
         when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
         click.echo(f"nothing to write: the log has no predictions of the served model{when}")
         return
-    click.echo(f"{place.name}: {count_of(count, 'period')} with {count_of(rows, 'prediction')}")
+    periods, verdicts = words.total(), ", ".join(f"{words[w]} {w}" for w in WORDS if words[w])
+    click.echo(f"{place.name}: {count_of(periods, 'period')} with {count_of(rows, 'prediction')}: {verdicts}")

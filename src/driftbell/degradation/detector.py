@@ -77,7 +77,7 @@ class CusumDetector:
             start += size
         rest, waiting = rows.part(start, start + size), len(rows.answers) - start
         complete = waiting >= size
-        state, degradation = update(self.charts, state, rest, self._labels(labels), complete=complete)
+        state, degradation = update(self.charts, state, rest, self.label_rows(labels), complete=complete)
         counted = start + size if complete else start
         seq = window.sequence(counted - 1) if counted else state.seq
         label_seq = max([state.label_seq, *(label.seq for label in labels)])
@@ -139,7 +139,8 @@ class CusumDetector:
             [p.id for p in predictions],
         )
 
-    def _labels(self, labels: Sequence[LabelledPrediction]) -> LabelRows:
+    def label_rows(self, labels: Sequence[LabelledPrediction]) -> LabelRows:
+        """Return logged labels as rows for the charts."""
         of_label, of_earlier = (
             self._errors(labels, [label.label for label in labels]),
             self._errors(labels, [label.before or "" for label in labels]),

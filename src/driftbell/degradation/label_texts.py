@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from driftbell.degradation.loss_scale import LossScale
     from driftbell.records import Interval, Suspicion
 
+CONCEPT_DRIFT = "concept drift (other true values for the same inputs)"
+
 MAX_NAMED = 3
 MAX_NAME_LENGTH = 40
 
@@ -72,6 +74,27 @@ def labels_until_text(until: datetime) -> str:
     'The newest label is of a row of 2026-01-31 23:39 UTC; newer rows have none.'
     """
     return f"The newest label is of a row of {_minute(until)}; newer rows have none."
+
+
+def unlabelled_text(rows: int, labelled: int, name: str = "last {} predictions") -> str:
+    """Return the sentence about rows without a label, on which a "no" rests; "" if all have one.
+
+    Args:
+        rows: number of rows.
+        labelled: number of them with a label.
+        name: of the rows; `{}` is their number.
+
+    >>> unlabelled_text(500, 0)
+    'None of the last 500 predictions has a label, and only labels show concept drift (other true values for \
+the same inputs).'
+    >>> unlabelled_text(1200, 1, "{} rows of past.csv")[:59]
+    'Only 1 of the 1,200 rows of past.csv has a label, and only '
+    """
+    if labelled >= rows:
+        return ""
+    some = f"Only {labelled:,}" if labelled else "None"
+    have = "have" if labelled > 1 else "has"
+    return f"{some} of the {name.format(f'{rows:,}')} {have} a label, and only labels show {CONCEPT_DRIFT}."
 
 
 def newest_text(newest: NewestRows, scale: LossScale) -> str:

@@ -186,6 +186,7 @@ def _compare_column(before: PreparedColumn, typed: TypedColumn, newest: int) -> 
     if not rows or not before.cells.rows:
         return not_compared(name, role, kind, "there are no rows to compare")
     numbers = value_range(typed)
+    before = before.without_running(numbers)
     before, typed = _same_precision(before, typed)
     alone = _newest(before, typed, newest) if 0 < newest < rows else None
     return compare_rows(before, _rows(before, typed), typed, numbers, newest=newest, alone=alone)
@@ -221,13 +222,14 @@ def compare_rows(
         newest: number of rows of which `alone` are the changes.
         alone: the test of these rows.
     """
+    before = before.without_running(numbers)
     name, role, kind, rows = before.name, before.role, before.kind, now.rows
     tested = Tested()
     scope = _test(before, now, tested, effect_sizes=True)
     add_cells(before, now, typed.stored_as, tested)
     if other_format := other_date_format(before.date_example, typed.date_example):
         tested.remarks.append(other_format)
-    if before.calendar and min(change.p_value for change in tested.changes) < UNUSUAL:
+    if before.calendar and not before.excluded and min(change.p_value for change in tested.changes) < UNUSUAL:
         tested.remarks += filter(None, [before.calendar_note(numbers)])
     remarks = {"in the reference": before.remark, "in current": typed.remark}
     if sides := [side for side, remark in remarks.items() if remark]:

@@ -14,7 +14,7 @@ from driftbell.drift.texts import TextFeatures, text_features
 from driftbell.drift.times import TimeProfile, time_profile
 from driftbell.records import Column, Kind
 from driftbell.stats.samples import tie_sums
-from driftbell.tabular.calendar_values import calendar_kind, calendar_note, impossible_values
+from driftbell.tabular.calendar_values import COUNTER, TIME, calendar_kind, calendar_note, impossible_values
 from driftbell.tabular.columns import is_null
 from driftbell.tabular.null_words import count_words
 from driftbell.tabular.precision import SinglePrecision, rounded
@@ -93,6 +93,10 @@ class Bins(Protocol):
         """Ends of the range of the reference's numbers, rounded outwards."""
 
 
+MIN_TIME = 1e7
+"""Smallest number of a time that grows for ever: dates such as 20261231, and Unix times."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedColumn:
     """One column of the reference, prepared for comparisons.
@@ -117,6 +121,7 @@ class PreparedColumn:
         null_words: see `TypedColumn`.
         date_formats, date_example: see `TypedColumn`.
         calendar: numeric features: see `calendar_kind`.
+        is_running: whether it is a counter, or a column of times that the user has not set to be compared.
     """
 
     name: str
@@ -139,10 +144,22 @@ class PreparedColumn:
     date_formats: Mapping[str, str] = field(default_factory=dict)
     date_example: str = ""
     calendar: str = ""
+    is_running: bool = False
     _rounded: dict[np.dtype[Any], PreparedColumn] = field(default_factory=dict, repr=False)
 
+    def without_running(self, numbers: tuple[float, float] | None) -> PreparedColumn:
+        """Return the column, excluded if it is a counter: its values always differ from the reference.
+
+        Impossible times, and one value in all rows, are compared.
+
+        Args:
+            numbers: smallest and largest number of the window; None without any.
+        """
+        reason = self.calendar_note(numbers) if self.is_running else ""
+        return replace(self, excluded=reason) if reason and not self.excluded else self
+
     def calendar_note(self, numbers: tuple[float, float] | None) -> str:
-        """Return the note about new values of a part of the calendar; "" if they are impossible.
+        """Return the note about new values of a part of the calendar; "" if they are impossible or stuck.
 
         Args:
             numbers: smallest and largest number of the window; None without any.
@@ -153,7 +170,8 @@ class PreparedColumn:
             low, high = binned.counts.low, binned.counts.high
         if numbers is None or low is None or high is None:
             return calendar_note(self.calendar)
-        is_wrong = impossible_values(self.calendar, (low, high), np.array(numbers)).any()
+        is_stuck = self.is_running and numbers[0] == numbers[1]
+        is_wrong = is_stuck or impossible_values(self.calendar, (low, high), np.array(numbers)).any()
         return "" if is_wrong else calendar_note(self.calendar)
 
     def rounded(self, dtype: np.dtype[Any]) -> PreparedColumn:
@@ -224,6 +242,7 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         typed: its cells, n rows.
     """
     is_number = typed.kind is Kind.NUMERIC
+    calendar = calendar_kind(name, typed.values) if is_number and role == "feature" else ""
     known = None
     if typed.kind in BINNED:
         known = sorted_numbers(typed.values) if is_number else count_categories(typed.values)
@@ -252,8 +271,14 @@ def prepare_column(name: str, role: str, typed: TypedColumn) -> PreparedColumn:
         null_words=count_words(typed.null_words),
         date_formats=typed.date_formats,
         date_example=typed.date_example,
-        calendar=calendar_kind(name, typed.values) if is_number and role == "feature" else "",
+        calendar=calendar,
+        is_running=not typed.set_by_user and _is_running(calendar, cells),
     )
+
+
+def _is_running(calendar: str, cells: ColumnRows) -> bool:
+    """Return whether the values of a column grow for ever: a counter, Unix times, or dates as numbers."""
+    return calendar == COUNTER or (calendar == TIME and len(cells.finite) > 0 and cells.finite[0] >= MIN_TIME)
 
 
 BINNED = (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN)

@@ -27,7 +27,7 @@ from driftbell.monitor.check_reports import write_reports
 from driftbell.monitor.compare_window import Compared, WindowComparer
 from driftbell.monitor.daily_cost import with_daily_cost
 from driftbell.monitor.failed_check import CHECK_FAILED, DETECTOR_FAILED, describe_error
-from driftbell.monitor.model_metrics import MetricsReader, with_realized
+from driftbell.monitor.model_metrics import MetricsReader, with_realized, with_unlabelled
 from driftbell.monitor.refused_rows import refused_rows
 from driftbell.monitor.state import (
     MIN_BASELINE_ROWS,
@@ -286,6 +286,7 @@ class Checker:
             self.store, self.model, self.reference, carried.baseline, window, min(self.window_rows, MAX_ROWS)
         )
         degradation = with_realized(degradation, metrics, self.metrics.deciding(self.model))
+        degradation = with_unlabelled(degradation, metrics, min(len(window.predictions), MAX_ROWS))
         drift = replace(drift, target_drift=target, metrics=metrics)
         state = msgspec.structs.replace(carried.state, drift=persistence, evidence=evidence)
         return _Findings(combine(drift, degradation), state, active.reference, columns, error)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from driftbell.alarms.metric import AlarmMetric
+from driftbell.degradation.label_texts import unlabelled_text
 from driftbell.degradation.labelled_metrics import prediction_metrics, reference_metrics
 from driftbell.degradation.metric_texts import MONITORED_METRICS
 from driftbell.degradation.model_columns import MIN_BASELINE_LABELS, MIN_LABELS
@@ -20,6 +21,7 @@ from driftbell.records import (
     ModelMetrics,
     Reference,
     Task,
+    Verdict,
     Window,
 )
 
@@ -141,3 +143,19 @@ def with_realized(
         degradation.performance, realized=realized, labelled=metrics.labels if realized else 0
     )
     return replace(degradation, performance=performance)
+
+
+def with_unlabelled(degradation: Degradation | None, metrics: ModelMetrics, rows: int) -> Degradation | None:
+    """Return a judgement without a loss with a sentence about the rows of the window without a label.
+
+    Args:
+        degradation: the judgement.
+        metrics: have the number of labels in the window.
+        rows: number of predictions in the window.
+    """
+    if degradation is None or degradation.waiting:
+        return degradation
+    if not degradation.closing and degradation.verdict not in (Verdict.OK, Verdict.WARNING):
+        return degradation
+    parts = (degradation.sentence, unlabelled_text(rows, metrics.in_window))
+    return replace(degradation, sentence=" ".join(filter(None, parts)))

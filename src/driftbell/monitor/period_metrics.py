@@ -26,6 +26,7 @@ from driftbell.records import (
     EvidenceState,
     Interval,
     Judgement,
+    LabelledPrediction,
     Period,
     Reference,
     Verdict,
@@ -115,6 +116,7 @@ class PeriodMetrics:
     ) -> Period:
         judgement, columns = self._compare(window, count)
         labels = self.store.labels.between(start, end, **self._served)
+        estimated, needs_labels = self._estimated(before, window, labels)
         is_alarm = any(a.opened < end and (a.closed is None or a.closed > start) for a in alarms)
         return Period(
             start,
@@ -124,9 +126,10 @@ class PeriodMetrics:
             Verdict.ALARM if is_alarm else judgement.verdict,
             end <= now,
             None,
-            self._estimated(before, window),
+            estimated,
             self._realized(window, labels),
             columns,
+            needs_labels,
         )
 
     def _compare(self, window: Window, count: int) -> tuple[Judgement, tuple[ColumnStats, ...]]:
@@ -145,15 +148,31 @@ class PeriodMetrics:
             replace(s, null_share=1.0) if window.predictions and s.column not in cells else s for s in stats
         )
 
-    def _estimated(self, before: Window, window: Window) -> dict[str, Interval]:
-        """Return the performance of a period, estimated without labels; empty with fewer than 50 rows."""
+    def _estimated(
+        self, before: Window, window: Window, labels: Mapping[str, str]
+    ) -> tuple[dict[str, Interval], bool | None]:
+        """Estimate the performance of a period without labels.
+
+        Returns:
+            The performance, empty with fewer than 50 rows; and whether neither the estimate nor the labels
+            tell if the model performs worse, None with fewer than 50 rows.
+        """
         if len(window.predictions) < MIN_ROWS:
-            return {}
-        charts, state = self.detector.charts, EvidenceState()
-        for rows in (self.detector.rows(before), self.detector.rows(window)):
-            state, degradation = update(charts, state, rows, LabelRows())
+            return {}, None
+        charts, detector = self.detector.charts, self.detector
+        state, _ = update(charts, EvidenceState(), detector.rows(before), LabelRows())
+        rows = detector.rows(window)
+        degradation = update(charts, state, rows, LabelRows())[1]
         interval = degradation.performance.estimated if degradation.performance else None
-        return {charts.learned.loss.metric.name: interval} if interval else {}
+        needs_labels = degradation.needs_labels
+        if needs_labels and labels:
+            arrived = [
+                LabelledPrediction(p, labels[p.id], p.time, seq)
+                for seq, p in enumerate(window.predictions)
+                if p.id in labels
+            ]
+            needs_labels = update(charts, state, rows, detector.label_rows(arrived))[1].needs_labels
+        return {charts.learned.loss.metric.name: interval} if interval else {}, needs_labels
 
     def _realized(self, window: Window, labels: Mapping[str, str]) -> dict[str, Interval]:
         """Return the metrics of the rows that have a label."""

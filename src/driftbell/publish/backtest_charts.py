@@ -193,7 +193,7 @@ def _runs(values: Sequence[object | None]) -> list[list[int]]:
 
 def _heat_map(view: BacktestView, axes: _Axes, top: float) -> Markup:
     cells: dict[tuple[int, bool], list[str]] = {}
-    drifted = []
+    drifted, gaps = [], []
     names = Markup("")
     for k, row in enumerate(view.rows):
         y = top + k * ROW_HEIGHT
@@ -205,6 +205,8 @@ def _heat_map(view: BacktestView, axes: _Axes, top: float) -> Markup:
             if distance is not None:
                 shape = f"M{x:.1f} {y + 1:g}h{width:.1f}v{ROW_HEIGHT - 2}h-{width:.1f}z"
                 cells.setdefault((heat_level(distance), row.noise[i]), []).append(shape)
+            else:
+                gaps.append(f"M{x:.1f} {y + ROW_HEIGHT / 2:g}h{width:.1f}")
             if row.drifted[i]:
                 drifted.append(f"M{x:.1f} {y + ROW_HEIGHT - 2.5:g}h{width:.1f}")
     parts = names
@@ -212,17 +214,25 @@ def _heat_map(view: BacktestView, axes: _Axes, top: float) -> Markup:
         parts += Markup('<path class="heat" fill="{}" fill-opacity="{:.3g}" d="{}"/>').format(
             HEAT, _opacity(level) * (PALE if noise else 1), "".join(shapes)
         )
-    return parts + Markup('<path class="drifted" stroke="#444" stroke-width="2" fill="none" d="{}"/>').format(
+    lines = Markup('<path class="drifted" stroke="#444" stroke-width="2" fill="none" d="{}"/>').format(
         "".join(drifted)
     )
+    if gaps:
+        lines += Markup(
+            '<path class="gap" stroke="#888" stroke-width="1" stroke-dasharray="2 3" fill="none" d="{}"/>'
+        ).format("".join(gaps))
+    return parts + lines
 
+
+MIN_OPACITY = 0.14
+"""Opacity of the lowest step, also a pale one of which is no empty cell."""
 
 PALE = 0.35
 """Opacity of a distance that is not significant, as a share of that of others."""
 
 
 def _opacity(level: int) -> float:
-    return 0.05 + 0.95 * level / (len(LEVELS) - 1)
+    return MIN_OPACITY + (1 - MIN_OPACITY) * level / (len(LEVELS) - 1)
 
 
 def _time_axis(view: BacktestView, axes: _Axes) -> Markup:

@@ -40,7 +40,8 @@ MAX_MARKED = 80
 def backtest_figure(backtest: Backtest) -> Figure:
     """Draw performance with its thresholds, the drift of each column, alarms and change points.
 
-    A cell of the heat map is pale where the change is not significant.
+    A cell of the heat map is pale where the change is not significant, and a dotted line where a column was
+    not compared.
 
     The first axes have the performance, if there is any; the next ones the heat map, if a column was
     compared.
@@ -161,6 +162,10 @@ def _draw_heat_map(figure: Figure, axes: Axes, view: BacktestView) -> None:
     if drifted:
         starts, ends = [edges[i] for _, i in drifted], [edges[i + 1] for _, i in drifted]
         axes.hlines([k + 0.93 for k, _ in drifted], starts, ends, color="black", linewidth=1.5)
+    gaps = [(k, i) for k, row in enumerate(view.rows) for i, d in enumerate(row.distances) if d is None]
+    if gaps:
+        starts, ends = [edges[i] for _, i in gaps], [edges[i + 1] for _, i in gaps]
+        axes.hlines([k + 0.5 for k, _ in gaps], starts, ends, color="0.5", linewidth=0.8, linestyle=":")
     names = [printable(row.column, MAX_NAME).replace("$", r"\$") for row in view.rows]
     axes.set_yticks([k + 0.5 for k in range(len(names))], names)
     axes.invert_yaxis()

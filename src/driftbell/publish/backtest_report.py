@@ -17,6 +17,7 @@ from driftbell.publish.backtest_view import (
     BacktestView,
     backtest_view,
     format_moment,
+    unlabelled_note,
     verdict_word,
 )
 from driftbell.publish.html_report import template_environment
@@ -59,7 +60,10 @@ def backtest_report(backtest: Backtest, names: tuple[str, str] = ("", "")) -> st
             view=view,
             verdict=worst.verdict if worst else Verdict.UNKNOWN,
             worst_word=verdict_word(worst) if worst else Verdict.UNKNOWN.value,
-            notes=dict.fromkeys(note for c in checks for note in c.notes),
+            notes=[
+                *dict.fromkeys(note for c in checks for note in c.notes),
+                *filter(None, [unlabelled_note(backtest)]),
+            ],
             facts=_facts(backtest, view, names),
             picture=backtest_svg(view) if view.points else "",
             scale=heat_scale(),
@@ -86,6 +90,8 @@ def backtest_notebook(backtest: Backtest) -> str:
     view = backtest_view(backtest)
     picture = Markup("{}{}").format(backtest_svg(view), heat_scale()) if view.points else Markup("")
     more = f" Not shown: {count_of(view.other_columns, 'more column')}." if view.other_columns else ""
+    note = unlabelled_note(backtest)
+    more += f" {note}" if note else ""
     return str(Markup("<div><p><b>{}</b>{}</p>{}</div>").format(view.sentence, more, picture))
 
 

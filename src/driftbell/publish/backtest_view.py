@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from driftbell.alarms.metric import SHARE_METRICS
+from driftbell.degradation.label_texts import CONCEPT_DRIFT
+from driftbell.phrases import count_of
 from driftbell.publish.wording import NEEDS_LABELS
-from driftbell.records import Interval, Verdict
+from driftbell.records import Interval, Period, Verdict
 
 if TYPE_CHECKING:
     from driftbell.simulation.backtest_checks import Backtest, BacktestCheck
@@ -134,8 +136,23 @@ WORDS = (
 """Verdicts of checks, the most severe first."""
 
 
-def verdict_word(check: BacktestCheck) -> str:
-    """Return the verdict of a check, or "cannot tell" of a warning that only labels settle."""
+def unlabelled_note(checks: Backtest) -> str:
+    """Return the sentence about checks of rows without a label; "" if there are none, or no predictions."""
+    monitored = [check for check in checks if check.reference_metric]
+    if not monitored:
+        return ""
+    window = None if checks.every else min(check.rows for check in monitored)  # rows that wait count again
+    count = sum(check.labelled < (window or check.rows) for check in monitored)
+    if not count:
+        return ""
+    few = f"{count:,} of {count_of(len(checks), 'check')}"
+    return (
+        f"{few} {'has' if count == 1 else 'have'} rows without a label, and only labels show {CONCEPT_DRIFT}."
+    )
+
+
+def verdict_word(check: BacktestCheck | Period) -> str:
+    """Return the verdict of a check or period, or "cannot tell" if only labels settle it."""
     is_alarm = check.verdict is Verdict.ALARM
     return NEEDS_LABELS if check.needs_labels and not is_alarm else check.verdict.value
 

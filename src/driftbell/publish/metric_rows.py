@@ -50,9 +50,10 @@ def metric_rows(
 ) -> list[MetricRow]:
     """Return the measures of periods, each in every period, so that quiet ones are gaps in a chart.
 
-    The whole period has `rows`, `labelled`, `score`, `drifted_columns`, and each metric of performance as
-    `estimated_…`, `realized_…` and `reference_…`. A column has `distance`, `p_value`, `drifted` (0 or 1),
-    `null_share` and `unreadable`; a numeric one also `mean`, `q05`, `q25`, `q50`, `q75` and `q95`.
+    The whole period has `rows`, `labelled`, `score`, `needs_labels` (0 or 1), `drifted_columns`, and each
+    metric of performance as `estimated_…`, `realized_…` and `reference_…`. A column has `distance`,
+    `p_value`, `drifted` (0 or 1), `null_share` and `unreadable`; a numeric one also `mean`, `q05`, `q25`,
+    `q50`, `q75` and `q95`.
 
     Args:
         source: name of the model or table.
@@ -101,6 +102,7 @@ def _totals(period: Period) -> Iterator[tuple[str, float | None]]:
     yield "rows", period.rows
     yield "labelled", period.labelled
     yield "score", period.score
+    yield "needs_labels", None if period.needs_labels is None else float(period.needs_labels)
     compared = [column for column in period.columns if column.p_value is not None]
     yield "drifted_columns", sum(column.drifted for column in compared) if compared else None
 

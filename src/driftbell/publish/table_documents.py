@@ -99,7 +99,8 @@ def table_junit(
 ) -> bytes:
     """Return a JUnit document with one test case for each column, and one for a verdict about none of them.
 
-    The case `performance` is about the performance of the model on both tables.
+    The case `performance` is about the performance of the model on both tables. An alarm always has a case,
+    which passes if an alarm is no failure.
 
     A drifted column is a failure; one that should have been compared is an error; an identifier, a list, an
     additional column, or a target without labels is skipped. An exceeded limit is a
@@ -131,7 +132,8 @@ def table_junit(
     measured_only = degradation is not None and (
         judgement.verdict is Verdict.ALARM or degradation.verdict is Verdict.UNKNOWN
     )
-    if (whole and not measured_only) or not judgement.columns:
+    is_case = bool(whole) or judgement.verdict is Verdict.ALARM
+    if (is_case and not measured_only) or not judgement.columns:
         _case(suite, "verdict", whole, judgement.sentence)
     for element in (root, suite):
         element.set("tests", str(len(suite)))

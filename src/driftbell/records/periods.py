@@ -61,6 +61,7 @@ class Period:
         estimated: performance estimated without labels, by metric.
         realized: performance on the labels of the period's rows, by metric.
         columns: each column of the reference.
+        needs_labels: whether nothing but labels shows if the model performs worse; None if it was not judged.
     """
 
     start: datetime
@@ -73,3 +74,4 @@ class Period:
     estimated: Mapping[str, Interval] = field(default_factory=dict)
     realized: Mapping[str, Interval] = field(default_factory=dict)
     columns: tuple[ColumnStats, ...] = ()
+    needs_labels: bool | None = None

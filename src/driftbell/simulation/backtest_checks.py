@@ -86,6 +86,7 @@ class BacktestCheck:
             self.estimated,
             self.realized,
             self.column_stats,
+            self.needs_labels,
         )
 
 

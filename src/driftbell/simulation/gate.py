@@ -10,6 +10,7 @@ from enum import StrEnum
 import scipy
 
 from driftbell.degradation.cusum import MIN_ROWS
+from driftbell.degradation.label_texts import unlabelled_text
 from driftbell.drift.compare import compare
 from driftbell.drift.judge import judge, persistent_columns, update_persistence
 from driftbell.drift.logged_columns import prepare_reference, typed_columns
@@ -175,6 +176,9 @@ def is_quiet(rehearsal: Rehearsal, past: Past, *, strong: float, budget: str) ->
         reason += (
             f"; {count_of(count, 'check')} cannot tell whether the model performs worse: {_settling(past)}"
         )
+    unlabelled = unlabelled_text(available, len(past.labels), f"{{}} rows of {past.name}")
+    if unlabelled and status is GateStatus.PASSED:
+        reason += f"; {unlabelled[:1].lower()}{unlabelled[1:-1]}"
     return QuietAnswer(status, reason, checks, tuple(alarms), allowed, drift, tuple(untold))
 
 

@@ -41,6 +41,10 @@ IDENTIFIER_NAME = re.compile(
 
 MOSTLY_DIFFERENT = "its name says so, and most values are different"
 RUNNING_TIMES = "running times: all different, in order"
+RUNNING_NUMBERS = "running numbers: all different, in order"
+RUNNING = (RUNNING_TIMES, RUNNING_NUMBERS)
+"""Reasons of identifiers with values that grow for ever."""
+
 EPOCHS = ((5e8, 5e9), (5e11, 5e12), (5e14, 5e15), (5e17, 5e18))
 """Numbers that are times since 1970 in seconds, milli-, micro- and nanoseconds."""
 
@@ -114,7 +118,7 @@ def _decide_integers(name: str, present: NDArray[Any]) -> Decision:
         if _are_epochs(present):
             return Decision(Kind.IDENTIFIER, RUNNING_TIMES, basic=Kind.NUMERIC)
         if _has_even_steps(present):
-            return Decision(Kind.IDENTIFIER, "running numbers: all different, in order", basic=Kind.NUMERIC)
+            return Decision(Kind.IDENTIFIER, RUNNING_NUMBERS, basic=Kind.NUMERIC)
     n = len(present)
     different = len(distinct_counts(np.sort(present))[0])
     if different < n:

@@ -14,7 +14,7 @@ from driftbell.phrases import count_of, join_names, printable, similar_name, sug
 from driftbell.records import Kind, Task
 from driftbell.tabular.cells import Form
 from driftbell.tabular.class_names import ClassNames, is_empty_label, label_text
-from driftbell.tabular.column_kind import Decision, decide_kind
+from driftbell.tabular.column_kind import RUNNING, Decision, decide_kind
 from driftbell.tabular.column_options import ColumnOptions, select_columns, user_kind
 from driftbell.tabular.features import feature_columns
 from driftbell.tabular.number_categories import as_category
@@ -365,7 +365,12 @@ def _needed_identifiers(planner: _Planner, features: Sequence[str]) -> list[str]
         return []
     return [
         f"'{printable(name)}' looks like an identifier ({planner.decide(name).reason}), but the model was "
-        "fitted on it: its new values are unlike those of the reference, so it may always look drifted"
+        f"fitted on it: its new values are unlike those of the reference, so {_effect(planner.decide(name))}"
         for name in features
         if planner.is_identifier(name) and planner.decide(name).basic is not Kind.DATETIME
     ]
+
+
+def _effect(decision: Decision) -> str:
+    """Return what checks make of a feature that looks like an identifier."""
+    return "they are not compared" if decision.reason in RUNNING else "it may always look drifted"

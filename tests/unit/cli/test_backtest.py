@@ -116,6 +116,14 @@ def test_a_line_a_check_and_a_summary(folder: Path) -> None:
     assert done.stderr == "the last 50 rows are less than a window and were not checked\n"
 
 
+def test_a_backtest_without_labels_says_what_only_labels_show(folder: Path) -> None:
+    unlabelled = backtest(folder, *CLASSES)
+    assert unlabelled.stdout.splitlines()[-1] == (
+        "2 of 2 checks have rows without a label, and only labels show concept drift (other true values for "
+        "the same inputs)."
+    )
+
+
 def test_an_alarm_is_no_failure(folder: Path) -> None:
     done = backtest(folder, *CLASSES, "--label", "truth", stream="worse.csv")
     assert "first alarm at check" in done.stdout.splitlines()[-2]

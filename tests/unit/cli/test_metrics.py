@@ -104,7 +104,10 @@ def test_each_day_has_its_metrics(opened: OpenedModel, folder: Path) -> None:
         store.labels.add([label(p, classes[0]) for p in days[4][:60]])
         store.labels.add([label(p, truth[p.id]) for p in days[4][:100]])  # corrects the first ones
         path = folder / "m.parquet"
-        assert run("-o", "m.parquet") == "m.parquet: 5 periods with 215 predictions\n"
+        assert run("-o", "m.parquet") == (
+            "m.parquet: 5 periods with 215 predictions: 1 warning, 3 unknown, 1 ok\n"
+        )
+        assert read(path, "", "needs_labels") == {4: 0, 3: None, 2: 0, 1: None, 0: None}
         assert read(path, "", "rows") == {4: 120, 3: 0, 2: 90, 1: 5, 0: 0}
         assert read(path, "", "labelled") == {4: 100, 3: 0, 2: 0, 1: 0, 0: 0}
         frame = pl.read_parquet(path)
@@ -132,7 +135,8 @@ def test_each_day_has_its_metrics(opened: OpenedModel, folder: Path) -> None:
         assert run("-o", "m.parquet", "--since", "2026-03-08T05:00").startswith("m.parquet: 3 periods")
         assert read(path, "", "realized_accuracy") == {**accuracy, 2: 1.0}
         after = pl.read_parquet(path)
-        own = ~pl.col("metric").str.starts_with("realized_") & (pl.col("metric") != "labelled")
+        of_labels = pl.col("metric").is_in(["labelled", "needs_labels"])
+        own = ~pl.col("metric").str.starts_with("realized_") & ~of_labels
         assert after.filter(own).equals(before.filter(own))  # a later replay changes nothing else
 
 
@@ -158,7 +162,7 @@ def test_periods_that_retention_has_cut_stay_as_they_are(
             store.predictions.append(predictions(opened, day, 10))
         run("-o", "m.parquet")
         monkeypatch.setenv("DRIFTBELL_RETENTION__DAYS", "2")
-        assert run("-o", "m.parquet") == "m.parquet: 3 periods with 20 predictions\n"
+        assert run("-o", "m.parquet") == "m.parquet: 3 periods with 20 predictions: 1 unknown, 2 ok\n"
         assert read(folder / "m.parquet", "", "rows") == {3: 10, 2: 10, 1: 10, 0: 0}
 
 

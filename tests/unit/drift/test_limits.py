@@ -144,8 +144,8 @@ def test_too_few_rows_judge_no_limit() -> None:
 
 
 def test_the_newest_rows_alone_have_no_distance() -> None:
-    before = {"fare": np.arange(200.0)}
-    now = {"fare": np.concatenate([np.arange(200.0)[:150], np.full(50, 150.0)])}
+    before = {"fare": np.arange(200.0) / 2}
+    now = {"fare": np.concatenate([before["fare"][:150], np.full(50, 75.0)])}
     limits = parse_limits({"fare.distance": 0.5})
     judgement = apply_limits(judge(compare(before, now, newest=50), rows=200), limits, rows=200)
     assert max(e.size for e in judgement.columns[0].comparison.effects) > 0.7

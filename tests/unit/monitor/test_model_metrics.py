@@ -13,10 +13,10 @@ from tests import degradations
 from tests.unit.monitor.test_check import NOON, checker, lease, log, predictions, reference
 
 from driftbell.monitor.check import Checker
-from driftbell.monitor.model_metrics import MetricsReader
+from driftbell.monitor.model_metrics import MetricsReader, with_unlabelled
 from driftbell.publish.json_views import check_view
 from driftbell.publish.measured_metrics import metric_labels_sentence, metric_table
-from driftbell.records import Baseline, Check, CheckKind, Label, Lease, ModelMetrics, Window
+from driftbell.records import Baseline, Check, CheckKind, Degradation, Label, Lease, ModelMetrics, Window
 from driftbell.records.alarms import Annotation
 from driftbell.store.check_json import check_from_json, check_to_json
 from driftbell.testing import FixedDetector
@@ -190,3 +190,30 @@ def test_the_detector_of_an_accepted_baseline_gets_its_labels_whenever_there_are
         label(checker, dict(enumerate(outputs[:count])))
         run(watching, lease, f"look {i}")
     assert recorded == [(150, 0), (150, 110), (150, 140)]
+
+
+@pytest.mark.parametrize(
+    ("in_window", "start"),
+    [(0, "None of the last 200 predictions has"), (1, "Only 1 of the last 200"), (20, "Only 20 of the last")],
+)
+@pytest.mark.parametrize(
+    "judged",
+    [degradations.OK, degradations.WARNING, replace(degradations.ALARM, closing=True)],
+    ids=["ok", "warning", "closing"],
+)
+def test_a_no_says_how_many_of_its_rows_have_no_label(
+    judged: Degradation, in_window: int, start: str
+) -> None:
+    result = with_unlabelled(judged, ModelMetrics(in_window=in_window), 200)
+    assert result
+    assert result.sentence.startswith(f"{judged.sentence} {start}")
+    assert result.sentence.endswith(
+        "a label, and only labels show concept drift (other true values for the same inputs)."
+    )
+
+
+def test_a_no_of_labelled_rows_an_alarm_and_a_wait_say_nothing_about_missing_labels() -> None:
+    waiting = replace(degradations.UNKNOWN, waiting=True)
+    for judged in (degradations.ALARM, degradations.UNKNOWN, waiting, None):
+        assert with_unlabelled(judged, ModelMetrics(), 200) is judged
+    assert with_unlabelled(degradations.OK, ModelMetrics(in_window=200), 200) == degradations.OK

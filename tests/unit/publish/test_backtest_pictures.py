@@ -10,12 +10,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.dates import date2num
 
 from driftbell.errors import MissingExtraError
 from driftbell.publish.axis import DAY, axis_numbers, axis_times
-from driftbell.publish.backtest_charts import LEVELS, PALE, backtest_svg
+from driftbell.publish.backtest_charts import LEVELS, MIN_OPACITY, PALE, backtest_svg
 from driftbell.publish.backtest_report import MAX_ALARMS, MAX_BYTES, backtest_report
 from driftbell.publish.backtest_view import MAX_COLUMNS, MAX_POINTS, backtest_view
 from driftbell.records import ColumnStats, Interval, Kind, Verdict
@@ -269,6 +269,19 @@ def test_a_change_that_is_not_significant_is_pale() -> None:
     assert low == pytest.approx(PALE * high, rel=0.01)
     mesh: Any = next(c for c in backtest.plot().axes[1].collections if isinstance(c, QuadMesh))
     assert mesh.get_alpha().tolist() == [[PALE, PALE], [1, 1], [1, 1]]
+
+
+def test_a_column_that_is_not_compared_has_a_dotted_line_and_the_lowest_step_a_color() -> None:
+    compared, not_compared = stats("a", 0.0), replace(stats("b", 0.3), distance=None)
+    first = check(0, column_stats=(compared, stats("b", 0.3)))
+    backtest = result([first, check(1, column_stats=(compared, not_compared))], labelled=True)
+    svg = backtest_svg(backtest_view(backtest))
+    assert [p.get("d").count("M") for p in paths(svg, "gap")] == [1]
+    assert min(float(p.get("fill-opacity")) for p in paths(svg, "heat")) == MIN_OPACITY
+    lines = [c for c in backtest.plot().axes[1].collections if isinstance(c, LineCollection)]
+    assert [len(c.get_segments()) for c in lines if c.get_linestyle()[0][1]] == [1]
+    assert "gap" not in backtest_svg(backtest_view(result([first])))
+    assert "A dotted line: not compared." in backtest.to_html()
 
 
 def test_levels_of_the_heat_map_end_at_one() -> None:

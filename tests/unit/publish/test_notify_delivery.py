@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -21,7 +22,17 @@ from driftbell.publish.notify import (
     NotificationSender,
     format_message,
 )
-from driftbell.records import Check, CheckKind, Delivery, Judgement, Lease, Notification, Verdict
+from driftbell.records import (
+    Alarm,
+    Check,
+    CheckKind,
+    Delivery,
+    Judgement,
+    Lease,
+    Notification,
+    Verdict,
+)
+from driftbell.records.operation import NEEDS_LABELS
 from driftbell.store.sql import SqlStore
 from driftbell.store.sqlite import open_sqlite
 from driftbell.testing import ManualClock, RecordingTarget
@@ -101,6 +112,40 @@ def test_a_target_receives_the_degradation_of_the_check(
     assert bodies == [format_message(sent, None, judgement, "c0")[1]]
     assert "label these 50 predictions: /monitor/alarms/c0/label-sheet" in bodies[0]
     assert bodies[0].startswith(degradations.ALARM.sentence)
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "after", "named"),
+    [
+        (Verdict.ALARM, "", 9, True),
+        (Verdict.UNKNOWN, "", 5, True),
+        (Verdict.UNKNOWN, "", 9, False),
+        (Verdict.ALARM, NEEDS_LABELS, 5, False),
+        (Verdict.ALARM, "", 1, False),
+    ],
+    ids=["alarm", "open while unknown", "closed before", "of labels", "closed after"],
+)
+def test_the_end_names_the_alarm_that_it_resolves(
+    log: SqlStore, lease: Lease, clock: ManualClock, before: Verdict, event: str, after: int, *, named: bool
+) -> None:
+    """An alarm that closed after five minutes, and a state since a number of minutes."""
+    bodies = []
+
+    class Reader(RecordingTarget):
+        def send(self, title: str, body: str, verdict: Verdict) -> str:
+            bodies.append(body)
+            return super().send(title, body, verdict)
+
+    closed = Alarm("a", "iris", "5f5f", NOON, NOON + 5 * MINUTE, "Worse.", closing_reason="No loss any more.")
+    time = NOON + after * MINUTE
+    judgement = Judgement(Verdict.OK, "Fine.")
+    check = Check("c1", time, CheckKind.AUTOMATIC, "iris", "5f5f", "r", 50, 1, 50, judgement)
+    end = replace(notification(1, Verdict.OK, time), before=before, since=time, event=event)
+    log.checks.save(check, lease, end, closed)
+    clock.now = time
+    NotificationSender(log, [Reader("a")], holder="me", link=None, clock=clock).deliver()
+    assert len(bodies) == 1
+    assert ("Closed because: No loss any more." in bodies[0]) is named
 
 
 def test_a_retry_follows_the_backoff_and_skips_targets_that_have_it(

@@ -23,9 +23,11 @@ from driftbell.cli.backtest import _outcome_line
 from driftbell.cli.gate import _catches_lines, _quiet_lines
 from driftbell.cli.root import exit_code, unknown_parts
 from driftbell.degradation.detector import fit_detector
+from driftbell.drift.judge import judge
 from driftbell.models.reference import build_reference, reference_outputs
+from driftbell.monitor.period_metrics import PeriodMetrics
 from driftbell.publish.table_documents import table_junit
-from driftbell.records import Evidence, Judgement, Kind, Verdict
+from driftbell.records import ColumnComparison, Evidence, Judgement, Kind, Verdict, Window
 from driftbell.simulation.faults import Fault, FaultKind
 from driftbell.simulation.gate import GateStatus, Past, catches, is_quiet
 from driftbell.simulation.rehearsal import Rehearsal, as_predictions
@@ -166,11 +168,12 @@ UNLABELLED = ("--exclude", "truth")
 
 
 def test_a_backtest_prints_cannot_tell_and_why(tables: Callable[..., Result]) -> None:
-    _, *lines, summary, reason, _reading = tables(*UNLABELLED).stdout.splitlines()
+    _, *lines, summary, reason, _reading, unlabelled = tables(*UNLABELLED).stdout.splitlines()
     assert [" ".join(line.split()[1:3]) for line in lines[:2]] == ["ok 0.00", "ok 0.00"]
     assert all(line.split()[1:3] == ["cannot", "tell"] and "plan" in line for line in lines[2:])
     assert summary == "5 checks of 200 rows: 3 cannot tell, 2 ok."
     assert reason.startswith(f"The first check that cannot tell: {REASON.format(599)}")
+    assert unlabelled.startswith("5 of 5 checks have rows without a label")
 
 
 def test_the_json_of_a_backtest_says_which_checks_need_labels(tables: Callable[..., Result]) -> None:
@@ -206,6 +209,30 @@ def test_a_check_that_cannot_tell_ends_without_a_verdict(fail_on: str) -> None:
     assert unknown_parts(judgement) == "cannot tell whether the model performs worse"
     waiting = replace(judgement, degradation=replace(NEEDS_LABELS, waiting=True))
     assert exit_code(waiting, "never") == 0
+
+
+def test_an_alarm_has_a_case_in_junit_also_if_it_is_no_failure() -> None:
+    columns = judge([ColumnComparison("age", "feature", Kind.NUMERIC, 0.5, (), None)], rows=100).columns
+    judgement = Judgement(Verdict.ALARM, "The model performs worse.", columns)
+    for fails in (True, False):
+        page = table_junit(judgement, time=datetime(2026, 1, 31, tzinfo=UTC), fails=fails, drift_fails=fails)
+        case = ElementTree.fromstring(page).find(".//testcase[@name='verdict']")
+        assert case is not None
+        (outcome,) = case
+        assert (outcome.tag, outcome.text) == ("failure" if fails else "system-out", judgement.sentence)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_period_of_the_log_cannot_tell_until_its_labels_do(rehearsal: Rehearsal, labelled: bool) -> None:
+    logged = past(rehearsal, labelled=True)
+    parts = [logged.predictions[k * ROWS : (k + 1) * ROWS] for k in (0, 1, 2)]
+    quiet, before, frozen = (Window(tuple(p), k * ROWS + 1, (k + 1) * ROWS) for k, p in enumerate(parts))
+    unused: Any = None
+    metrics = PeriodMetrics(unused, rehearsal.model, unused, unused, rehearsal.detector, 10, 0.05, 0.02)
+    labels = logged.labels if labelled else {}
+    assert metrics._estimated(quiet, before, labels)[1] is False
+    assert metrics._estimated(before, frozen, labels)[1] is not labelled
+    assert metrics._estimated(before, Window((), 0, 0), labels) == ({}, None)
 
 
 def test_a_check_that_cannot_tell_is_an_error_in_junit() -> None:

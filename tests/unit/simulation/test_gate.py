@@ -173,6 +173,19 @@ def test_without_a_past_or_with_a_short_one_nothing_is_told(
     assert "past.csv has 120 rows, and a check needs 500" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_quiet_past_without_labels_says_what_only_labels_show(
+    tmp_path: Path, data_dir: Path, rows: list[dict[str, Any]]
+) -> None:
+    done = command(data_dir, "--past", write(tmp_path / "past.csv", rows), "--fault", SHIFT)
+    quiet = done.stdout.splitlines()[0]
+    assert quiet.startswith("PASSED   quiet: 0 alarms in 4 checks of 500 rows of ")
+    assert f"; the budget, 1 per 30d, allows 0; none of the {len(rows):,} rows of " in quiet
+    assert quiet.endswith(
+        "a label, and only labels show concept drift (other true values for the same inputs)"
+    )
+
+
 def test_the_log_is_the_past(iris: Rehearsal, tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     settings = config.load(None, overrides={"data_dir": str(tmp_path)}, environment={}).settings
     schema = iris.model.schema

@@ -212,7 +212,8 @@ def test_an_identifier_that_the_model_needs_is_kept_with_a_warning(folder: Path)
     table.assign(label=label).to_csv(folder / "k.csv", index=False)
     result = run("k.csv", "k.joblib")
     assert [f.name for f in result.features] == ["key", "a"]
-    assert "'key' looks like an identifier" in result.warnings[0]
+    assert "'key' looks like an identifier (running numbers: all different, in order)" in result.warnings[0]
+    assert result.warnings[0].endswith("unlike those of the reference, so they are not compared")
 
 
 def test_other_columns_are_left_out_and_the_label_may_be_missing(folder: Path) -> None:

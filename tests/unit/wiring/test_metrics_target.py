@@ -56,7 +56,7 @@ def test_each_measure_is_in_each_period() -> None:
     )
     totals = {metric for name, metric in first if not name}
     assert totals == {
-        *("rows", "labelled", "score", "drifted_columns", "estimated_accuracy"),
+        *("rows", "labelled", "score", "needs_labels", "drifted_columns", "estimated_accuracy"),
         *("realized_accuracy", "realized_log_loss", "reference_accuracy"),
     }
     assert {key for key in second if not key[0]} == {("", metric) for metric in totals}
