@@ -74,8 +74,11 @@ def test_one_alarm_is_printed_with_its_period_and_why_it_closed(life: Life) -> N
     lines = run("show", alarm.id).splitlines()
     assert lines[0] == f"{alarm.id}  m v1  opened 2026-01-31 12:10 UTC, closed 2026-01-31 12:15 UTC"
     assert lines[2] == "  Alarm open: 2026-01-31 12:10 UTC to 2026-01-31 12:15 UTC"
-    assert lines[-1] == "  Closed because: No degradation."
-    assert json.loads(run("show", alarm.id, "--json"))["closing_reason"] == "No degradation."
+    assert lines[-1].startswith(
+        "  Closed because: No degradation. None of the last 200 predictions has a label"
+    )
+    reason = json.loads(run("show", alarm.id, "--json"))["closing_reason"]
+    assert lines[-1] == f"  Closed because: {reason}"
     assert "no alarm has the id xyz" in refused("show", "xyz")
 
 
