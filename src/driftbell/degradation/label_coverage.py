@@ -237,7 +237,7 @@ def _corrected(charts: CusumCharts, suspicion: Suspicion, labels: LabelRows) -> 
     Corrections of unknown rows count if all rows are suspected, and only those that increase the error.
     """
     corrected = labels.corrected_rows
-    if not suspicion.labels or not labels.corrected and corrected is None:
+    if not suspicion.labels or (not labels.corrected and corrected is None):
         return suspicion
     if corrected is None:
         change = 0.0 if is_part(suspicion) else max(0.0, labels.corrected)
