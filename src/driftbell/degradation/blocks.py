@@ -80,7 +80,7 @@ def add_estimate(
         broken_since=broken_since,
         moved=tuple(moved),
         unconfirmed=unconfirmed,
-        suspicion=suspicion_after(charts, state.suspicion, block, summary.first),
+        suspicion=suspicion_after(charts, state.suspicion, block, summary.first, early=early),
         pace=charts.next_pace(state.pace, _seconds(state, summary), block.rows),
         shifts=block.shifts,
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from driftbell.degradation.block import Block
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.encoder import Encoder, Matrix
+from driftbell.degradation.part_labels import weight_before, with_label_block
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
@@ -35,6 +36,9 @@ LARGEST_PART = 0.8
 
 MAX_ENDED = 4
 """Number of ended suspicions that are kept."""
+
+MAX_ABSENT = 5.0
+"""A suspicion of a part lasts through blocks without it while fewer suspected rows are expected in them."""
 
 CHOSEN_SHARE = 0.1
 """If more than this share of the labels is left out, these are no labels of all rows."""
@@ -90,15 +94,19 @@ class LabelRows:
 
 
 def suspicion_after(
-    charts: CusumCharts, current: Suspicion | None, block: Block, first: datetime
+    charts: CusumCharts, current: Suspicion | None, block: Block, first: datetime, *, early: bool = False
 ) -> Suspicion | None:
     """Return the suspicion after a block: a newly suspected column or kind of values starts a new one.
+
+    Small blocks may lack a part of the rows by chance, so it stays suspected for some rows, and all its
+    conditions with it.
 
     Args:
         charts: fitted on the reference.
         current: the suspicion before the block.
         block: the newest rows.
         first: time of its first row.
+        early: whether the block is incomplete, which does not end a suspicion of a part.
     """
     names = charts.learned.encoder.names
     faults = block.diagnosis.faults if block.diagnosis else ()
@@ -107,10 +115,26 @@ def suspicion_after(
     )
     conditions += block.blind.conditions if block.blind else ()
     if not conditions:
-        return None
+        return _absent(current, block.rows, early=early) if current and is_part(current) else None
     if current and all(_is_suspected(condition, current) for condition in conditions):
-        return msgspec.structs.replace(current, conditions=conditions)
+        if is_part(current):
+            conditions += tuple(c for c in current.conditions if not _is_any(c, conditions))
+        return msgspec.structs.replace(current, conditions=conditions, absent=0)
     return Suspicion(first, conditions)
+
+
+def _absent(current: Suspicion, rows: int, *, early: bool) -> Suspicion | None:
+    """Return the suspicion of a part after rows without it; None if it has ended."""
+    if early:
+        return current
+    absent = current.absent + rows
+    lasts = absent * current.share < MAX_ABSENT
+    return msgspec.structs.replace(current, absent=absent) if lasts else None
+
+
+def _is_any(condition: ColumnCondition, conditions: Sequence[ColumnCondition]) -> bool:
+    """Return whether any of the conditions is of the same column and kind."""
+    return any(c.column == condition.column and c.kind == condition.kind for c in conditions)
 
 
 def _is_suspected(condition: ColumnCondition, current: Suspicion) -> bool:
@@ -137,10 +161,11 @@ def with_suspected_rows(
     others = block.by_confidence[~suspected[block.examined]]
     baseline, rows = charts.baselines[ESTIMATE], len(block.by_confidence)
     elsewhere = float((others - baseline.mean).sum()) / rows - ONE_SIDED * baseline.standard_error(rows)
+    weight = weight_before(suspicion, len(suspected), int(np.count_nonzero(suspected)))
     counted = msgspec.structs.replace(
         suspicion,
-        rows=suspicion.rows + len(suspected),
-        suspected=suspicion.suspected + int(np.count_nonzero(suspected)),
+        rows=round(weight * suspicion.rows) + len(suspected),
+        suspected=round(weight * suspicion.suspected) + int(np.count_nonzero(suspected)),
         elsewhere=elsewhere,
     )
     return msgspec.structs.replace(state, suspicion=counted)
@@ -156,10 +181,10 @@ def without_waiting_rows(before: Suspicion | None, state: EvidenceState) -> Evid
     suspicion = state.suspicion
     if suspicion is None:
         return state
-    rows, suspected = (
-        (before.rows, before.suspected) if before and before.since == suspicion.since else (0, 0)
-    )
-    without = msgspec.structs.replace(suspicion, rows=rows, suspected=suspected)
+    rows = suspected = absent = 0
+    if before and before.since == suspicion.since:
+        rows, suspected, absent = before.rows, before.suspected, before.absent
+    without = msgspec.structs.replace(suspicion, rows=rows, suspected=suspected, absent=absent)
     return msgspec.structs.replace(state, suspicion=without)
 
 
@@ -248,8 +273,14 @@ def _corrected(charts: CusumCharts, suspicion: Suspicion, labels: LabelRows) -> 
         covered = suspected_rows(charts, suspicion, corrected.features(since.tolist()))
         change = float(np.sum(np.asarray(corrected.changes)[since[covered]]))
     low, high = charts.learned.loss.row_bounds if charts.learned.loss.mean_bounds else (0.0, math.inf)
+    blocks, rest = list(suspicion.label_blocks), change
+    for i in range(len(blocks) - 1, -1, -1):
+        before = blocks[i].rows * blocks[i].loss
+        after = min(max(before + rest, blocks[i].rows * low), blocks[i].rows * high)
+        blocks[i] = msgspec.structs.replace(blocks[i], loss=after / blocks[i].rows)
+        rest -= after - before
     errors = min(max(suspicion.errors + change, suspicion.labels * low), suspicion.labels * high)
-    return msgspec.structs.replace(suspicion, errors=errors)
+    return msgspec.structs.replace(suspicion, errors=errors, label_blocks=tuple(blocks))
 
 
 def _of_time(suspicion: Suspicion, times: Sequence[datetime]) -> NDArray[np.intp]:
@@ -274,8 +305,10 @@ def _counted(
     if labels.features is not None:
         covered = suspected_rows(charts, suspicion, labels.features(since.tolist()))
     errors = np.asarray(labels.errors)[since[covered]]
+    times = [labels.times[i] for i in since[covered].tolist()]
     after = msgspec.structs.replace(
         suspicion,
+        label_blocks=with_label_block(suspicion, errors, times),
         labels=suspicion.labels + len(errors),
         errors=suspicion.errors + float(np.sum(errors)),
         others=suspicion.others + int(np.count_nonzero(~covered)),

@@ -45,7 +45,8 @@ def few_labels_text(suspicion: Suspicion, causes: str = "") -> str:
 def suspected_text(suspicion: Suspicion) -> str:
     """Return the sentence about the labels of suspected rows behind a loss of all rows."""
     columns = join_names(suspicion.columns, max_names=2)
-    labels = f"the {count_of(suspicion.labels, 'label')} of suspected rows"
+    newest = "newest " if suspicion.labels < sum(b.rows for b in suspicion.label_blocks) else ""
+    labels = f"the {newest}{count_of(suspicion.labels, 'label')} of suspected rows"
     return (
         f"This is the loss in {labels} ({columns}, since {_minute(suspicion.since)}), which are "
         f"{suspicion.share:.0%} of all rows, as a loss of all rows."

@@ -113,7 +113,7 @@ def newest_level(charts: CusumCharts, blocks: Blocks, *, shortest: timedelta = t
             break
         after, of_after = counts[1:], totals[1:]
         before, of_before = counts[0] - after, totals[0] - of_after
-        deviation = _deviation(charts, totals[0] / counts[0], counts[0])
+        deviation = row_deviation(charts, totals[0] / counts[0], counts[0])
         steps = before * after / counts[0] * (of_after / after - of_before / before) ** 2
         ratios = steps / (2 * deviation**2)
         lasts = [blocks[-1].last - block.first >= shortest for block in blocks[start + 1 :]]
@@ -194,7 +194,7 @@ def _since_each(blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
 
 def _standard_error(charts: CusumCharts, mean: float, rows: float) -> float:
     """Return the standard error of the mean loss of labels, with that of the reference."""
-    sampling = _deviation(charts, mean, rows) / math.sqrt(rows)
+    sampling = row_deviation(charts, mean, rows) / math.sqrt(rows)
     baseline = charts.baselines[LABELS]  # slow swings are a loss of their time
     return math.hypot(sampling, baseline.sampling_error(baseline.rows))
 
@@ -216,7 +216,7 @@ def _center_shift(charts: CusumCharts, loss: float, rows: float) -> float:
     return shift(baseline.mean + loss, rows) - shift(baseline.mean, baseline.rows)
 
 
-def _deviation(charts: CusumCharts, loss: float, rows: float) -> float:
+def row_deviation(charts: CusumCharts, loss: float, rows: float) -> float:
     """Return the standard deviation of the error of a row at a loss: larger errors scatter more.
 
     Bounded errors, such as 0 and 1, scatter as p (1 - p) with their mean p, which a few pseudo-rows keep off

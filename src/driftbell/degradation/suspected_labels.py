@@ -10,7 +10,8 @@ import numpy as np
 from driftbell.degradation.cusum import LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import is_part, min_covering, usual_suspected_rows
-from driftbell.degradation.loss_intervals import ONE_SIDED, loss_interval
+from driftbell.degradation.loss_intervals import ONE_SIDED, loss_interval, row_deviation
+from driftbell.degradation.part_labels import newest_part_labels
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion, Verdict
 
 CERTAIN = 2.326 / ONE_SIDED
@@ -40,19 +41,28 @@ def suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval
 
     With the share s and the mean error m of the suspected rows, the share s0 and the mean error m0 of the
     rows of the reference with such values, and the mean error m1 of its other rows, the loss is
-    s (m - m1) - s0 (m0 - m1). Its interval is that of m, times s.
+    s (m - m1) - s0 (m0 - m1). Its interval is that of m, times s. Labels before a change of m do not count.
     """
     if suspicion is None or not charts.learned.labelled or suspicion.labels < min_covering(suspicion):
         return None
     usual = charts.baselines[LABELS].mean
-    loss = suspicion.errors / suspicion.labels - usual
-    of_rows = BlockSummary(suspicion.labels, loss, suspicion.since, suspicion.since)
+    labels, errors = suspicion.labels, suspicion.errors / suspicion.labels
+    if is_part(suspicion):
+        labels, errors = _newest(charts, suspicion)
+    of_rows = BlockSummary(labels, errors - usual, suspicion.since, suspicion.since)
     interval = loss_interval(charts, LABELS, [of_rows])
     if not is_part(suspicion):
         return interval
     value = suspicion.share * interval.value - _usual_part(charts, suspicion)
     low, high = (value + suspicion.share * (end - interval.value) for end in (interval.low, interval.high))
     return Interval(value, low, high)
+
+
+def _newest(charts: CusumCharts, suspicion: Suspicion) -> tuple[int, float]:
+    """Return the number and mean error of the newest labels of a part, which may have changed its loss."""
+    usual = charts.baselines[LABELS].mean
+    deviation = row_deviation(charts, suspicion.errors / suspicion.labels - usual, suspicion.labels)
+    return newest_part_labels(suspicion, deviation, min_covering(suspicion))
 
 
 def _usual_part(charts: CusumCharts, suspicion: Suspicion) -> float:
@@ -116,7 +126,7 @@ def with_suspected_labels(
         change or ChangePoint(since, since, since),
         loss,
         unknown_labels=state.unknown_labels,
-        suspected=suspicion,
+        suspected=msgspec.structs.replace(suspicion, labels=_newest(charts, suspicion)[0]),
     )
 
 

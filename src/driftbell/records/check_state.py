@@ -98,6 +98,8 @@ class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
         others: number of labels of other rows since then.
         elsewhere: estimated loss of the newest block by its other rows, less its noise.
         until: time of the last row (UTC); None while the rows are suspected.
+        absent: number of the newest predictions in blocks without any of the conditions.
+        label_blocks: labels of suspected rows in the order of their arrival, with their mean error.
     """
 
     since: datetime
@@ -110,6 +112,8 @@ class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
     others: int = 0
     elsewhere: float = 0.0
     until: datetime | None = None
+    absent: int = 0
+    label_blocks: tuple[BlockSummary, ...] = ()
 
     @property
     def share(self) -> float:
