@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from driftbell.alarms.metric import BALANCED_ACCURACY, LOG_LOSS, ROC_AUC, AlarmM
 from driftbell.alarms.smallest_loss import SmallestLoss
 from driftbell.degradation.auc_loss import UnknownMetricError
 from driftbell.degradation.cusum import LABELS, MIN_LABELS, MIN_ROWS, CusumCharts
-from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.label_coverage import CorrectedRows, LabelRows
 from driftbell.degradation.labelled_metrics import labelled_rows
 from driftbell.degradation.loss_scale import loss_scale
 from driftbell.degradation.model_columns import MIN_BASELINE_LABELS
@@ -151,18 +152,29 @@ class CusumDetector:
         errors = of_label[counts]
         usual = self.charts.baselines[LABELS].mean  # instead of that of a row that does not count
         changes = np.nan_to_num(of_label, nan=usual) - np.nan_to_num(of_earlier, nan=usual)
-        corrected = float(changes[~is_first].sum())
-        times = [label.prediction.time for label in first]
-
-        def features(rows: Sequence[int]) -> Columns:
-            names = self.charts.learned.encoder.names
-            cells = [first[i].prediction.features for i in rows]
-            return {name: as_column([row.get(name) for row in cells]) for name in names}
-
+        again = [label for label in labels if label.before is not None]
+        corrected = CorrectedRows(changes[~is_first], _times(again), self._features(again)) if again else None
         unknown = Counter(
             label.label for label in first if self._classes and label.label not in self._classes
         )
-        return LabelRows(errors, times, corrected, features, unknown)
+        return LabelRows(
+            errors,
+            _times(first),
+            float(changes[~is_first].sum()),
+            self._features(first),
+            unknown,
+            corrected,
+        )
+
+    def _features(self, labels: Sequence[LabelledPrediction]) -> Callable[[Sequence[int]], Columns]:
+        """Return a function that returns the features of some of these predictions."""
+        names = self.charts.learned.encoder.names
+
+        def features(rows: Sequence[int]) -> Columns:
+            cells = [labels[i].prediction.features for i in rows]
+            return {name: as_column([row.get(name) for row in cells]) for name in names}
+
+        return features
 
     def _errors(self, labelled: Sequence[LabelledPrediction], texts: Sequence[str]) -> Vector:
         """Return the loss of each labelled prediction with these labels, NaN for one that does not count."""
@@ -178,6 +190,11 @@ class CusumDetector:
             cells = [[p.probabilities.get(c, 0.0) for c in self._classes] for p in predictions]
             probabilities = np.array(cells, dtype=np.float64).reshape(len(predictions), len(self._classes))
         return Answers(output_values((p.output for p in predictions), self._classes), probabilities)
+
+
+def _times(labels: Sequence[LabelledPrediction]) -> list[datetime]:
+    """Return the times of the predictions."""
+    return [label.prediction.time for label in labels]
 
 
 def fit_detector(

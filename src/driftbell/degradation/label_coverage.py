@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,21 @@ errors than that of suspected rows."""
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectedRows:
+    """Rows with a corrected label.
+
+    Attributes:
+        changes: of their errors.
+        times: of their predictions (UTC).
+        features: returns the features of some of the rows.
+    """
+
+    changes: Vector
+    times: Sequence[datetime]
+    features: Callable[[Sequence[int]], Columns]
+
+
+@dataclass(frozen=True, slots=True)
 class LabelRows:
     """New labels.
 
@@ -53,6 +69,7 @@ class LabelRows:
         corrected: change of already counted errors by corrections.
         features: returns the features of some of the rows; None if they are not known.
         unknown: number of new labels that are no class of the model, by label.
+        corrected_rows: the rows of the corrections; None if they are not known.
     """
 
     errors: Vector = field(default_factory=lambda: np.empty(0))
@@ -60,6 +77,7 @@ class LabelRows:
     corrected: float = 0.0
     features: Callable[[Sequence[int]], Columns] | None = None
     unknown: Mapping[str, int] = field(default_factory=dict)
+    corrected_rows: CorrectedRows | None = None
 
     def without(self, rows: NDArray[np.intp]) -> LabelRows:
         """Return all but some of the labels, without their features."""
@@ -205,14 +223,39 @@ def with_labels(
         all_left_out.append(left_out)
     suspicion = state.suspicion
     if suspicion:
-        corrected = max(0.0, labels.corrected) if suspicion.labels else 0.0  # its rows are not known
-        suspicion, left_out = _counted(charts, suspicion, labels)
-        suspicion = msgspec.structs.replace(suspicion, errors=suspicion.errors + corrected)
+        suspicion, left_out = _counted(charts, _corrected(charts, suspicion, labels), labels)
         all_left_out.append(left_out)
     if not all_left_out:
         return state, labels
     state = msgspec.structs.replace(state, suspicion=suspicion, ended=tuple(ended))
     return state, labels.without(np.concatenate(all_left_out))
+
+
+def _corrected(charts: CusumCharts, suspicion: Suspicion, labels: LabelRows) -> Suspicion:
+    """Return the suspicion with the corrected labels of its rows.
+
+    Corrections of unknown rows count if all rows are suspected, and only those that increase the error.
+    """
+    corrected = labels.corrected_rows
+    if not suspicion.labels or (not labels.corrected and corrected is None):
+        return suspicion
+    if corrected is None:
+        change = 0.0 if is_part(suspicion) else max(0.0, labels.corrected)
+    else:
+        since = _of_time(suspicion, corrected.times)
+        if not len(since):
+            return suspicion
+        covered = suspected_rows(charts, suspicion, corrected.features(since.tolist()))
+        change = float(np.sum(np.asarray(corrected.changes)[since[covered]]))
+    low, high = charts.learned.loss.row_bounds if charts.learned.loss.mean_bounds else (0.0, math.inf)
+    errors = min(max(suspicion.errors + change, suspicion.labels * low), suspicion.labels * high)
+    return msgspec.structs.replace(suspicion, errors=errors)
+
+
+def _of_time(suspicion: Suspicion, times: Sequence[datetime]) -> NDArray[np.intp]:
+    """Return the indices of the times of a suspicion."""
+    last = suspicion.until
+    return np.flatnonzero([t >= suspicion.since and (last is None or t <= last) for t in times])
 
 
 def _counted(
@@ -224,9 +267,7 @@ def _counted(
         The suspicion with them, and the indices of those that do not count as labels of all rows.
     """
     none = np.empty(0, dtype=np.intp)
-    last = suspicion.until
-    of_time = [t >= suspicion.since and (last is None or t <= last) for t in labels.times]
-    since = np.flatnonzero(np.array(of_time, dtype=bool))
+    since = _of_time(suspicion, labels.times)
     if not len(since):
         return suspicion, none
     covered = np.ones(len(since), dtype=bool)

@@ -50,7 +50,7 @@ def suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval
     interval = loss_interval(charts, LABELS, [of_rows])
     if not is_part(suspicion):
         return interval
-    value = suspicion.share * loss - _usual_part(charts, suspicion)
+    value = suspicion.share * interval.value - _usual_part(charts, suspicion)
     low, high = (value + suspicion.share * (end - interval.value) for end in (interval.low, interval.high))
     return Interval(value, low, high)
 

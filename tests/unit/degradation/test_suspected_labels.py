@@ -12,7 +12,7 @@ from tests.degradation_tasks import START, Stream, answers, evidence, score, som
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS
 from driftbell.degradation.explain import DegradationEstimate
-from driftbell.degradation.label_coverage import LabelRows, with_labels
+from driftbell.degradation.label_coverage import CorrectedRows, LabelRows, with_labels
 from driftbell.degradation.suspected_labels import are_unsettled, suspected_loss, with_suspected_labels
 from driftbell.records import ColumnCondition, Columns, Degradation, EvidenceState, Suspicion, Verdict
 
@@ -186,3 +186,29 @@ def test_what_suspected_values_cost_on_the_reference_is_no_loss() -> None:
         loss = suspected_loss(CHARTS, given)
         assert loss
         assert loss.value == pytest.approx((given.share - share) * (before - others), abs=1e-9)
+
+
+def test_a_corrected_label_counts_for_the_part_of_its_row() -> None:
+    """Corrections of other rows change nothing in the suspected part; those of its rows count both ways."""
+    suspicion = Suspicion(START, UNSEEN, labels=60, errors=60.0, rows=1000, suspected=100)
+    state = EvidenceState(rows=1000, suspicion=suspicion)
+
+    def errors_after(category: str, change: float, rows: int = 40) -> float:
+        def features(of: Sequence[int]) -> Columns:
+            columns, _ = table(len(of), 1)
+            return columns | {"d": np.array([category] * len(of), dtype=object)}
+
+        times = [START + timedelta(minutes=i) for i in range(rows)]
+        corrected = CorrectedRows(np.full(rows, change), times, features)
+        after, _ = with_labels(CHARTS, state, LabelRows(corrected=change * rows, corrected_rows=corrected))
+        assert after.suspicion
+        return after.suspicion.errors
+
+    assert errors_after("x", 1.0) == 60
+    assert errors_after("x", -1.0) == 60
+    assert errors_after("N/A", -1.0) == 20
+    assert errors_after("N/A", 1.0) == 60  # a label has an error of at most 1
+    assert errors_after("N/A", -1.0, rows=80) == 0
+    unknown, _ = with_labels(CHARTS, state, LabelRows(corrected=50.0))
+    assert unknown.suspicion
+    assert unknown.suspicion.errors == 60
