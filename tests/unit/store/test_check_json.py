@@ -69,7 +69,7 @@ def test_an_invalid_value_is_a_store_error() -> None:
 
 
 def stored() -> dict[str, Any]:
-    cells = np.arange(50.0)
+    cells = np.arange(50.0) + 0.5  # integers would be a counter
     judgement = judge(compare({"x": cells, "y": cells}, {"x": cells + 90, "y": cells}), rows=50)
     check = Check("id", NOON, CheckKind.AUTOMATIC, "m", "v", "r", 50, 1, 50, judgement)
     return json.loads(json.dumps(check_to_json(check)))

@@ -120,7 +120,7 @@ def test_missing_additional_and_unreadable_columns(files: Any) -> None:
 def test_many_categories_and_many_columns(files: Any) -> None:
     past = table(900, 0).with_columns(pl.Series("city", [f"c{i % 50}" for i in range(900)]))
     now = table(30_000, 1).with_columns(pl.Series("city", [f"new {i}" for i in range(30_000)]))
-    wide = {f"x{i}": np.arange(1500.0) for i in range(300)}
+    wide = {f"x{i}": np.arange(1500.0) + 0.5 for i in range(300)}
     result = driftbell.check(files("a.parquet", past), files("b.parquet", now), exact_rows=1000)
     city = next(c for c in result.columns if c.column == "city")
     assert city.drifted
