@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from driftbell.degradation.block import Block
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.encoder import Encoder, Matrix
-from driftbell.degradation.part_labels import weight_before, with_label_block
+from driftbell.degradation.part_labels import after_absence, is_any, weight_before, with_label_block
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
@@ -37,8 +37,8 @@ LARGEST_PART = 0.8
 MAX_ENDED = 4
 """Number of ended suspicions that are kept."""
 
-MAX_ABSENT = 5.0
-"""A suspicion of a part lasts through blocks without it while fewer suspected rows are expected in them."""
+ELSEWHERE_SHARE = 0.5
+"""Other rows than a suspected part have a loss if it is this share of the smallest one."""
 
 CHOSEN_SHARE = 0.1
 """If more than this share of the labels is left out, these are no labels of all rows."""
@@ -115,26 +115,36 @@ def suspicion_after(
     )
     conditions += block.blind.conditions if block.blind else ()
     if not conditions:
-        return _absent(current, block.rows, early=early) if current and is_part(current) else None
-    if current and all(_is_suspected(condition, current) for condition in conditions):
+        return after_absence(current, block.rows, early=early) if current and is_part(current) else None
+    is_known = current and all(_is_suspected(condition, current) for condition in conditions)
+    if current and is_known and not _are_others(charts, current, conditions):
+        conditions = _as_before(conditions, current)
         if is_part(current):
-            conditions += tuple(c for c in current.conditions if not _is_any(c, conditions))
+            conditions += tuple(c for c in current.conditions if not is_any(c, conditions))
         return msgspec.structs.replace(current, conditions=conditions, absent=0)
     return Suspicion(first, conditions)
 
 
-def _absent(current: Suspicion, rows: int, *, early: bool) -> Suspicion | None:
-    """Return the suspicion of a part after rows without it; None if it has ended."""
-    if early:
-        return current
-    absent = current.absent + rows
-    lasts = absent * current.share < MAX_ABSENT
-    return msgspec.structs.replace(current, absent=absent) if lasts else None
+def _as_before(conditions: Sequence[ColumnCondition], current: Suspicion) -> tuple[ColumnCondition, ...]:
+    """Return conditions with moved values as the suspicion has them: its labels are of them, or of all."""
+    result = []
+    for condition in conditions:
+        before = [c for c in current.conditions if c.column == condition.column and c.kind in MOVED]
+        kinds = {c.kind for c in before}
+        if condition.kind not in MOVED or not before or kinds == {condition.kind}:
+            result.append(condition)
+        elif not any(c.column == condition.column and c.kind in kinds for c in conditions) or ANY in kinds:
+            result.append(next(c for c in before if c.kind == (ANY if ANY in kinds else c.kind)))
+    return tuple(dict.fromkeys(result))
 
 
-def _is_any(condition: ColumnCondition, conditions: Sequence[ColumnCondition]) -> bool:
-    """Return whether any of the conditions is of the same column and kind."""
-    return any(c.column == condition.column and c.kind == condition.kind for c in conditions)
+def _are_others(charts: CusumCharts, current: Suspicion, conditions: Sequence[ColumnCondition]) -> bool:
+    """Return whether other rows are suspected: all, with a loss, or a part before all have enough labels."""
+    if _as_before(conditions, current) == tuple(conditions):
+        return False
+    if not is_part(current):
+        return current.labels < MIN_COVERING and not any(c.kind == ANY for c in conditions)
+    return current.elsewhere >= ELSEWHERE_SHARE * charts.smallest_loss
 
 
 def _is_suspected(condition: ColumnCondition, current: Suspicion) -> bool:

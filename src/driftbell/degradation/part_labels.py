@@ -1,4 +1,4 @@
-"""Labels of a suspected part of the rows in blocks: a part may change its share and its loss."""
+"""A suspected part of the rows over time: its share and its loss may change, and blocks may lack it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from driftbell.degradation.reference_models import Vector
-from driftbell.records import BlockSummary, Suspicion
+from driftbell.records import BlockSummary, ColumnCondition, Suspicion
 
 BLOCK_LABELS = 25
 """Labels are added to the newest block while it has fewer."""
@@ -23,6 +23,10 @@ LEVEL_CHANGE = 8.0
 
 SHARE_ROWS = 5000
 """Older predictions count at most as so many in the share of the suspected rows."""
+
+
+MAX_ABSENT = 5.0
+"""A suspicion of a part lasts through blocks without it while fewer suspected rows are expected in them."""
 
 
 def with_label_block(
@@ -93,6 +97,20 @@ def weight_before(suspicion: Suspicion, rows: int, suspected: int) -> float:
     if variance and step**2 / (2 * variance) >= LEVEL_CHANGE:
         return 0.0
     return min(1.0, SHARE_ROWS / suspicion.rows)
+
+
+def after_absence(current: Suspicion, rows: int, *, early: bool) -> Suspicion | None:
+    """Return the suspicion of a part after rows without it; None if it has ended."""
+    if early:
+        return current
+    absent = current.absent + rows
+    lasts = absent * current.share < MAX_ABSENT
+    return msgspec.structs.replace(current, absent=absent) if lasts else None
+
+
+def is_any(condition: ColumnCondition, conditions: Sequence[ColumnCondition]) -> bool:
+    """Return whether any of the conditions is of the same column and kind."""
+    return any(c.column == condition.column and c.kind == condition.kind for c in conditions)
 
 
 def _both(a: BlockSummary, b: BlockSummary) -> BlockSummary:

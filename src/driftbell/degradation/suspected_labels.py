@@ -9,7 +9,12 @@ import numpy as np
 
 from driftbell.degradation.cusum import LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
-from driftbell.degradation.label_coverage import is_part, min_covering, usual_suspected_rows
+from driftbell.degradation.label_coverage import (
+    ELSEWHERE_SHARE,
+    is_part,
+    min_covering,
+    usual_suspected_rows,
+)
 from driftbell.degradation.loss_intervals import ONE_SIDED, loss_interval, row_deviation
 from driftbell.degradation.part_labels import newest_part_labels
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion, Verdict
@@ -95,7 +100,7 @@ def has_loss_elsewhere(charts: CusumCharts, suspicion: Suspicion | None) -> bool
     """Return whether the estimate has a loss in other rows than a suspected part, of which its labels are."""
     if suspicion is None or not is_part(suspicion):
         return False
-    return suspicion.elsewhere >= LASTING_SHARE * charts.smallest_loss
+    return suspicion.elsewhere >= ELSEWHERE_SHARE * charts.smallest_loss
 
 
 def with_suspected_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -118,3 +119,34 @@ def test_rows_of_a_condition_that_is_over_stay_suspected() -> None:
     assert after
     assert {(c.column, c.kind) for c in after.conditions} == {("a", "null"), ("d", "unseen")}
     assert EvidenceState(suspicion=after).suspicion == after
+
+
+def test_values_out_of_range_stay_the_part_although_the_column_seems_moved() -> None:
+    """Labels of a twentieth of the rows are not those of all, or the other way round."""
+    outside, moved = ColumnCondition("a", "outside", 2.0, 18.0), ColumnCondition("a", "any")
+    part = Suspicion(START, (outside,), labels=60, errors=30.0, rows=1000, suspected=50)
+    columns, _ = table(500, 3)
+    known = {"a": columns["a"] * 1.8 + 32}
+    block = CHARTS.examine(columns | known, answers(columns | known))
+    faults = block.diagnosis.faults if block.diagnosis else ()
+    assert [fault.kind for fault in faults] == [moved.kind]
+    same = suspicion_after(CHARTS, part, block, START)
+    assert same
+    assert [c.kind for c in same.conditions] == ["outside"]
+    assert same.labels == 60
+    elsewhere = msgspec.structs.replace(part, elsewhere=0.05)
+    new = suspicion_after(CHARTS, elsewhere, block, START)
+    assert new
+    assert moved in new.conditions
+    assert new.labels == 0
+    far = some(columns, 99.0, of=20, every=1)
+    block = replace(CHARTS.examine(far, answers(far)), blind=None)
+    all_rows = Suspicion(START, (moved, outside), labels=100, errors=30.0, rows=1000, suspected=1000)
+    after = suspicion_after(CHARTS, all_rows, block, START)
+    assert after
+    assert [c.kind for c in after.conditions if c.column == "a"] == ["any"]
+    few = msgspec.structs.replace(all_rows, labels=99)
+    later = suspicion_after(CHARTS, few, block, START)
+    assert later
+    assert [c.kind for c in later.conditions if c.column == "a"] == ["outside"]
+    assert later.labels == 0
