@@ -79,7 +79,7 @@ def test_labels_of_a_suspected_part_settle_24_streams(*, wrong: bool) -> None:
 
 
 def test_labels_of_all_rows_do_not_silence_those_of_a_suspected_part() -> None:
-    """Half of the answers are wrong in a tenth of the rows, a loss of four points, and each row has a label."""
+    """Half of the answers are wrong in a tenth of the rows, a loss of four points. Each row has a label."""
     stream = Stream(CHARTS)
     verdicts = []
     for seed in range(6):
@@ -87,8 +87,8 @@ def test_labels_of_all_rows_do_not_silence_those_of_a_suspected_part() -> None:
         if seed:
             columns = some(columns, "N/A", "d", of=10, every=1)
             wrong = np.arange(ROWS) % 20 == 0
-            given = answers(columns).values
-            truth = np.where(np.arange(ROWS) % 10 == 0, np.where(wrong, 1 - given, given), truth)
+            right = answers(columns).values
+            truth = np.where(np.arange(ROWS) % 10 == 0, np.where(wrong, 1 - right, right), truth)
         given, cells = answers(columns), columns
         errors = (given.values != truth).astype(float)
 
