@@ -6,6 +6,7 @@ from datetime import UTC
 
 from driftbell.degradation.claims import MAY_GO_ON
 from driftbell.degradation.loss_scale import LossScale
+from driftbell.phrases import count_of
 from driftbell.records import BlindSpot, BlockSummary
 
 
@@ -60,8 +61,8 @@ def _reason(blind: BlindSpot, rows: str) -> str:
 
 def _bound(blind: BlindSpot, scale: LossScale, labels: int) -> str:
     """Return the clause about the largest loss, and what shows the loss."""
-    chance = f"and the {labels:,} labels of such rows show a loss that may be chance"
-    few = f"{chance}: labels of more such rows settle it"
+    are = "is" if labels == 1 else "are"
+    few = f"and the {count_of(labels, 'label')} of such rows {are} not enough to tell"
     if blind.loss is None:
         return f", {few}" if labels else ", and only labels show the error there"
     return f"; {scale.largest_text(blind.loss)}, {few if labels else 'and only labels of these rows show it'}"

@@ -74,8 +74,9 @@ def decide(charts: CusumCharts, state: EvidenceState) -> DegradationEstimate:
         return DegradationEstimate(Verdict.UNKNOWN, source, 0.0)
     score = max(estimated, measured)
     lasting = _lasting(charts, state) if state.alarm and score < 1 else None
-    if score < 1 and not lasting:
-        return DegradationEstimate(Verdict.OK, source, score, unproven=unproven_loss(charts, state))
+    if score < 1 and not lasting:  # the labels of an alarm that ends are no evidence of another one
+        unproven = None if state.alarm else unproven_loss(charts, state)
+        return DegradationEstimate(Verdict.OK, source, score, unproven=unproven)
     return _verdict(charts, state, _weighed(charts, state, lasting or source, score, estimated))
 
 

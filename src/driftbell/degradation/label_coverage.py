@@ -111,7 +111,8 @@ def suspicion_after(
     names = charts.learned.encoder.names
     faults = block.diagnosis.faults if block.diagnosis else ()
     conditions = tuple(
-        ColumnCondition(names[fault.place], fault.kind, fault.low, fault.high) for fault in faults
+        ColumnCondition(names[fault.place], ANY if fault.scale else fault.kind, fault.low, fault.high)
+        for fault in faults
     )
     conditions += block.blind.conditions if block.blind else ()
     if not conditions:

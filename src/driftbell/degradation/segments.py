@@ -53,8 +53,10 @@ class Group:
     is_broken: bool = False
 
     def both(self, other: Group) -> Group:
-        """Return the rows that fit this condition and another one."""
-        return Group(f"{self.words} and {other.words}", self.rows & other.rows, self.usual & other.usual)
+        """Return the rows that fit this condition and another one, which replaces one that it implies."""
+        is_implied = not (other.rows & ~self.rows).any() and not (other.usual & ~self.usual).any()
+        words = other.words if is_implied else f"{self.words} and {other.words}"
+        return Group(words, self.rows & other.rows, self.usual & other.usual)
 
 
 def worst_segment(charts: CusumCharts, block: Block, columns: Columns) -> str:

@@ -37,9 +37,6 @@ SAME = 1e-12
 MAX_CONTRADICTED_SCORE = 0.99
 """The largest score of evidence that labels contradict."""
 
-MOST_ROWS = 0.8
-"""If this share of the rows since a suspicion has labels, all of them decide, not those of suspected rows."""
-
 
 def suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval | None:
     """Return the loss of all rows if only the suspected ones have a loss; None without enough labels of them.
@@ -112,7 +109,8 @@ def with_suspected_labels(
     do not confirm an estimated loss that is less certain.
     """
     suspicion, is_open = state.suspicion, state.alarm
-    if suspicion is None or not is_part(suspicion) or _is_measured(charts, state, estimate, suspicion):
+    by_labels = estimate.verdict is Verdict.ALARM and estimate.source == LABELS
+    if suspicion is None or not is_part(suspicion) or by_labels:
         return estimate
     loss = suspected_loss(charts, suspicion)
     if loss is None:
@@ -158,16 +156,6 @@ def _unconfirmed(
         return estimate
     score = min(estimate.score, MAX_CONTRADICTED_SCORE)
     return replace(by_part, verdict=Verdict.WARNING, score=score, contradicted=True, closing=False)
-
-
-def _is_measured(
-    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, suspicion: Suspicion
-) -> bool:
-    """Return whether the labels of all rows decide about a suspicion."""
-    if not charts.learned.labelled or (estimate.verdict is Verdict.ALARM and estimate.source == LABELS):
-        return True
-    rows = sum(b.rows for b in state.estimate.blocks if b.first >= suspicion.since)
-    return suspicion.labels + suspicion.others >= MOST_ROWS * max(rows, suspicion.rows, 1)
 
 
 def with_score(state: EvidenceState, estimate: DegradationEstimate) -> EvidenceState:

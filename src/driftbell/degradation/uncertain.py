@@ -64,7 +64,8 @@ def with_blind_spots(
         return replace(estimate, loss=None, closing=False, blind=unbounded or blocks[-1])
     newest = _newest_blind(newest_blocks(charts, state))
     if estimate.verdict is Verdict.OK and newest:
-        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, unsettled=labels)
+        few = suspicion.labels if suspicion else 0
+        return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, unsettled=few)
     is_estimated = estimate.source == ESTIMATE and not estimate.contradicted
     if estimate.verdict is Verdict.WARNING and (estimate.uncovered or (is_estimated and newest)):
         return replace(estimate, verdict=Verdict.UNKNOWN, blind=newest, accumulated=not estimate.uncovered)

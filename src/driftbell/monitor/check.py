@@ -16,6 +16,7 @@ import structlog
 from driftbell.alarms.notifications import NotificationRules
 from driftbell.alarms.refused_rows import MAX_SHARE, with_refused
 from driftbell.alarms.verdict import combine, without_alarm
+from driftbell.degradation.rows_to_label import most_to_label
 from driftbell.drift.judge import PREDICTIONS, SMALLEST_EFFECT, judge, persistent_columns, update_persistence
 from driftbell.drift.limits import apply_limits
 from driftbell.error_capture import ErrorCapture
@@ -351,9 +352,8 @@ class Checker:
         evidence, degradation = detector.advance(evidence, self._after(evidence.seq, last=last), labels)
         if degradation.to_label:  # those that have a label say no more
             known = self.store.labels.labelled(degradation.to_label)
-            degradation = replace(
-                degradation, to_label=tuple(i for i in degradation.to_label if i not in known)
-            )
+            left = tuple(i for i in degradation.to_label if i not in known)
+            degradation = replace(degradation, to_label=left[: most_to_label(evidence.suspicion)])
         return evidence, with_daily_cost(degradation, self.store, self.clock(), **self._served)
 
     def _record(

@@ -294,10 +294,7 @@ def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
     estimate = with_blind_spots(charts, state, quiet, unsettled=unsettled)
     assert estimate.verdict is expected
     words = sentence(estimate, (), "", loss_scale(charts))
-    few = (
-        "6.0 points of accuracy may be lost, and the 150 labels of such rows show a loss that may be chance: "
-        "labels of more such rows settle it."
-    )
+    few = "6.0 points of accuracy may be lost, and the 150 labels of such rows are not enough to tell."
     assert words.endswith(few) is (expected is Verdict.UNKNOWN)
 
 

@@ -58,7 +58,8 @@ def test_rows_to_label_measure_the_loss_of_all_rows() -> None:
         block = charts.examine(columns, given)
         ids = [str(i) for i in range(500)]
         chosen = explain_block(charts, block, columns, given, ids, in_detail=True).to_label
-        assert len(set(chosen)) == 100
+        assert len(set(chosen)) == 300
+        chosen = chosen[:100]
         errors = given.values != truth
         rates.append(float(np.mean(errors[[int(i) for i in chosen]])))
         wrong.append(float(np.mean(errors)))

@@ -70,7 +70,7 @@ def test_data_faults_raise_an_alarm_within_two_checks_and_are_named(name: str, k
     assert words.split("%")[0][:12] in results[-1].suspects[0].words
     assert column in results[-1].sentence
     assert results[-1].estimated_loss.low < results[-1].estimated_loss.value < results[-1].estimated_loss.high
-    assert 0 < len(results[-1].to_label) <= 100
+    assert 0 < len(results[-1].to_label) <= 300
     assert set(results[-1].to_label) <= {f"id-{START + timedelta(minutes=i):%j%H%M}" for i in range(3000)}
 
 

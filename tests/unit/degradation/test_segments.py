@@ -10,7 +10,7 @@ import pytest
 from tests.degradation_tasks import answers, evidence, table
 
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.segments import worst_segment
+from driftbell.degradation.segments import Group, worst_segment
 
 Table = dict[str, Any]
 EVERY_FOURTH = np.arange(1000) % 4 == 0
@@ -76,6 +76,16 @@ def test_a_group_that_loses_is_named_by_two_conditions_at_most() -> None:
     named = segment(50, lambda t: t | {"a": 100 * t["a"]})
     assert named.startswith("b ≤ ")
     assert named.count(" and ") <= 1
+
+
+def test_a_condition_that_another_one_implies_is_not_named() -> None:
+    rows = np.arange(20)
+    above, far, other = (
+        Group(words, of, of)
+        for words, of in (("a > 3", rows > 3), ("a > 9", rows > 9), ("b is 'x'", rows % 2 == 0))
+    )
+    assert above.both(far).words == "a > 9"
+    assert above.both(other).words == "a > 3 and b is 'x'"
 
 
 def test_too_few_rows_have_no_segment() -> None:
