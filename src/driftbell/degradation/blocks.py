@@ -93,7 +93,7 @@ def _with_lasting(charts: CusumCharts, state: EvidenceState, block: Block, first
     blocks a relevant loss still fits.
     """
     before, blocks = state.suspicion, state.estimate.blocks
-    if block.blind or not block.lasting or not before or not (state.alarm or blocks[-1].blind):
+    if block.blind or not block.lasting or not before or not (state.alarm or (blocks and blocks[-1].blind)):
         return block
     newest = [b for b in blocks if b.first >= before.since][1 - CLOSING_BLOCKS :]
     highs = [(b.rows, b.loss if b.high is None else b.high) for b in newest]

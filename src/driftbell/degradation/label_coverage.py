@@ -234,12 +234,12 @@ def with_ended(before: EvidenceState, state: EvidenceState) -> EvidenceState:
         before: the state before the block.
         state: after it.
     """
-    suspicion = before.suspicion
-    if suspicion is None or not is_part(suspicion):
+    suspicion, blocks = before.suspicion, before.estimate.blocks
+    if suspicion is None or not is_part(suspicion) or not blocks:  # of an incomplete first block
         return state
     if state.suspicion and state.suspicion.since == suspicion.since:
         return state
-    ended = msgspec.structs.replace(suspicion, until=before.estimate.blocks[-1].last)
+    ended = msgspec.structs.replace(suspicion, until=blocks[-1].last)
     return msgspec.structs.replace(state, ended=(*state.ended, ended)[-MAX_ENDED:])
 
 

@@ -12,10 +12,11 @@ from tests.degradation_tasks import START, answers, some, table
 from tests.unit.degradation.test_suspected_labels import CHARTS, UNSEEN, Asked
 
 from driftbell.degradation.block import Block
+from driftbell.degradation.blocks import add_estimate
 from driftbell.degradation.label_coverage import LabelRows, suspicion_after
 from driftbell.degradation.part_labels import MAX_LABEL_BLOCKS, newest_part_labels, with_label_block
 from driftbell.degradation.update import Rows, update
-from driftbell.records import ColumnCondition, EvidenceState, Suspicion, Verdict
+from driftbell.records import BlindSpot, ColumnCondition, EvidenceState, Suspicion, Verdict
 
 
 def labelled(*batches: tuple[int, float]) -> Suspicion:
@@ -150,3 +151,17 @@ def test_values_out_of_range_stay_the_part_although_the_column_seems_moved() -> 
     assert later
     assert [c.kind for c in later.conditions if c.column == "a"] == ["outside"]
     assert later.labels == 0
+
+
+def test_a_block_may_follow_an_incomplete_first_one_with_a_suspicion() -> None:
+    """The state has a suspicion then, and no block yet, whether the reason for it lasts or has ended."""
+    state = EvidenceState(suspicion=Suspicion(START, UNSEEN, rows=60, suspected=6))
+    columns, _ = table(500, 5)
+    block = CHARTS.examine(columns, answers(columns))
+    for lasting in (None, BlindSpot(0.01, "d", "unseen", 0.05, UNSEEN)):
+        given = replace(block, blind=None, lasting=lasting)
+        assert add_estimate(CHARTS, state, given, [START] * 500).estimate.blocks
+    rows = Rows(columns, answers(columns), [START] * 500)
+    after, _ = update(CHARTS, state, rows, LabelRows())
+    assert after.estimate.blocks
+    assert after.ended == ()
