@@ -171,13 +171,15 @@ def with_suspected_rows(
     suspected = suspected_rows(charts, suspicion, columns)
     others = block.by_confidence[~suspected[block.examined]]
     baseline, rows = charts.baselines[ESTIMATE], len(block.by_confidence)
-    elsewhere = float((others - baseline.mean).sum()) / rows - ONE_SIDED * baseline.standard_error(rows)
     weight = weight_before(suspicion, len(suspected), int(np.count_nonzero(suspected)))
+    of_others = float((others - baseline.mean).sum()) / rows
+    before = weight * suspicion.rows
     counted = msgspec.structs.replace(
         suspicion,
         rows=round(weight * suspicion.rows) + len(suspected),
         suspected=round(weight * suspicion.suspected) + int(np.count_nonzero(suspected)),
-        elsewhere=elsewhere,
+        elsewhere=of_others - ONE_SIDED * baseline.standard_error(rows),
+        of_others=(before * suspicion.of_others + len(suspected) * of_others) / (before + len(suspected)),
     )
     return msgspec.structs.replace(state, suspicion=counted)
 
@@ -192,10 +194,15 @@ def without_waiting_rows(before: Suspicion | None, state: EvidenceState) -> Evid
     suspicion = state.suspicion
     if suspicion is None:
         return state
-    rows = suspected = absent = 0
-    if before and before.since == suspicion.since:
-        rows, suspected, absent = before.rows, before.suspected, before.absent
-    without = msgspec.structs.replace(suspicion, rows=rows, suspected=suspected, absent=absent)
+    is_same = before is not None and before.since == suspicion.since
+    usual = before if before and is_same else Suspicion(suspicion.since, ())
+    without = msgspec.structs.replace(
+        suspicion,
+        rows=usual.rows,
+        suspected=usual.suspected,
+        absent=usual.absent,
+        of_others=usual.of_others,
+    )
     return msgspec.structs.replace(state, suspicion=without)
 
 
@@ -210,11 +217,6 @@ def suspected_rows(charts: CusumCharts, suspicion: Suspicion, columns: Columns) 
     encoder = charts.learned.encoder
     rows = len(next(iter(columns.values()), ()))
     return _covered(encoder, suspicion.conditions, columns, encoder(columns, rows))
-
-
-def usual_suspected_rows(charts: CusumCharts, suspicion: Suspicion) -> NDArray[np.bool_]:
-    """Return which rows of the reference fit the conditions of a suspicion."""
-    return _covered(charts.learned.encoder, suspicion.conditions, {}, charts.learned.matrix)
 
 
 def is_part(suspicion: Suspicion | None) -> bool:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-import numpy as np
 
-from driftbell.degradation.cusum import LABELS, CusumCharts
+from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import (
     ELSEWHERE_SHARE,
     is_part,
     min_covering,
-    usual_suspected_rows,
 )
 from driftbell.degradation.loss_intervals import ONE_SIDED, loss_interval, row_deviation
 from driftbell.degradation.part_labels import newest_part_labels
@@ -28,6 +26,9 @@ LASTING_SHARE = 0.5
 SETTLED = 2.5
 """Labels of a suspected part settle that there is no loss if they exclude one of so many smallest losses."""
 
+MOST_ROWS = 0.8
+"""If this share of the rows since a suspicion has labels, all of them decide, not those of suspected rows."""
+
 MAX_SCORE = 100.0
 """The largest score of a loss by these labels, which may be the same in all rows."""
 
@@ -39,11 +40,13 @@ MAX_CONTRADICTED_SCORE = 0.99
 
 
 def suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval | None:
-    """Return the loss of all rows if only the suspected ones have a loss; None without enough labels of them.
+    """Return the loss of all rows by labels of the suspected ones; None without enough labels of them.
 
-    With the share s and the mean error m of the suspected rows, the share s0 and the mean error m0 of the
-    rows of the reference with such values, and the mean error m1 of its other rows, the loss is
-    s (m - m1) - s0 (m0 - m1). Its interval is that of m, times s. Labels before a change of m do not count.
+    With the share s and the mean error m of the suspected rows, the mean error m0 of the reference, and the
+    mean e of the expected error of the other rows since then, the loss is s (m - m0) + (1 - s) (e - m0). The
+    second term counts as far as it is certainly below zero (95 %): hard rows have become the suspected ones,
+    such as those of a renamed category. The interval is that of m, times s. Labels before a change of m do
+    not count.
     """
     if suspicion is None or not charts.learned.labelled or suspicion.labels < min_covering(suspicion):
         return None
@@ -55,7 +58,9 @@ def suspected_loss(charts: CusumCharts, suspicion: Suspicion | None) -> Interval
     interval = loss_interval(charts, LABELS, [of_rows])
     if not is_part(suspicion):
         return interval
-    value = suspicion.share * interval.value - _usual_part(charts, suspicion)
+    error = ONE_SIDED * charts.baselines[ESTIMATE].standard_error(suspicion.rows)
+    easier = min(0.0, suspicion.of_others + error)
+    value = suspicion.share * interval.value + easier
     low, high = (value + suspicion.share * (end - interval.value) for end in (interval.low, interval.high))
     return Interval(value, low, high)
 
@@ -65,19 +70,6 @@ def _newest(charts: CusumCharts, suspicion: Suspicion) -> tuple[int, float]:
     usual = charts.baselines[LABELS].mean
     deviation = row_deviation(charts, suspicion.errors / suspicion.labels - usual, suspicion.labels)
     return newest_part_labels(suspicion, deviation, min_covering(suspicion))
-
-
-def _usual_part(charts: CusumCharts, suspicion: Suspicion) -> float:
-    """Return what the suspected values cost on the reference already, and the part that other rows lack.
-
-    The loss is s (m - usual) - s0 (m0 - m1) + s (usual - m1), with the usual mean error of all rows.
-    """
-    rows, errors = usual_suspected_rows(charts, suspicion), charts.learned.errors
-    if not rows.any() or rows.all():
-        return 0.0
-    others = float(errors[~rows].mean())
-    before = float(np.mean(rows)) * (float(errors[rows].mean()) - others)
-    return before - suspicion.share * (float(errors.mean()) - others)
 
 
 def are_unsettled(charts: CusumCharts, suspicion: Suspicion | None) -> bool:
@@ -109,8 +101,7 @@ def with_suspected_labels(
     do not confirm an estimated loss that is less certain.
     """
     suspicion, is_open = state.suspicion, state.alarm
-    by_labels = estimate.verdict is Verdict.ALARM and estimate.source == LABELS
-    if suspicion is None or not is_part(suspicion) or by_labels:
+    if suspicion is None or not is_part(suspicion) or _is_measured(charts, state, estimate, suspicion):
         return estimate
     loss = suspected_loss(charts, suspicion)
     if loss is None:
@@ -156,6 +147,16 @@ def _unconfirmed(
         return estimate
     score = min(estimate.score, MAX_CONTRADICTED_SCORE)
     return replace(by_part, verdict=Verdict.WARNING, score=score, contradicted=True, closing=False)
+
+
+def _is_measured(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, suspicion: Suspicion
+) -> bool:
+    """Return whether the labels of all rows decide about a suspicion."""
+    if not charts.learned.labelled or (estimate.verdict is Verdict.ALARM and estimate.source == LABELS):
+        return True
+    rows = sum(b.rows for b in state.estimate.blocks if b.first >= suspicion.since)
+    return suspicion.labels + suspicion.others >= MOST_ROWS * max(rows, suspicion.rows, 1)
 
 
 def with_score(state: EvidenceState, estimate: DegradationEstimate) -> EvidenceState:

@@ -97,6 +97,7 @@ class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
         counted: number of labels of suspected rows that count as those of all rows.
         others: number of labels of other rows since then.
         elsewhere: estimated loss of the newest block by its other rows, less its noise.
+        of_others: estimated loss of all rows since then by the other rows, below zero if these are easier.
         until: time of the last row (UTC); None while the rows are suspected.
         absent: number of the newest predictions in blocks without any of the conditions.
         label_blocks: labels of suspected rows in the order of their arrival, with their mean error.
@@ -111,6 +112,7 @@ class Suspicion(msgspec.Struct, frozen=True, omit_defaults=True):
     counted: int = 0
     others: int = 0
     elsewhere: float = 0.0
+    of_others: float = 0.0
     until: datetime | None = None
     absent: int = 0
     label_blocks: tuple[BlockSummary, ...] = ()
