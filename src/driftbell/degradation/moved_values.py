@@ -299,6 +299,9 @@ def _describe_named_factor(usual: Vector, newest: Vector, named: str) -> str:
     return match[0] if _distance(usual * (1 / number if match[1] else number), newest) <= MIN_DISTANCE else ""
 
 
+MIN_INVERTED = 1e-12
+"""Smaller factors are written as they are: the inverse of the smallest ones is infinite."""
+
 _FACTOR_WORDS = re.compile(r"values look about (1/)?([\d,.]+)(?: times)? as large(?! plus| minus)")
 
 
@@ -330,12 +333,13 @@ def _factor_words(factor: float, example: str) -> str:
 def _times(factor: float) -> str:
     """Return a factor in words.
 
-    >>> _times(100.0), _times(0.001), _times(0.62)
-    ('100 times as large', '1/1,000 as large', '0.62 times as large')
+    >>> _times(100.0), _times(0.001), _times(0.62), _times(1e-310)
+    ('100 times as large', '1/1,000 as large', '0.62 times as large', '1e-310 times as large')
     """
-    inverse = round(1 / factor)
-    if factor < 0.5 and abs(factor * inverse - 1) < 0.005:
-        return f"1/{inverse:,} as large"
+    if MIN_INVERTED < factor < 0.5:
+        inverse = round(1 / factor)
+        if abs(factor * inverse - 1) < 0.005:
+            return f"1/{inverse:,} as large"
     return f"{_amount(factor)} times as large"
 
 
@@ -364,7 +368,7 @@ def describe_move(scale: float, offset: float, middle: float) -> str:
     for before, now, factor, summand in _OFFSET_UNITS:
         if abs(scale / factor - 1) < 0.05 and abs(offset / summand - 1) < 0.1:
             unit = f": perhaps another unit ({before} → {now})"
-    if unit or abs(scale - 1) < MIN_SCALE or abs(offset) >= 0.1 * abs(scale * middle):
+    if unit or abs(scale - 1) < MIN_SCALE or not abs(offset) < 0.1 * abs(scale * middle):  # also NaN
         return f"values look about {_summand_words(scale, offset)}{unit}"
     scale += offset / middle
     for factor, example, inverse in _UNITS:

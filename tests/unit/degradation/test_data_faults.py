@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from copy import copy
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,13 @@ def test_a_move_is_described_in_plain_words(
 def test_a_unit_with_an_offset_is_named(scale: float, offset: float, words: str) -> None:
     assert describe_move(scale, offset, 20.0) == words
     assert describe_move(2.0, 5.0, 0.0) == "values look about 2 times as large plus 5"
+
+
+def test_moves_of_the_smallest_and_largest_numbers_have_words() -> None:
+    numbers = [5e-324, 1e-310, 1e-20, 2.0, 1e300, 1.7e308, np.inf, np.nan]
+    signed = [0.0, *numbers, *(-n for n in numbers)]
+    for scale, offset, middle in product(numbers, signed, signed):
+        assert describe_move(scale, offset, middle).startswith("values look ")
 
 
 def test_control_characters_in_categories_are_replaced(learned: ReferenceModels) -> None:
