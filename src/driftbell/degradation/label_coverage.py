@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from driftbell.degradation.block import Block
 from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.encoder import Encoder, Matrix
-from driftbell.degradation.part_labels import after_absence, is_any, weight_before, with_label_block
+from driftbell.degradation.part_labels import (
+    ONE_SIDED,
+    after_absence,
+    is_any,
+    labels_in_proportion,
+    weight_before,
+    with_label_block,
+)
 from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
@@ -42,10 +49,6 @@ ELSEWHERE_SHARE = 0.5
 
 CHOSEN_SHARE = 0.1
 """If more than this share of the labels is left out, these are no labels of all rows."""
-
-ONE_SIDED = 1.645
-"""Labels of suspected rows count as those of all rows unless their share is larger by this many standard
-errors than that of suspected rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +329,7 @@ def _counted(
         errors=suspicion.errors + float(np.sum(errors)),
         others=suspicion.others + int(np.count_nonzero(~covered)),
     )
-    room, left_out = _room(after), none
+    room, left_out = labels_in_proportion(after), none
     if is_part(suspicion) and labels.features is not None and len(errors) > room:
         order = sorted(since[covered].tolist(), key=labels.times.__getitem__)
         used = np.linspace(0, len(order) - 1, room).astype(np.intp)
@@ -342,19 +345,6 @@ def chosen_until(state: EvidenceState) -> datetime | None:
         if is_part(suspicion) and left_out > CHOSEN_SHARE * (suspicion.labels + suspicion.others):
             return suspicion.until or state.estimate.blocks[-1].last
     return None
-
-
-def _room(suspicion: Suspicion) -> int:
-    """Return how many more labels of a suspected part count as those of all rows, by its share of the rows.
-
-    c of n labels are too many if c > n s + z sqrt(n s (1 - s)) + 1 with the share s, where n are these and
-    those of other rows.
-    """
-    share = suspicion.share
-    counts = np.arange(suspicion.counted, suspicion.labels + 1)
-    n = counts + suspicion.others
-    largest = n * share + ONE_SIDED * np.sqrt(n * share * (1 - share)) + 1
-    return int(np.count_nonzero(np.logical_and.accumulate(counts <= largest)[1:]))
 
 
 def with_unknown_labels(state: EvidenceState, unknown: Mapping[str, int]) -> EvidenceState:

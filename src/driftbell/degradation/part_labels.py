@@ -17,13 +17,15 @@ BLOCK_LABELS = 25
 MAX_LABEL_BLOCKS = 20
 """Number of blocks: the oldest two become one."""
 
+ONE_SIDED = 1.645
+"""Labels of suspected rows count as those of all rows unless their share is larger by this many standard
+errors than that of suspected rows."""
+
 LEVEL_CHANGE = 8.0
 """Logarithm of the likelihood ratio from which on labels show another mean error than before."""
 
-
 SHARE_ROWS = 5000
 """Older predictions count at most as so many in the share of the suspected rows."""
-
 
 MAX_ABSENT = 5.0
 """A suspicion of a part lasts through blocks without it while fewer suspected rows are expected in them."""
@@ -120,3 +122,16 @@ def _both(a: BlockSummary, b: BlockSummary) -> BlockSummary:
     return msgspec.structs.replace(
         b, rows=rows, loss=mean, first=min(a.first, b.first), last=max(a.last, b.last)
     )
+
+
+def labels_in_proportion(suspicion: Suspicion) -> int:
+    """Return how many more labels of a suspected part count as those of all rows, by its share of the rows.
+
+    c of n labels are too many if c > n s + z sqrt(n s (1 - s)) + 1 with the share s, where n are these and
+    those of other rows.
+    """
+    share = suspicion.share
+    counts = np.arange(suspicion.counted, suspicion.labels + 1)
+    n = counts + suspicion.others
+    largest = n * share + ONE_SIDED * np.sqrt(n * share * (1 - share)) + 1
+    return int(np.count_nonzero(np.logical_and.accumulate(counts <= largest)[1:]))

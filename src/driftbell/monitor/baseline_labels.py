@@ -17,17 +17,7 @@ class BaselineLabels:
     _labels: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, store: Store, baseline: Baseline, *, model: str, version: str) -> dict[str, str]:
-        """Return the newest label of each prediction of a baseline that has one, by its id.
-
-        Args:
-            store: the prediction store.
-            baseline: the predictions.
-            model: the model's name.
-            version: the model's version.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
+        """Return the newest label of each prediction of a baseline, by its id; see `labelled_predictions`."""
         known = baseline, store.labels.totals(model=model, version=version)
         if known != self._known:
             labelled = labelled_predictions(store, baseline, model=model, version=version)
