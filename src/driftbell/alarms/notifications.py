@@ -1,12 +1,15 @@
-"""Decision whether a check is notified: changes of state, and the cooldown between them."""
+"""Decision whether a check is notified: changes of state, larger losses, and the cooldown between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from driftbell.records import Check, Judgement, Notification, Verdict
-from driftbell.records.operation import NEEDS_LABELS
+from driftbell.records import Check, Interval, Judgement, Notification, Verdict
+from driftbell.records.operation import LARGER_LOSS, NEEDS_LABELS
+
+LARGER = 2.0
+"""An open alarm is notified again if its loss is so many times the loss that was notified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,48 @@ def notification_after(
         sentence=check.judgement.sentence,
         columns=_columns(check.judgement, verdict),
         report=next(iter(check.reports), ""),
+    )
+
+
+def larger_loss_notification(
+    check: Check, last: Notification, notified: Interval | None, *, cooldown: timedelta
+) -> Notification | None:
+    """Decide whether to notify that the loss of an open alarm is much larger, such as by a second fault.
+
+    It is at least twice the loss that was notified last, and its 90 % interval lies above that. So the number
+    of such notifications is the logarithm of the loss, and a loss that scatters sends none.
+
+    Args:
+        check: the new check; its time is the present.
+        last: the newest notification of the alarm, or of its larger loss.
+        notified: the loss of that check; None if it was unknown, which nothing exceeds.
+        cooldown: see `NotificationRules`; since the last of them.
+
+    Returns:
+        The notification; None if there is nothing to send.
+    """
+    degradation = check.judgement.degradation
+    loss = degradation.stated_loss if degradation else None
+    if degradation is None or degradation.verdict is not Verdict.ALARM or degradation.closing:
+        return None
+    if loss is None or notified is None or not notified.is_positive:
+        return None
+    if loss.low <= notified.value or loss.value < LARGER * notified.value:
+        return None
+    if timedelta() <= check.time - last.time < cooldown:
+        return None
+    return Notification(
+        check_id=check.id,
+        time=check.time,
+        model=check.model,
+        version=check.version,
+        before=last.verdict,
+        verdict=Verdict.ALARM,
+        since=check.time,
+        sentence=check.judgement.sentence,
+        columns=degradation.suspect_columns,
+        report=next(iter(check.reports), ""),
+        event=LARGER_LOSS,
     )
 
 

@@ -8,13 +8,14 @@ from driftbell.alarms.lifecycle import alarm_after
 from driftbell.alarms.notifications import (
     NotificationRules,
     labels_notification,
+    larger_loss_notification,
     notification_after,
     same_state,
 )
 from driftbell.ports import Store
 from driftbell.publish.report_folder import own_first
 from driftbell.records import Alarm, Check, Notification, Verdict
-from driftbell.records.operation import NEEDS_LABELS
+from driftbell.records.operation import LARGER_LOSS, NEEDS_LABELS
 
 
 def notification_of(check: Check, store: Store, rules: NotificationRules | None) -> Notification | None:
@@ -34,6 +35,8 @@ def notification_of(check: Check, store: Store, rules: NotificationRules | None)
     last = store.notifications.last(**served)
     check = replace(check, reports=tuple(own_first(check.reports)))
     notification = notification_after(check, last, cooldown=rules.cooldown)
+    if notification is None and last is not None and last.verdict is Verdict.ALARM:
+        notification = _larger_loss(check, store, last, rules)
     if notification is None and rules.needs_labels:
         need = store.notifications.last(**served, event=NEEDS_LABELS)
         notification = labels_notification(check, need, last, cooldown=rules.cooldown)
@@ -47,6 +50,18 @@ def notification_of(check: Check, store: Store, rules: NotificationRules | None)
         return notification
     since = store.checks.state_since(same_state(notification.verdict), **served)
     return replace(notification, since=since) if since else notification
+
+
+def _larger_loss(
+    check: Check, store: Store, alarm: Notification, rules: NotificationRules
+) -> Notification | None:
+    """Return the notification of a loss that has doubled since the last one about an open alarm."""
+    larger = store.notifications.last(model=check.model, version=check.version, event=LARGER_LOSS)
+    last = larger if larger and larger.time >= alarm.time else alarm
+    notified = store.checks.get(last.check_id)
+    degradation = notified.judgement.degradation if notified else None
+    loss = degradation.stated_loss if degradation else None
+    return larger_loss_notification(check, last, loss, cooldown=rules.cooldown)
 
 
 def alarm_of(check: Check, store: Store) -> Alarm | None:

@@ -30,7 +30,7 @@ from driftbell.ports import NotificationTarget, Store
 from driftbell.publish.alarm_texts import alarm_facts
 from driftbell.publish.wording import describe_suspects, format_change_point, format_daily_cost, format_loss
 from driftbell.records import Alarm, Degradation, Delivery, Judgement, Lease, Notification, Verdict
-from driftbell.records.operation import NEEDS_LABELS, ROLLBACK
+from driftbell.records.operation import LARGER_LOSS, NEEDS_LABELS, ROLLBACK
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 10.0
 """Socket timeouts of one connection, unless the URL sets `cto` and `rto`."""
@@ -77,6 +77,8 @@ def format_message(
     state = states.get(notification.verdict, "resolved")
     if notification.event == NEEDS_LABELS:
         state = "needs labels" if notification.verdict is Verdict.UNKNOWN else "needs no labels any more"
+    elif notification.event == LARGER_LOSS:
+        state = "ALARM, larger loss"
     title = f"driftbell: {notification.model} {'rollback' if notification.event == ROLLBACK else state}"
     degradation = judgement.degradation if judgement else None
     since = f"{notification.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

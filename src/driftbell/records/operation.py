@@ -10,7 +10,7 @@ from driftbell.records.checks import CheckKind
 from driftbell.records.predictions import Prediction
 from driftbell.records.verdict import Verdict
 
-ROLLBACK, NEEDS_LABELS = "rollback", "needs_labels"
+ROLLBACK, NEEDS_LABELS, LARGER_LOSS = "rollback", "needs_labels", "larger_loss"
 """Events of `Notification` that are no change of state."""
 
 
@@ -27,7 +27,7 @@ class Notification:
         report: the file name of the main report.
         event: "" for a change of state; `ROLLBACK` for the end of a challenge by the monitor,
             `NEEDS_LABELS` for the begin (verdict `unknown`) and the end of a time in which only labels tell
-            whether the model performs worse.
+            whether the model performs worse; `LARGER_LOSS` for the doubled loss of an open alarm.
     """
 
     check_id: str
