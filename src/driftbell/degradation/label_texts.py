@@ -72,9 +72,9 @@ def labels_until_text(until: datetime) -> str:
     """Return the sentence about labels that do not reach the newest rows.
 
     >>> labels_until_text(datetime(2026, 1, 31, 23, 39, tzinfo=UTC))
-    'The newest label is of a row of 2026-01-31 23:39 UTC; newer rows have none.'
+    'The newest label is of 2026-01-31 23:39 UTC; newer rows have none.'
     """
-    return f"The newest label is of a row of {_minute(until)}; newer rows have none."
+    return f"The newest label is of {_minute(until)}; newer rows have none."
 
 
 def unlabelled_text(rows: int, labelled: int, name: str = "last {} predictions") -> str:

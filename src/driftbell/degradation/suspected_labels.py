@@ -15,6 +15,7 @@ from driftbell.degradation.label_coverage import (
 )
 from driftbell.degradation.loss_intervals import ONE_SIDED, loss_interval, row_deviation
 from driftbell.degradation.part_labels import newest_part_labels
+from driftbell.degradation.uncertain import SETTLED
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion, Verdict
 
 CERTAIN = 2.326 / ONE_SIDED
@@ -22,9 +23,6 @@ CERTAIN = 2.326 / ONE_SIDED
 
 LASTING_SHARE = 0.5
 """An alarm stays open while the loss is this share of the smallest one, and above zero (95 %, one-sided)."""
-
-SETTLED = 2.5
-"""Labels of a suspected part settle that there is no loss if they exclude one of so many smallest losses."""
 
 MOST_ROWS = 0.8
 """If this share of the rows since a suspicion has labels, all of them decide, not those of suspected rows."""

@@ -12,6 +12,9 @@ from driftbell.degradation.explain import DegradationEstimate
 from driftbell.degradation.label_coverage import min_covering
 from driftbell.records import BlockSummary, EvidenceState, Interval, Verdict
 
+SETTLED = 2.5
+"""Without a loss, an interval that excludes one of so many smallest losses settles that there is none."""
+
 
 def newest_blocks(charts: CusumCharts, state: EvidenceState) -> tuple[BlockSummary, ...]:
     """Return all parts of the newest block of predictions, and of the one before if it is incomplete."""
@@ -91,14 +94,15 @@ def with_one_bound(
 def with_stated_loss(
     charts: CusumCharts, estimate: DegradationEstimate, loss: Interval | None
 ) -> DegradationEstimate:
-    """Return an estimate that names the stated loss of a quiet check if it is above zero or would matter.
+    """Return an estimate that names the stated loss of a quiet check if it is above zero or may matter.
 
     One of twenty quiet blocks has such an interval by chance: it is no alarm, and no proof of none either.
+    Nor is an interval that reaches `SETTLED` times the smallest loss, such as that of few labels.
     """
     is_named = estimate.unproven or (estimate.loss and (estimate.single or estimate.small))
     if estimate.verdict is not Verdict.OK or is_named or loss is None:
         return estimate
-    matters = loss.value >= charts.smallest_loss
+    matters = loss.value >= charts.smallest_loss or loss.high >= SETTLED * charts.smallest_loss
     return replace(estimate, stated=loss) if loss.is_positive or matters else estimate
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
-from tests.degradation_tasks import FAULTS, START, Stream, answers, evidence, table
+from tests.degradation_tasks import FAULTS, SMALLEST_LOSS, START, Stream, answers, evidence, table
 from tests.unit.degradation.test_loss_sentence import NO_ROWS, blocks, result
 
 from driftbell.degradation.label_coverage import LabelRows
@@ -90,6 +90,19 @@ def test_a_quiet_check_with_a_stated_loss_does_not_say_that_there_is_none(
     assert degradation.estimated_loss.is_positive == (loss > 0)
 
 
+def test_a_quiet_check_that_does_not_exclude_a_large_loss_states_the_largest_one() -> None:
+    """30 labels as on the reference, and an estimate that cannot see concept drift: 5 points may be lost."""
+    estimate = quiet(*blocks(0.0, rows=30))
+    degradation = result(EvidenceState(rows=30, estimate=estimate, labels=quiet(*blocks(0.0, rows=30))))
+    assert degradation.verdict is Verdict.OK
+    loss = degradation.estimated_loss
+    assert loss is not None
+    assert loss.low < 0
+    assert loss.high >= 2.5 * SMALLEST_LOSS
+    largest = f"up to {format_points(loss.high)} points of accuracy may be lost"
+    assert degradation.sentence == f"No certain loss: {largest}."
+
+
 def test_labels_of_older_rows_do_not_state_the_loss_of_the_newest_ones() -> None:
     """An alarm by an estimate has closed; 200 labels are of the rows with the fault."""
     labels = charts(*blocks(0.1, rows=200), score=0.7)
@@ -136,7 +149,7 @@ def test_an_alarm_by_labels_says_that_rows_without_labels_have_recovered(seen: b
     degradation = update(evidence("labelled", 4000), state, NO_ROWS, LabelRows())[1]
     assert degradation.verdict is Verdict.ALARM
     assert "10.0 points of accuracy" in degradation.sentence
-    assert degradation.sentence.endswith("is of a row of 2026-01-01 03:00 UTC; newer rows have none.")
+    assert degradation.sentence.endswith("is of 2026-01-01 03:00 UTC; newer rows have none.")
     beside = "The newest 500 rows, estimated without labels, show no certain loss: up to "
     assert (beside in degradation.sentence) == seen
 
@@ -188,7 +201,7 @@ def test_an_alarm_by_labels_says_that_they_do_not_reach_the_newest_rows(unlabell
     estimate, labels = quiet(*blocks(*[0.0] * (3 + unlabelled))), charts(*blocks(0.1, 0.1, 0.1))
     degradation = result(EvidenceState(rows=2500, estimate=estimate, labels=labels, alarm=True))
     assert degradation.verdict is Verdict.ALARM
-    beside = " The newest label is of a row of 2026-01-01 03:00 UTC; newer rows have none."
+    beside = " The newest label is of 2026-01-01 03:00 UTC; newer rows have none."
     assert degradation.sentence.endswith(beside) == bool(unlabelled)
 
 
