@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftbell.records import ChangePoint, Check, Degradation, Verdict
+from driftbell.records import Check, Degradation, Verdict
 from driftbell.records.alarms import Alarm, LargestLoss
 
 BEFORE = " Before, "
@@ -42,7 +42,7 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
         columns=degradation.suspect_columns,
         first=first or current.first,
         last=max(current.last, check.last),
-        change_point=_change_point(degradation, current),
+        change_point=degradation.change_point or current.change_point,
         estimated_loss=degradation.stated_loss,
         largest_loss=_largest_loss(check, degradation, current.largest_loss),
     )
@@ -51,12 +51,6 @@ def alarm_after(check: Check, current: Alarm | None, *, first: int | None = None
 def _reason(degradation: Degradation) -> str:
     """Return why an alarm closes: the sentence of the check that closes it, up to the loss before."""
     return degradation.sentence.partition(BEFORE)[0]
-
-
-def _change_point(degradation: Degradation, current: Alarm) -> ChangePoint | None:
-    """Return the change point of an alarm; a change after its opening is another one and moves nothing."""
-    newest, before = degradation.change_point, current.change_point
-    return newest if newest and (before is None or newest.time <= current.opened) else before
 
 
 def _largest_loss(check: Check, degradation: Degradation, before: LargestLoss | None) -> LargestLoss:

@@ -97,7 +97,11 @@ def show_alarm(
     for title, text in alarm_facts(alarm):
         click.echo(f"  {title}: {text}")
     if alarm.closed is None:
-        click.echo(f"  Newest check: {alarm.sentence}")
+        click.echo(
+            f"  Newest check while open: {alarm.sentence}"
+            if alarm.closed
+            else f"  Newest check: {alarm.sentence}"
+        )
 
 
 def _headline(alarm: Alarm) -> str:

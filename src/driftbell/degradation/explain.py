@@ -15,6 +15,7 @@ from driftbell.degradation.cusum import ESTIMATE, LABELS, CusumCharts
 from driftbell.degradation.label_texts import (
     averaged_text,
     few_labels_text,
+    first_change_text,
     labels_until_text,
     measured_text,
     newest_text,
@@ -127,6 +128,7 @@ class DegradationEstimate:
         unknown_labels: number of labels in the evidence that are no class of the model, by label.
         suspected: the suspected part of the rows with the labels that show the loss.
         by_part: the loss that labels of the suspected part measure, if it is no alarm.
+        first_change: the change that opened the alarm, if its loss is that since a later one.
     """
 
     verdict: Verdict
@@ -153,6 +155,7 @@ class DegradationEstimate:
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
     suspected: Suspicion | None = None
     by_part: Interval | None = None
+    first_change: ChangePoint | None = None
 
     @property
     def explained(self) -> bool:
@@ -200,6 +203,8 @@ def sentence(
         parts.append(labels_until_text(estimate.labels_until) if estimate.labels_until else "")
     if estimate.notable and estimate.source == LABELS:
         parts.append(unknown_labels_text(estimate.unknown_labels))
+    if is_open and estimate.first_change:
+        parts.append(first_change_text(estimate.first_change.time))
     return " ".join(filter(None, parts))
 
 

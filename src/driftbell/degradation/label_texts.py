@@ -68,6 +68,15 @@ def unproven_text(measured: MeasuredLoss, scale: LossScale) -> str:
     return f"{labels}{of_rows} show a loss, {scale.text(measured.loss)}, which may be chance"
 
 
+def first_change_text(time: datetime) -> str:
+    """Return the sentence about the change that opened an alarm, beside the loss since a later one.
+
+    >>> first_change_text(datetime(2026, 1, 31, 23, 39, tzinfo=UTC))
+    'The alarm was opened by an earlier change, at 2026-01-31 23:39 UTC.'
+    """
+    return f"The alarm was opened by an earlier change, at {_minute(time)}."
+
+
 def labels_until_text(until: datetime) -> str:
     """Return the sentence about labels that do not reach the newest rows.
 

@@ -152,6 +152,7 @@ def update(
         msgspec.structs.replace(s, alarm=alarm, contradicted=estimate.contradicted, explanation=explanation)
         for s in (state, judged)
     )
+    state, judged = (_with_change(s, judged, estimate) for s in (state, judged))
     judged = with_score(judged, estimate)
     if not complete:  # the rows come again
         state = without_waiting_rows(before, state)
@@ -213,6 +214,26 @@ def _with_first_part(state: EvidenceState, first: EvidenceState, share: float) -
     return msgspec.structs.replace(state, data_quality=data_quality, broken_since=first.broken_since)
 
 
+def _with_change(state: EvidenceState, judged: EvidenceState, estimate: DegradationEstimate) -> EvidenceState:
+    """Return the state with the change that opened its alarm, which a change after the opening does not move.
+
+    Args:
+        state: of which the alarm is set.
+        judged: the state with all rows.
+        estimate: of the alarm, or that there is none.
+    """
+    newest = estimate.change_point
+    if estimate.verdict is Verdict.UNKNOWN:  # an open alarm stays open
+        return state
+    if estimate.verdict is not Verdict.ALARM or newest is None:
+        return msgspec.structs.replace(state, opened=None, change=None)
+    if state.opened is None or state.change is None:
+        opened = judged.estimate.blocks[-1].last if judged.estimate.blocks else newest.high
+        return msgspec.structs.replace(state, opened=max(opened, newest.time), change=newest)
+    moves = newest.time <= state.opened and not estimate.closing
+    return msgspec.structs.replace(state, change=newest) if moves else state
+
+
 def _degradation(
     charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate, *, waiting: int
 ) -> Degradation:
@@ -239,6 +260,9 @@ def _degradation(
         if score is not None
     )
     scale = loss_scale(charts)
+    change = state.change if estimate.verdict is Verdict.ALARM else estimate.change_point
+    if change is not None and estimate.change_point and estimate.change_point.time > change.time:
+        estimate = replace(estimate, first_change=change)
     if estimate.notable:
         estimate = replace(estimate, remaining=remaining_loss(charts, state, estimate))
     estimate, loss = with_one_bound(estimate, _known_loss(charts, state, estimate))
@@ -252,7 +276,7 @@ def _degradation(
         state.rows,
         performance(charts, state, unknown=unknown),
         scale.interval(loss) if loss else None,
-        estimate.change_point,
+        change,
         suspects,
         segment,
         explanation.to_label if estimate.explained else (),

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec import field
 
-from driftbell.records.degradation import Suspect
+from driftbell.records.degradation import ChangePoint, Suspect
 
 
 class ColumnCondition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -194,6 +194,8 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
         broken_since: first and last row of the first of the newest blocks that broken values alarm in (UTC);
             None if the newest block does not alarm.
         alarm: whether the last result was an alarm.
+        opened: time of the newest row (UTC) when the alarm opened; None without one.
+        change: newest estimate of the change that opened the alarm; None without one.
         contradicted: whether labels contradicted the estimate of the newest block, which then opens no alarm.
         pending: labels that wait for a block.
         moved: features that seemed to have moved in the newest block, by place.
@@ -217,6 +219,8 @@ class EvidenceState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     data_quality: float | None = None
     broken_since: tuple[datetime, datetime] | None = None
     alarm: bool = False
+    opened: datetime | None = None
+    change: ChangePoint | None = None
     contradicted: bool = False
     pending: PendingLabels = field(default_factory=PendingLabels)
     moved: tuple[int, ...] = ()

@@ -192,7 +192,7 @@ def _check(
         degradation.suspect_columns if explained else judgement.drifted_columns,
         loss.value if loss else None,
         (loss.low, loss.high) if loss else None,
-        judgement.sentence if timed else with_rows(judgement.sentence, degradation),
+        judgement.sentence if timed else with_rows(judgement.sentence),
         change_point=_change_point(degradation, timed=timed),
         needs_labels=judgement.degradation is not None and degradation.needs_labels,
     )

@@ -264,7 +264,7 @@ def _run_checks(
         spans = alarms if degradation.verdict is Verdict.ALARM else untold
         if spans is alarms or degradation.needs_labels:
             sentence = degradation.sentence
-            sentence = sentence if past.timed else with_rows(sentence, degradation)
+            sentence = sentence if past.timed else with_rows(sentence)
             rows = (start, stop - 1)
             _add_check(spans, PastChecks(check, rows, 1, degradation.suspect_columns, sentence))
     return alarms, untold, dict(drift.most_common())

@@ -196,7 +196,7 @@ class Rehearsal:
             )
             waiting = waiting[len(waiting) - (stop - state.seq) :]  # too few for a block
             if degradation.needs_labels and untold[0] is None:
-                untold = (stop, with_rows(degradation.sentence, degradation))
+                untold = (stop, with_rows(degradation.sentence))
             if degradation.verdict is Verdict.ALARM:
                 return self._outcome(name, stop, losses, degradation, untold)
         return self._outcome(name, None, losses, None, untold)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from driftbell.degradation.explain import since_clause
-from driftbell.records import ChangePoint, Degradation
+from driftbell.records import ChangePoint
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=1)
 """Sentences round times to minutes, so each row has a minute of its own."""
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+_OF_YEAR = r"\d\d-\d\d \d\d:\d\d"
+_BETWEEN = re.compile(
+    rf"(?P<time>{_MINUTE.pattern}) \(between (?P<low>{_OF_YEAR}) and (?P<high>{_OF_YEAR})\)"
+)
 
 
 def row_time(row: int) -> datetime:
@@ -30,13 +33,26 @@ def change_rows(change: ChangePoint) -> tuple[int, int, int]:
     return row, low, high
 
 
-def with_rows(sentence: str, degradation: Degradation) -> str:
-    """Replace the times in a sentence by the numbers of their rows."""
-    change = degradation.change_point
-    if change is not None:
-        row, low, high = change_rows(change)
-        sentence = sentence.replace(since_clause(change), f"since row {row} (between {low} and {high})")
+def with_rows(sentence: str) -> str:
+    """Replace the times in a sentence by the numbers of their rows.
+
+    >>> with_rows("since 2000-01-01 01:30 UTC (between 01-01 01:20 and 01-01 02:00); 2000-01-01 01:31 UTC")
+    'since row 90 (between 80 and 120); row 91'
+    """
+    sentence = _BETWEEN.sub(_rows_between, sentence)
     return _MINUTE.sub(lambda match: f"row {_row_of(match[0])}", sentence)
+
+
+def _rows_between(match: re.Match[str]) -> str:
+    low, high = (_nearest(match[end], _row_of(match["time"])) for end in ("low", "high"))
+    return f"{match['time']} (between {low} and {high})"
+
+
+def _nearest(minute: str, row: int) -> int:
+    """Return the row of a time without its year, that next to another row."""
+    year = row_time(row).year
+    rows = [_row_of(f"{y}-{minute} UTC") for y in range(year - 1, year + 2)]
+    return min(rows, key=lambda r: abs(r - row))
 
 
 def _row_of(minute: str) -> int:

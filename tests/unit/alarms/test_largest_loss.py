@@ -15,7 +15,6 @@ from driftbell.publish.json_views import alarm_view
 from driftbell.publish.notify import format_message
 from driftbell.records import (
     Alarm,
-    ChangePoint,
     Check,
     CheckKind,
     Degradation,
@@ -83,14 +82,6 @@ def test_a_loss_that_becomes_known_replaces_an_unknown_one() -> None:
     largest = after(replace(LARGEST, estimated_loss=None), degradations.ALARM).largest_loss
     assert largest
     assert (largest.check_id, largest.loss) == ("c1", degradations.ALARM.estimated_loss)
-
-
-def test_a_later_change_does_not_move_the_begin_of_an_alarm() -> None:
-    later = NOON + HOUR
-    newer = replace(degradations.ALARM, change_point=ChangePoint(later, later, later))
-    assert after(degradations.ALARM, newer).change_point == degradations.ALARM.change_point
-    better = ChangePoint(NOON - 3 * HOUR, NOON - 4 * HOUR, NOON - 2 * HOUR)
-    assert after(degradations.ALARM, replace(newer, change_point=better)).change_point == better
 
 
 def test_a_closed_alarm_says_what_it_was_and_why_it_closed() -> None:

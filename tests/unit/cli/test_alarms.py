@@ -68,7 +68,7 @@ def test_one_alarm_is_printed_with_its_period_and_why_it_closed(life: Life) -> N
         "  Alarm open: 2026-01-31 12:10 UTC to now",
         "  Largest loss: unknown",
         "  Suspect columns then: age, 100 % of the evidence: older",
-        f"  Newest check: {alarm.sentence}",
+        f"  Newest check with an alarm: {alarm.sentence}",
     ]
     life.check(200)
     lines = run("show", alarm.id).splitlines()

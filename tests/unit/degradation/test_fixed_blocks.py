@@ -54,7 +54,13 @@ def watched(by: CusumDetector, log: Log, looks: list[int]) -> list[tuple[Evidenc
 def evidence_of(state: EvidenceState) -> EvidenceState:
     """Return what counts, without what describes the newest look."""
     return msgspec.structs.replace(
-        state, explanation=EvidenceState().explanation, suspicion=None, alarm=False, contradicted=False
+        state,
+        explanation=EvidenceState().explanation,
+        suspicion=None,
+        alarm=False,
+        opened=None,
+        change=None,
+        contradicted=False,
     )
 
 

@@ -99,9 +99,9 @@ def test_labels_that_are_no_class_are_named_in_the_alarm() -> None:
     see(stream, 1, labels=500)
     results = [see(stream, s, labels=500, unknown={"refund": 60, "Yes": 20, "n/a": 2}) for s in (2, 3)]
     assert results[-1].verdict is Verdict.ALARM
-    assert results[-1].sentence.endswith(
+    assert (
         " 164 labels since then are no class of the model and count as wrong: "
-        "'refund' (120), 'Yes' (40) and 'n/a' (4)."
+        "'refund' (120), 'Yes' (40) and 'n/a' (4)." in results[-1].sentence
     )
     while any(stream.state.labels.sums):
         see(stream, 20 + stream.row, labels=500)
