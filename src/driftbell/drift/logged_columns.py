@@ -21,6 +21,10 @@ from driftbell.tabular.text_numbers import MIN_SHARE
 from driftbell.tabular.text_times import TimeReading, date_formats, usual_formats
 from driftbell.tabular.typed_column import TypedColumn
 
+MAX_DATE_CATEGORIES, MAX_GAP = 7, np.timedelta64(7, "D")
+"""So many different dates or fewer are categories, and so are up to 40 with a median gap longer than this,
+such as the first days of months: a new one is drift."""
+
 MAX_EXAMPLES = 3
 
 
@@ -37,7 +41,7 @@ def typed_columns(
 ) -> dict[str, TypedColumn]:
     """Return columns of known types, such as logged predictions, without reading their cells again.
 
-    Texts that are dates, too many for categories, are compared as dates: new ones are no new categories.
+    Texts that are dates of days in a row, or many, are compared as dates: new ones are no new categories.
     The model is given the text, so dates in another format than those of the reference are unreadable.
 
     Args:
@@ -88,13 +92,19 @@ def dates_in_text(cells: Column) -> TimeReading | None:
         cells: objects with None for null, shape (n,).
     """
     present = [cell for cell in cells.tolist() if isinstance(cell, str)]
-    if len(set(present)) <= MAX_CATEGORIES:
+    different = len(set(present))
+    if different <= MAX_DATE_CATEGORIES:
         return None
     column = TextColumn(_series(cells))
     if not column.might_be_times or column.looks_like_durations:
         return None
     reading = column.times()
-    return reading if np.count_nonzero(~np.isnat(reading.values)) >= MIN_SHARE * len(present) else None
+    dates = reading.values[~np.isnat(reading.values)]
+    if len(dates) < MIN_SHARE * len(present):
+        return None
+    gaps = np.diff(np.unique(dates))
+    is_running = different > MAX_CATEGORIES or (len(gaps) > 0 and np.median(gaps) <= MAX_GAP)
+    return reading if is_running else None
 
 
 def _series(cells: Column) -> Any:

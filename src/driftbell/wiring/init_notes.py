@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from driftbell.drift.logged_columns import dates_in_text
+from driftbell.drift.logged_columns import MAX_DATE_CATEGORIES, dates_in_text
 from driftbell.phrases import folded_name, join_names, name_difference, printable
 from driftbell.records import Column, Feature, Kind
-from driftbell.tabular.column_kind import MAX_CATEGORIES
 from driftbell.tabular.features import FeatureTable
 from driftbell.tabular.raw_table import RawTable
 from driftbell.tabular.text_times import unclear_dates
@@ -67,7 +66,7 @@ def null_words_advice(table: FeatureTable) -> str:
 def _unclear_dates(column: Column) -> str:
     """Return why dates in a column of many different texts cannot be read; see `unclear_dates`."""
     texts = list(dict.fromkeys(value for value in column.tolist() if isinstance(value, str)))
-    if len(texts) <= MAX_CATEGORIES:
+    if len(texts) <= MAX_DATE_CATEGORIES:
         return ""
     import polars as pl
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -69,6 +69,30 @@ def test_usual_formats_of_the_reference_are_all_read() -> None:
     reference = [*days(ISO, 700, 0, 700), *days(f"{ISO}T%H:%M:%S.5", 298, 0, 700), "2024-01-02 10:00", "?"]
     column = verdict(reference, [*days(ISO, 300, 0, 700), *days(f"{ISO}T%H:%M:%S", 200, 0, 700)])
     assert (column.comparison.unreadable, column.drifted) == ((2, 0), False)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%SZ"])
+@pytest.mark.parametrize(("count", "step"), [(8, 1), (30, 1), (10, 7)])
+def test_a_reference_of_some_days_has_dates_and_a_new_day_is_no_drift(
+    form: str, count: int, step: int
+) -> None:
+    """A month of days is no column of 30 categories, of which every later day is a new one."""
+
+    def cells(first: int, count: int) -> Column:
+        places = np.random.default_rng(first).integers(0, count, 600)
+        start = datetime(2026, 1, 18, tzinfo=UTC)
+        return texts([f"{start + timedelta(days=first + step * int(i)):{form}}" for i in places])
+
+    prepared = prepare(typed_columns({"day": cells(0, count)}))
+    later = typed_columns({"day": cells(step * count, count)}, prepared.decided)
+    (comparison,) = compare(prepared, later)
+    assert comparison.kind is Kind.DATETIME
+    assert judge([comparison], rows=600).drifted_columns == ()
+    broken = typed_columns(
+        {"day": texts([*["n/a"] * 60, *cells(step * count, count)[60:]])}, prepared.decided
+    )
+    judgement = judge(list(compare(prepared, broken)), rows=600)
+    assert judgement.drifted_columns == ("day",)
 
 
 def test_few_or_ambiguous_dates_stay_categories() -> None:
