@@ -19,7 +19,8 @@ from driftbell.degradation.cusum import (
     CusumCharts,
 )
 from driftbell.degradation.error_baseline import counted_errors
-from driftbell.degradation.label_coverage import LabelRows, suspicion_after
+from driftbell.degradation.label_coverage import LabelRows
+from driftbell.degradation.suspicion_changes import suspicion_after
 from driftbell.records import BlockSummary, EvidenceState, PendingLabels, SourceState
 
 FEW_ROWS = 2000

@@ -17,8 +17,6 @@ from driftbell.degradation.cusum import ESTIMATE, CusumCharts
 from driftbell.degradation.encoder import Encoder, Matrix
 from driftbell.degradation.part_labels import (
     ONE_SIDED,
-    after_absence,
-    is_any,
     labels_in_proportion,
     weight_before,
     with_label_block,
@@ -27,8 +25,6 @@ from driftbell.degradation.reference_models import Vector
 from driftbell.records import ColumnCondition, Columns, EvidenceState, Suspicion
 
 ANY, NULL, UNSEEN, OUTSIDE, FROZEN, ANSWER = "any", "null", "unseen", "outside", "frozen", "answer"
-MOVED = frozenset({ANY, OUTSIDE})
-
 MAX_UNKNOWN = 20
 """Number of different labels that are no class of the model, the most frequent ones, in the state."""
 
@@ -94,67 +90,6 @@ class LabelRows:
         left_out = set(rows.tolist())
         times = [time for i, time in enumerate(self.times) if i not in left_out]
         return LabelRows(errors, times, self.corrected, unknown=self.unknown)
-
-
-def suspicion_after(
-    charts: CusumCharts, current: Suspicion | None, block: Block, first: datetime, *, early: bool = False
-) -> Suspicion | None:
-    """Return the suspicion after a block: a newly suspected column or kind of values starts a new one.
-
-    Small blocks may lack a part of the rows by chance, so it stays suspected for some rows, and all its
-    conditions with it.
-
-    Args:
-        charts: fitted on the reference.
-        current: the suspicion before the block.
-        block: the newest rows.
-        first: time of its first row.
-        early: whether the block is incomplete, which does not end a suspicion of a part.
-    """
-    names = charts.learned.encoder.names
-    faults = block.diagnosis.faults if block.diagnosis else ()
-    conditions = tuple(
-        ColumnCondition(names[fault.place], ANY if fault.scale else fault.kind, fault.low, fault.high)
-        for fault in faults
-    )
-    conditions += block.blind.conditions if block.blind else ()
-    if not conditions:
-        return after_absence(current, block.rows, early=early) if current and is_part(current) else None
-    is_known = current and all(_is_suspected(condition, current) for condition in conditions)
-    if current and is_known and not _are_others(charts, current, conditions):
-        conditions = _as_before(conditions, current)
-        if is_part(current):
-            conditions += tuple(c for c in current.conditions if not is_any(c, conditions))
-        return msgspec.structs.replace(current, conditions=conditions, absent=0)
-    return Suspicion(first, conditions)
-
-
-def _as_before(conditions: Sequence[ColumnCondition], current: Suspicion) -> tuple[ColumnCondition, ...]:
-    """Return conditions with moved values as the suspicion has them: its labels are of them, or of all."""
-    result = []
-    for condition in conditions:
-        before = [c for c in current.conditions if c.column == condition.column and c.kind in MOVED]
-        kinds = {c.kind for c in before}
-        if condition.kind not in MOVED or not before or kinds == {condition.kind}:
-            result.append(condition)
-        elif not any(c.column == condition.column and c.kind in kinds for c in conditions) or ANY in kinds:
-            result.append(next(c for c in before if c.kind == (ANY if ANY in kinds else c.kind)))
-    return tuple(dict.fromkeys(result))
-
-
-def _are_others(charts: CusumCharts, current: Suspicion, conditions: Sequence[ColumnCondition]) -> bool:
-    """Return whether other rows are suspected: all, with a loss, or a part before all have enough labels."""
-    if _as_before(conditions, current) == tuple(conditions):
-        return False
-    if not is_part(current):
-        return current.labels < MIN_COVERING and not any(c.kind == ANY for c in conditions)
-    return current.elsewhere >= ELSEWHERE_SHARE * charts.smallest_loss
-
-
-def _is_suspected(condition: ColumnCondition, current: Suspicion) -> bool:
-    """Return whether a suspicion has the condition: moved values are those out of range as well."""
-    kinds = {c.kind for c in current.conditions if c.column == condition.column}
-    return condition.kind in kinds or bool(kinds & MOVED and condition.kind in MOVED)
 
 
 def with_suspected_rows(

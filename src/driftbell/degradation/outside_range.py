@@ -43,13 +43,13 @@ class OutsideRange:
         few = share < MIN_OUTSIDE + self._chance and far.mean() < MIN_FAR + self._chance
         if few and certain.mean() < MIN_FAR:
             return None
-        column = self._names[max(rows, key=lambda place: int(rows[place].sum()))]
-        conditions = tuple(
+        most = max(rows, key=lambda place: int(rows[place].sum()))
+        conditions = tuple(  # not of columns with a few such values, which each block has in others
             ColumnCondition(self._names[place], "outside", *self._ranges[place])
             for place, out in rows.items()
-            if out.any()
+            if place == most or out.mean() >= MIN_FAR
         )
-        return BlindSpot(round(share, 4), column, "outside", None, conditions)
+        return BlindSpot(round(share, 4), self._names[most], "outside", None, conditions)
 
     def _are_rare(self, place: int, values: Vector) -> bool:
         """Return whether unchanged rows have so many values so far outside the range almost never."""

@@ -19,7 +19,8 @@ from driftbell.degradation.uncertain import SETTLED
 from driftbell.records import BlockSummary, ChangePoint, EvidenceState, Interval, Suspicion, Verdict
 
 CERTAIN = 2.326 / ONE_SIDED
-"""A loss opens an alarm if it is above zero by this part of its 90 % interval: 99 %, one-sided."""
+"""A loss opens an alarm if it is above `LASTING_SHARE` of the smallest one by this part of its 90 % interval:
+99 %, one-sided. Above zero is not enough, since one of many looks at a small loss finds a large one."""
 
 LASTING_SHARE = 0.5
 """An alarm stays open while the loss is this share of the smallest one, and above zero (95 %, one-sided)."""
@@ -105,7 +106,8 @@ def with_suspected_labels(
     if loss is None:
         return estimate
     smallest = (LASTING_SHARE if is_open else 1.0) * charts.smallest_loss
-    needed = (1.0 if is_open else CERTAIN) * (loss.value - loss.low)
+    half = 0.0 if is_open else LASTING_SHARE * charts.smallest_loss
+    needed = half + (1.0 if is_open else CERTAIN) * (loss.value - loss.low)
     if loss.value < max(smallest, needed):
         return _unconfirmed(charts, suspicion, estimate, loss)
     score = min(loss.value / max(needed, SAME), MAX_SCORE)

@@ -13,8 +13,9 @@ from tests.unit.degradation.test_suspected_labels import CHARTS, UNSEEN, Asked
 
 from driftbell.degradation.block import Block
 from driftbell.degradation.blocks import add_estimate
-from driftbell.degradation.label_coverage import LabelRows, suspicion_after
+from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.part_labels import MAX_LABEL_BLOCKS, newest_part_labels, with_label_block
+from driftbell.degradation.suspicion_changes import suspicion_after
 from driftbell.degradation.update import Rows, update
 from driftbell.records import BlindSpot, ColumnCondition, EvidenceState, Suspicion, Verdict
 
@@ -145,7 +146,7 @@ def test_values_out_of_range_stay_the_part_although_the_column_seems_moved() -> 
     all_rows = Suspicion(START, (moved, outside), labels=100, errors=30.0, rows=1000, suspected=1000)
     after = suspicion_after(CHARTS, all_rows, block, START)
     assert after
-    assert [c.kind for c in after.conditions if c.column == "a"] == ["any"]
+    assert [c.kind for c in after.conditions if c.column == "a"] == ["any", "outside"]
     few = msgspec.structs.replace(all_rows, labels=99)
     later = suspicion_after(CHARTS, few, block, START)
     assert later
