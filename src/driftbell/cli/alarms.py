@@ -97,11 +97,7 @@ def show_alarm(
     for title, text in alarm_facts(alarm):
         click.echo(f"  {title}: {text}")
     if alarm.closed is None:
-        click.echo(
-            f"  Newest check while open: {alarm.sentence}"
-            if alarm.closed
-            else f"  Newest check: {alarm.sentence}"
-        )
+        click.echo(f"  Newest check with an alarm: {alarm.sentence}")
 
 
 def _headline(alarm: Alarm) -> str:

@@ -276,10 +276,10 @@ def test_without_times_the_change_point_is_a_row() -> None:
 
 def test_without_times_all_times_of_a_sentence_are_rows() -> None:
     stream = table(200, 1, offset=3.0)
-    few = {**stream, "y": [y if i % 2 else None for i, y in enumerate(stream["y"])]}
+    few = {**stream, "y": [y if i % 4 == 1 else None for i, y in enumerate(stream["y"])]}
     *_, last = run(stream=few, window_rows=100)
     assert "since row 0 (between 0 and 99)" in last.sentence
-    assert "The newest 100 labels, of rows until row 199, show no loss." in last.sentence
+    assert "The newest 50 labels, of rows until row 197, show no loss." in last.sentence
     assert "of suspected rows (x, since row 0)" in last.sentence
     *_, labelled = run(stream=stream, window_rows=100)
     assert labelled.verdict is Verdict.WARNING
