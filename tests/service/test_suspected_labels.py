@@ -93,7 +93,10 @@ def test_the_labels_that_are_asked_for_settle_what_a_check_cannot_tell(
     assert labels
     loss = degradation["estimated_loss"]
     page = text_of(httpx.get(f"{service.url}/", timeout=30).text)
-    assert "more of suspected rows than of all" in page
+    mark = "These labels are more of suspected rows than of all"
+    assert f"{mark}: the metrics are not those of all predictions." in page
+    exposed = httpx.get(f"{service.url}/metrics", timeout=30).text
+    assert "\ndriftbell_labels_of_suspected_rows 1.0\n" in exposed
     assert degradation["performance"]["chosen_until"]
     if wrong:
         assert degradation["verdict"] == "alarm"

@@ -77,6 +77,7 @@ def register_template_globals(environment: Environment) -> None:
         "headline": headline,
         "limit_word": limit_word,
         "listed_limits": listed_limits,
+        "chosen_rows": chosen_rows,
         "measured_when": measured_when,
         "mentions_newest_rows": mentions_newest_rows,
         "metric_labels_sentence": metric_labels_sentence,

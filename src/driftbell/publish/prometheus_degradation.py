@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from driftbell.alarms.metric import DEFAULT_METRICS
 from driftbell.degradation.metric_texts import METRIC_NAMES
-from driftbell.publish.measured_metrics import REALIZED, REFERENCE, measured_metrics
+from driftbell.publish.measured_metrics import REALIZED, REFERENCE, chosen_rows, measured_metrics
 from driftbell.records import Degradation, Evidence, Interval, Judgement, Verdict
 
 MAX_EVIDENCE = 20
@@ -43,6 +43,12 @@ def performance_families(judgement: Judgement) -> Iterable[Metric]:
         counts.add_metric([REFERENCE], judgement.metrics.reference_labels)
         counts.add_metric([REALIZED], judgement.metrics.labels)
         yield counts
+    if judgement.degradation and judgement.degradation.performance:
+        yield GaugeMetricFamily(
+            "driftbell_labels_of_suspected_rows",
+            "1 if the newest labels are more of suspected rows than of all, as are realized metrics, else 0.",
+            float(bool(chosen_rows(judgement.degradation.performance, judgement.metrics))),
+        )
 
 
 def degradation_families(degradation: Degradation) -> Iterable[Metric]:

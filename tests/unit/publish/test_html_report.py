@@ -27,6 +27,7 @@ from driftbell.records import (
     Result,
     ResultKind,
     Suspect,
+    TargetDrift,
     Verdict,
 )
 from driftbell.server.pages import CARD_HEIGHT, CARD_WIDTH
@@ -156,6 +157,22 @@ def test_not_estimated_and_unknown_differ_from_ok(degradation: Degradation | Non
     block = page.text.split("Does the model perform worse?")[1].split("All columns")[0]
     assert text in block
     assert ("✓ ok" in block) == (degradation is degradations.OK)
+
+
+@pytest.mark.parametrize("until", [None, degradations.NOON])
+def test_target_drift_of_labels_of_suspected_rows_is_marked(until: datetime | None) -> None:
+    check, known = check_of(numeric_table(2), numeric_table(2, rows=ROWS, seed=2))
+    performance = degradations.ALARM.performance
+    assert performance
+    degradation = replace(degradations.ALARM, performance=replace(performance, chosen_until=until))
+    target = TargetDrift(0.3, 0.2, 0.001, {"a": 50, "b": 50}, {"a": 40, "b": 10}, "a: 50 % → 80 %")
+    judgement = replace(check.judgement, degradation=degradation, target_drift=target)
+    text = Page(HtmlReport().write(replace(check, judgement=judgement), known, numeric_table(2))).text
+    assert "Labels of the window" in text
+    mark = (
+        "These labels are more of suspected rows than of all: their shares are not those of all predictions."
+    )
+    assert (mark in text) == (until is not None)
 
 
 def test_the_longest_degradation_block_stays_small_and_escaped() -> None:

@@ -133,6 +133,15 @@ def test_the_need_for_labels_is_no_wait_for_predictions(log: SqlStore, lease: Le
         assert scraped(log)["driftbell_needs_labels", ()] == expected
 
 
+def test_labels_that_are_more_of_suspected_rows_than_of_all_are_marked(log: SqlStore, lease: Lease) -> None:
+    known = degradations.ALARM.performance
+    assert known
+    for number, until in enumerate((None, degradations.NOON)):
+        degradation = replace(degradations.ALARM, performance=replace(known, chosen_until=until))
+        log.checks.save(check(str(number), Verdict.ALARM, degradation=degradation), lease)
+        assert scraped(log)["driftbell_labels_of_suspected_rows", ()] == number
+
+
 def test_labels_are_counted_with_their_age(log: SqlStore) -> None:
     metrics = scraped(log)
     assert metrics["driftbell_labelled_predictions", ()] == metrics["driftbell_labelled_window_rows", ()] == 0
