@@ -29,8 +29,24 @@ MAX_EXAMPLES = 3
 
 
 def prepare_reference(reference: Reference) -> PreparedReference:
-    """Prepare the reference of a model for comparisons with logged predictions."""
-    return prepare(typed_columns(reference.columns, kinds=reference.kinds), roles=reference.roles)
+    """Prepare the reference of a model for comparisons with logged predictions.
+
+    Accepted predictions, which may be of an hour, are compared as the reference that they replace: they show
+    neither that a column counts on nor that its texts are dates of many days.
+    """
+    if reference.replaced is None:
+        return prepare(typed_columns(reference.columns, kinds=reference.kinds), roles=reference.roles)
+    before = prepare_reference(reference.replaced)
+    typed = typed_columns(reference.columns, before.decided)
+    set_kinds = {name: kind for name, kind in reference.kinds.items() if name in typed}
+    typed |= {name: _decide(reference.columns[name], kind) for name, kind in set_kinds.items()}
+    prepared = prepare(typed, roles=reference.roles)
+    running = {c.name: c.calendar for c in before.columns if c.is_running}
+    columns = (
+        replace(c, calendar=running[c.name], is_running=True) if c.name in running else c
+        for c in prepared.columns
+    )
+    return replace(prepared, columns=tuple(columns))
 
 
 def typed_columns(

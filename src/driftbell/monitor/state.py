@@ -161,4 +161,4 @@ def baseline_reference(reference: Reference, columns: Columns, baseline: Baselin
     content = repr((reference.version, baseline.first, baseline.last)).encode()
     roles = {name: reference.roles[name] for name in columns}
     version = hashlib.sha256(content).hexdigest()[: len(reference.version) or 12]
-    return Reference(dict(columns), roles, version, kinds=reference.kinds)
+    return Reference(dict(columns), roles, version, kinds=reference.kinds, replaced=reference)

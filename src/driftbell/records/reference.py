@@ -40,6 +40,7 @@ class Reference:
         kinds: kind by which a column is compared, where it is not that of its values: the user has set it,
             or its categories are numbers.
         bucketed: columns with one number for each of some buckets, in which equal values mean little.
+        replaced: the reference that these accepted predictions replace; None if it is the reference itself.
     """
 
     columns: Columns
@@ -49,3 +50,4 @@ class Reference:
     out_of_sample: Outputs | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     bucketed: frozenset[str] = frozenset()
+    replaced: Reference | None = None

@@ -9,8 +9,8 @@ import pytest
 
 from driftbell.drift.compare import compare, prepare
 from driftbell.drift.judge import judge
-from driftbell.drift.logged_columns import typed_columns
-from driftbell.records import Column, ColumnVerdict, Kind
+from driftbell.drift.logged_columns import prepare_reference, typed_columns
+from driftbell.records import Column, ColumnVerdict, Kind, Reference
 
 ISO, GERMAN, BRITISH, ENGLISH = "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%b %d, %Y"
 
@@ -123,3 +123,31 @@ def test_a_frozen_identifier_of_a_table_is_listed_unless_its_user_set_the_kind()
     assert judge([column], rows=200).columns[0].drifted
     (column,) = compare(reference, window, columns={"id": "identifier"})
     assert not judge([column], rows=200).columns[0].drifted
+
+
+def test_accepted_predictions_keep_counters_and_dates_of_the_reference() -> None:
+    """A hundred accepted rows of one day, with gaps in their numbers, would make each later row drift."""
+
+    def table(first: int, count: int, day: int) -> dict[str, Column]:
+        rng = np.random.default_rng(first)
+        start = date(2026, 1, 1) + timedelta(days=day)
+        return {
+            "order_no": first + np.cumsum(rng.integers(1, 4, count)).astype(float),
+            "day": texts([(start + timedelta(days=int(i))).isoformat() for i in rng.integers(0, 30, count)]),
+            "amount": rng.normal(50, 10, count),
+        }
+
+    roles = dict.fromkeys(("order_no", "day", "amount"), "feature")
+    reference = Reference(table(0, 1000, 0), roles, "r")
+    accepted = table(100_000, 120, 60) | {"day": texts(["2026-03-04"] * 60 + ["2026-03-05"] * 60)}
+    accepted["order_no"] = np.random.default_rng(1).permutation(accepted["order_no"])
+    baseline = Reference(accepted, roles, "b", replaced=reference)
+    prepared = prepare_reference(baseline)
+    later = typed_columns(table(200_000, 500, 90), prepared.decided)
+    judgement = judge(list(compare(prepared, later)), rows=500)
+    assert judgement.drifted_columns == ()
+    assert "order_no (counter: values continue to grow)" in judgement.sentence
+    moved = table(200_000, 500, 90)
+    moved["amount"] = moved["amount"] + 20
+    judgement = judge(list(compare(prepared, typed_columns(moved, prepared.decided))), rows=500)
+    assert judgement.drifted_columns == ("amount",)
