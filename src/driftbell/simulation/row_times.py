@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -49,10 +50,18 @@ def _rows_between(match: re.Match[str]) -> str:
 
 
 def _nearest(minute: str, row: int) -> int:
-    """Return the row of a time without its year, that next to another row."""
+    """Return the row of a time without its year, that next to another row.
+
+    >>> _nearest("02-29 00:00", 85_000), _nearest("01-01 00:00", 527_000), _nearest("12-31 23:00", 527_100)
+    (84960, 527040, 526980)
+    """
     year = row_time(row).year
-    rows = [_row_of(f"{y}-{minute} UTC") for y in range(year - 1, year + 2)]
+    rows = [_row_of(f"{y}-{minute} UTC") for y in range(year - 1, year + 2) if _exists(y, minute)]
     return min(rows, key=lambda r: abs(r - row))
+
+
+def _exists(year: int, minute: str) -> bool:
+    return calendar.isleap(year) or not minute.startswith("02-29")
 
 
 def _row_of(minute: str) -> int:
