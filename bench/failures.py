@@ -273,14 +273,14 @@ def print_clients(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         for taken, name in attack.slowest[:5]:
             print(f"| – {name} | {taken} s | | | | |")
         if not options.tiny:
-            yield from attack.problems(timed=True)
+            yield from attack.problems(whole=not options.tiny)
     print("\n| a log that nobody reads | answered | /health/live, longest, ms | s to the end | code |")
     print("| --- |" + " --- |" * 4)
     for number, verb in enumerate(("serve",) if options.tiny else ("serve", "serve --workers 2", "up")):
         outcome = stall(verb, made(folder, f"stall{number}"), seconds=seconds / 2)
         cells = f"{outcome.answered:,} | {outcome.live_s * 1000:.0f} | {outcome.stop_s:.1f} | {outcome.code}"
         print(f"| {verb} | {cells} |", flush=True)
-        yield from outcome.problems(timed=not options.tiny)
+        yield from outcome.problems(whole=not options.tiny)
     print()
 
 
@@ -294,7 +294,7 @@ def print_fuzz(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     print(f"| {outcome.statuses.total():,} | {cells} | {outcome.seconds:.0f} |\n", flush=True)
     sizes = ", ".join(f"{name}: {size:.0f} MB" for name, size in outcome.parts.items())
     print(f"At the end: {sizes}\n", flush=True)
-    yield from outcome.problems(timed=not options.tiny)
+    yield from outcome.problems(whole=not options.tiny)
 
 
 PRINTERS = {

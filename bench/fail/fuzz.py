@@ -112,13 +112,13 @@ class Fuzzed:
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def problems(self, *, timed: bool) -> Iterator[str]:
-        """Yield what is wrong; `timed`: what took too long too."""
+    def problems(self, *, whole: bool) -> Iterator[str]:
+        """Yield what is wrong; of a whole run, what took too long or too much memory too."""
         for status, data in self.bad[:20]:
             yield f"fuzzing: {status} for {data[:500]!r}"
-        if timed and self.live_s > MAX_LIVE_SECONDS:
+        if whole and self.live_s > MAX_LIVE_SECONDS:
             yield f"fuzzing: /health/live took {self.live_s:.2f} s"
-        if self.memory[-1] - self.memory[-3] > MAX_GROWTH_MB:
+        if whole and self.memory[-1] - self.memory[-3] > MAX_GROWTH_MB:
             yield f"fuzzing: memory grew: {self.memory}"
         if self.series[-1] > MAX_SERIES:
             yield f"fuzzing: /metrics grew: {self.series}"
