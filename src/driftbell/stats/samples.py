@@ -65,7 +65,8 @@ def kolmogorov_smirnov(
 
     D = sup |F_reference(x) - F_window(x)|. With ties (rounded measurements) the p-value is conservative.
     For larger samples, and if the exact computation overflows, it is the asymptotic one, as in scipy; so is a
-    p-value above 0.1 of two samples of thousands of rows and different sizes, which differs by at most 0.005.
+    p-value above 0.1 of two samples of thousands of rows and different sizes, which differs by at most 0.005,
+    and one below 1e-9, see `driftbell.stats.smirnov.RARE`.
 
     Args:
         reference: shape (n,), finite or infinite, no NaN, n ≥ 1.

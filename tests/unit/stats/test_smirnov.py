@@ -78,6 +78,24 @@ def test_only_likely_p_values_of_large_samples_are_approximate(n: int, m: int, z
     assert own == pytest.approx(exact, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("n", "m"), [(5_000, 500), (4_987, 497), (9_000, 500), (5_000, 2_000), (9_999, 9_000)]
+)
+@pytest.mark.parametrize("distance", [0.1, 0.12, 0.15, 0.2, 0.25, 0.27])
+def test_p_values_of_large_samples_below_1e_9_are_nearly_exact(n: int, m: int, distance: float) -> None:
+    steps = round(distance * math.lcm(n, m))
+    smirnov.smirnov_tail.cache_clear()
+    own, exact = smirnov.smirnov_tail(n, m, steps), smirnov._scipys(n, m, steps)
+    if exact > 1.1e-9:
+        assert own == pytest.approx(exact, rel=TOLERANCE)
+    elif exact > 1e-10:
+        assert 0.95 < own / exact < 1.01
+    elif exact > 1e-30:
+        assert 0.75 < own / exact < 1.01
+    else:
+        assert own < 1.01e-30
+
+
 @pytest.mark.parametrize(("n", "steps"), [(5, 5), (40, 7), (10_000, 80), (10_000, 200), (9_000, 1), (3, 1)])
 def test_equal_sizes_agree_with_the_product_of_fractions(n: int, steps: int) -> None:
     exact = Fraction(0)
