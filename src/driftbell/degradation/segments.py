@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from driftbell.degradation.category_changes import count_new, quoted
-from driftbell.degradation.reference_models import Vector
+from driftbell.degradation.reference_models import Vector, one_thread
 from driftbell.phrases import format_value
 from driftbell.records import Columns
 from driftbell.tabular.calendar_values import COUNTER, TIME
@@ -120,33 +119,51 @@ def _worst(
     groups: Sequence[Group], errors: Vector, usual: Vector, among: Mask, chance: float
 ) -> Group | None:
     """Return the group with the most significant additional loss; None without any."""
-    best, smallest = None, chance
-    for group in groups:
-        p_value = _p_value(group, errors, usual, among)
-        if p_value < smallest:
-            best, smallest = group, p_value
-    return best
+    if not groups:
+        return None
+    with one_thread():
+        p_values = _p_values(groups, errors, usual, among)
+    best = int(p_values.argmin())
+    return groups[best] if p_values[best] < chance else None
 
 
-def _p_value(group: Group, errors: Vector, usual: Vector, among: Mask) -> float:
-    """Return the p-value of a group that loses no more than the other rows, or nothing."""
-    others = among & ~group.rows
-    before = usual[group.usual] if np.count_nonzero(group.usual) >= MIN_SEGMENT_ROWS else usual
-    rest = usual[~group.usual] if np.count_nonzero(~group.usual) >= MIN_SEGMENT_ROWS else usual
-    loss, variance = _loss(errors[group.rows], before)
-    other_loss, other_variance = _loss(errors[others], rest)
-    error = math.sqrt(variance + other_variance)
-    if loss <= 0 or loss <= other_loss:
-        return 1.0
-    return float(ndtr(-(loss - other_loss) / error)) if error > 0 else 0.0
-
-
-def _loss(errors: Vector, usual: Vector) -> tuple[float, float]:
-    """Return the additional mean error of rows, and its variance."""
-    return (
-        float(errors.mean() - usual.mean()),
-        float(errors.var() / len(errors) + usual.var() / len(usual)),
+def _p_values(groups: Sequence[Group], errors: Vector, usual: Vector, among: Mask) -> Vector:
+    """Return the p-value of each group that it loses no more than the other rows, or nothing."""
+    (loss, variance), (other_loss, other_variance) = (
+        (now[0] - before[0], now[1] + before[1])
+        for now, before in zip(
+            _moments(np.array([g.rows for g in groups]), errors, among),
+            _moments(np.array([g.usual for g in groups]), usual, np.ones(len(usual), dtype=bool)),
+            strict=True,
+        )
     )
+    error = np.sqrt(variance + other_variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_values = np.where(error > 0, ndtr(-(loss - other_loss) / error), 0.0)
+    return np.where((loss > 0) & (loss > other_loss), p_values, 1.0)
+
+
+def _moments(groups: Mask, values: Vector, among: Mask) -> tuple[tuple[Vector, Vector], ...]:
+    """Return the mean and its variance of each group of rows, and of the other rows; of few rows, of all.
+
+    Args:
+        groups: parts of `among`, shape (g, n).
+        values: shape (n,).
+        among: shape (n,).
+    """
+    center = values.mean()
+    deviations = np.column_stack([np.ones(len(values)), values - center, (values - center) ** 2])
+    total = deviations[among].sum(axis=0)
+    if np.ptp(values):
+        sums = groups.astype(np.float64) @ deviations
+    else:
+        sums = np.count_nonzero(groups, axis=1)[:, None] * deviations[0]
+    found = []
+    for of_rows in (sums, total - sums):
+        part = np.where(of_rows[:, :1] < MIN_SEGMENT_ROWS, total, of_rows)
+        means = part[:, 1:] / part[:, :1]
+        found.append((center + means[:, 0], np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0) / part[:, 0]))
+    return tuple(found)
 
 
 def _groups(charts: CusumCharts, block: Block, columns: Columns) -> Iterator[Group]:

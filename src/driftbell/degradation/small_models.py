@@ -21,6 +21,9 @@ SHUFFLED_ROWS, WIDE_SHUFFLED_ROWS = 2000, 500
 
 MAX_SHUFFLED = 2000
 
+MAX_BINS = 255
+"""Bins of a feature in scikit-learn's boosted trees."""
+
 
 def label_model(matrix: Matrix, truth: Vector, classes: int, seed: int) -> Any:
     """Return a fitted model of the labels; classes are those that occur.
@@ -63,7 +66,26 @@ def weighted_label_model(matrix: Matrix, targets: Matrix, seed: int) -> Any:
     if count < 2 or not matrix.shape[1]:
         return DummyClassifier(strategy="prior").fit(np.zeros((len(truth), 1)), truth, sample_weight=weights)
     leaf = max(1, _leaf(len(targets)) * len(rows) // len(targets))
-    return _boosted_classes(count, leaf, seed).fit(matrix[rows], truth, sample_weight=weights)
+    return _boosted_classes(count, leaf, seed).fit(binned(matrix)[rows], truth, sample_weight=weights)
+
+
+def binned(matrix: Matrix) -> Matrix:
+    """Return numbers as the medians of their bins of equal counts, at most `MAX_BINS` a feature.
+
+    So scikit-learn need not search bins in weighted rows, which takes it several times as long as the trees.
+
+    >>> binned(np.array([[1.0], [np.nan], [2.0]])).ravel().tolist()
+    [1.0, nan, 2.0]
+    """
+    result = matrix.copy()
+    for j in range(matrix.shape[1]):
+        is_known = ~np.isnan(matrix[:, j])
+        known = matrix[is_known, j]
+        if len(np.unique(known)) > MAX_BINS:
+            ends = np.quantile(known, np.arange(1, MAX_BINS) / MAX_BINS, method="inverted_cdf")
+            medians = np.quantile(known, (np.arange(MAX_BINS) + 0.5) / MAX_BINS, method="inverted_cdf")
+            result[is_known, j] = medians[np.searchsorted(ends, known)]
+    return result
 
 
 def _boosted_classes(classes: int, leaf: int, seed: int) -> Any:

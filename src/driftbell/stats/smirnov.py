@@ -23,8 +23,8 @@ MAX_CELLS = 100_000
 """Cells of the recurrence that take less time than the import of `scipy.stats`, which has it compiled."""
 
 MAX_LIKELY_CELLS, LIKELY, RARE = 500_000, 0.1, 1e-9
-"""With more cells, the p-value is asymptotic if it is above `LIKELY`, where it differs by at most 0.005, or below
-`RARE`, where it is too small: by at most 5 % there, and by 25 % at 1e-30."""
+"""With more cells, the p-value is asymptotic if it is above `LIKELY`, where it differs by at most 0.005, or
+below `RARE`, where it is too small: by at most 5 % there, and by 25 % at 1e-30."""
 
 SMALL_Z, MIN_SMALL = 0.2, 140
 """Below this z, the asymptotic distribution is below 1e-12; below this size it is not accurate."""

@@ -299,7 +299,7 @@ def test_labels_that_show_a_loss_do_not_settle_what_an_estimate_cannot_tell(
 
 
 def test_features_that_moved_beside_a_frozen_one_are_no_silent_no() -> None:
-    matrix, truth = equal_table(ROWS, 3)
+    matrix, truth = equal_table(ROWS, 4)
     matrix[:, 7] = np.where(np.arange(ROWS) % 4, matrix[:, 7], 0.4)
     frozen = equal()[0].charts.examine(named(matrix), answers_of(equal()[1], matrix))
     matrix[:, 8] += 3

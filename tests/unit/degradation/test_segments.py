@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from tests.degradation_tasks import answers, evidence, table
 
 from driftbell.degradation.cusum import CusumCharts
-from driftbell.degradation.segments import Group, worst_segment
+from driftbell.degradation.segments import Group, _p_values, worst_segment
 
 Table = dict[str, Any]
 EVERY_FOURTH = np.arange(1000) % 4 == 0
@@ -90,3 +91,26 @@ def test_a_condition_that_another_one_implies_is_not_named() -> None:
 
 def test_too_few_rows_have_no_segment() -> None:
     assert segment(50, replaced("d", "new"), rows=55) == ""
+
+
+def welch(a: np.ndarray, b: np.ndarray, usual_a: np.ndarray, usual_b: np.ndarray) -> float:
+    """Return the p-value of one group, from the means and variances of each part."""
+    loss, other = a.mean() - usual_a.mean(), b.mean() - usual_b.mean()
+    error = np.sqrt(sum(part.var() / len(part) for part in (a, b, usual_a, usual_b)))
+    return float(scipy.stats.norm.sf((loss - other) / error)) if loss > max(0, other) else 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_p_values_of_all_groups_are_those_of_each(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    errors, usual = rng.random(500) ** 2, 0.8 * rng.random(3000) ** 2
+    among = rng.random(500) < rng.uniform(0.5, 1)
+    rows = [among & (rng.random(500) < rng.uniform(0.2, 0.8)) for _ in range(30)]
+    groups = [Group("x > 1", part, rng.random(3000) < rng.uniform(0.02, 0.98)) for part in rows]
+    expected = [
+        welch(errors[g.rows], errors[among & ~g.rows], usual[g.usual], usual[~g.usual]) for g in groups
+    ]
+    assert _p_values(groups, errors, usual, among) == pytest.approx(expected, rel=1e-6)
+    few = Group("x > 2", rows[0], np.arange(3000) < 20)  # all rows of the reference take their place
+    expected = [welch(errors[rows[0]], errors[among & ~rows[0]], usual, usual[20:])]
+    assert _p_values([few], errors, usual, among) == pytest.approx(expected, rel=1e-6)

@@ -8,6 +8,7 @@ from tests.degradation_tasks import answers, table
 
 from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models
 from driftbell.degradation.row_mix import RowMix
+from driftbell.degradation.small_models import MAX_BINS, binned
 from driftbell.degradation.soft_labels import SoftLabels, soft_labels
 
 ROWS = 1000
@@ -89,3 +90,18 @@ def test_they_need_labels_probabilities_and_few_classes() -> None:
     columns, truth = table(200, 0)
     without = fit_reference_models(columns, answers(columns, probabilities=False), truth, classes=2, seed=0)
     assert not SoftLabels.apply_to(without)
+
+
+def test_bins_keep_the_order_and_nulls_of_many_values() -> None:
+    rng = np.random.default_rng(3)
+    values = np.column_stack([rng.lognormal(size=4000), rng.integers(0, 200, 4000), np.full(4000, np.nan)])
+    values[::7, 0] = np.nan
+    bins = binned(values)
+    assert np.array_equal(bins[:, 1:], values[:, 1:], equal_nan=True)  # few values stay
+    assert np.array_equal(np.isnan(bins[:, 0]), np.isnan(values[:, 0]))
+    known = ~np.isnan(values[:, 0])
+    order = np.argsort(values[known, 0])
+    assert (np.diff(bins[known, 0][order]) >= 0).all()
+    counts = np.unique(bins[known, 0], return_counts=True)[1]
+    assert len(counts) == MAX_BINS
+    assert 12 <= counts.min() <= counts.max() <= 15  # of 3,428 values in 255 bins
