@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -14,7 +16,7 @@ import click
 
 from driftbell.atomic_write import write_output
 from driftbell.cli.root import cli, common, service_url, settings
-from driftbell.errors import ConfigError
+from driftbell.errors import ConfigError, InputError
 from driftbell.phrases import count_of
 
 if TYPE_CHECKING:
@@ -109,6 +111,15 @@ def _headline(alarm: Alarm) -> str:
     return f"{alarm.id}  {alarm.model} {alarm.version}  {opened}, {end}{annotation}"
 
 
+def _with_options(message: str) -> str:
+    """Return a message about fields of an annotation with the names of the options.
+
+    >>> _with_options("'until' is in the past")
+    '--until is in the past'
+    """
+    return re.sub(r"'(author|reason|until)'", r"--\1", message)
+
+
 @alarms.command()
 @common
 @click.argument("alarm_id")
@@ -142,7 +153,10 @@ def annotate(
     with _opened_store(config_file, data_dir) as store:
         alarm = _find_alarm(store, alarm_id)
         values = {name: value for name, value in body.items() if value is not None}
-        annotated = read_annotation(values, alarm, now=datetime.now(UTC))
+        try:
+            annotated = read_annotation(values, alarm, now=datetime.now(UTC))
+        except InputError as exc:
+            raise InputError([replace(p, message=_with_options(p.message)) for p in exc.problems]) from exc
         store.alarms.annotate(alarm.id, annotated)
     end = f" until {annotated.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if annotated.until else ""
     click.echo(f"{alarm.id}: {annotation}{end}")

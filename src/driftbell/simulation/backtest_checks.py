@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from driftbell.phrases import count_of
 from driftbell.records import ColumnStats, Interval, Period, Verdict
 from driftbell.simulation.backtest_windows import Moment
 
@@ -184,6 +185,11 @@ class Backtest:
         from driftbell.publish.backtest_plot import backtest_figure
 
         return backtest_figure(self)
+
+    def __repr__(self) -> str:
+        """Return the number of checks, without computing any."""
+        computed = f"{len(self._checks):,} of {count_of(self._count, 'check')} computed"
+        return f"<Backtest: {computed}>"
 
     def _repr_html_(self) -> str:
         from driftbell.publish.backtest_report import backtest_notebook

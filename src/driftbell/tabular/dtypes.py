@@ -28,6 +28,9 @@ DECIMAL = re.compile(r"decimal\((\d+)\)")
 """Decimals of Parquet, which pandas reads as objects, with the number of their decimal places."""
 TIMES_OF_PANDAS = "datetime64"
 """Times in the unit in which pandas reads them: nanoseconds before pandas 3, microseconds since."""
+DATE_WORDS = ("date", "datetime", "datetime64", "time", "timestamp")
+"""Words for dates that are no types of pandas."""
+
 EXAMPLES = "int64, float64, float32, Int64, bool, boolean, str, category, datetime64[ns, UTC]"
 
 INT64, UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
@@ -88,7 +91,12 @@ def parse_dtypes(value: object) -> dict[str, str]:
     dtypes = words_by_column(value, "types by column, such as 'zip=str'")
     for name, dtype in dtypes.items():
         if not isinstance(dtype, str) or not (dtype == "category" or kind_of_dtype(dtype)):
-            raise ValueError(f"column '{name}' has the unknown type '{dtype}': use one such as {EXAMPLES}")
+            is_date = isinstance(dtype, str) and dtype.casefold() in DATE_WORDS
+            kind = f"; for dates and times, set its kind: {name}=datetime (--column, columns.kinds)"
+            raise ValueError(
+                f"column '{name}' has the unknown type '{dtype}': use one such as {EXAMPLES}"
+                f"{kind if is_date else ''}"
+            )
     return dtypes
 
 

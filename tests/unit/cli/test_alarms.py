@@ -100,7 +100,8 @@ def test_a_mark_is_written_and_the_beginning_of_the_id_is_enough(life: Life) -> 
 
 def test_invalid_arguments_are_errors(life: Life, tmp_path: Path) -> None:
     alarm = life.open_alarm()
-    assert "'until' is missing" in refused("annotate", alarm.id, "silenced", *SAID)
+    assert "--until is missing: --until must be" in refused("annotate", alarm.id, "silenced", *SAID)
+    assert "--until is only for 'silenced'" in refused("annotate", alarm.id, "false", "--until", "x", *SAID)
     assert "no alarm has the id xyz" in refused("annotate", "xyz", "false", *SAID)
     assert "no alarm has the id" in refused("annotate", "", "false", *SAID)
     assert "cannot write" in refused("label-sheet", alarm.id, str(tmp_path / "no" / "x.csv"))

@@ -160,6 +160,10 @@ def test_many_features_and_long_rows_are_cut(folder: Path) -> None:
         ((*INIT, "--trust", "--column", "age"), "--column must be such as 'zip=categorical', got 'age'"),
         ((*INIT, "--trust", "--column", "age=zip"), "--column: column 'age' has the unknown kind 'zip'"),
         ((*INIT, "--trust", "--dtype", "age=zip"), "--dtype: column 'age' has the unknown type 'zip'"),
+        (
+            (*INIT, "--trust", "--dtype", "age=datetime"),
+            "set its kind: age=datetime (--column, columns.kinds)",
+        ),
         ((*INIT, "--trust", "--dtype", "agee=str"), "the table has no column 'agee': did you mean 'age'?"),
         ((*INIT, "--trust", "--exclude", "agee"), "the table has no column 'agee': did you mean 'age'?"),
         ((*INIT, "--trust", "--query", "SELECT 1"), "--query needs a database"),

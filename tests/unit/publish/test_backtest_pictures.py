@@ -179,6 +179,13 @@ def test_a_long_backtest_keeps_its_alarms_in_a_page_of_limited_size() -> None:
     assert f"The {MAX_COLUMNS} most drifted columns; 40 more are not shown" in page
 
 
+def test_its_representation_computes_no_check() -> None:
+    backtest = result([check(i) for i in range(3)])
+    assert repr(backtest) == "<Backtest: 0 of 3 checks computed>"
+    assert len(backtest.checks) == 3
+    assert repr(backtest) == "<Backtest: 3 of 3 checks computed>"
+
+
 def test_names_of_columns_are_text() -> None:
     hostile = "<script>$x$\n" + "y" * 200
     backtest = result([check(0, column_stats=(stats(hostile, 0.9, drifted=True),), columns=(hostile,))])
