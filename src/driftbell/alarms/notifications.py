@@ -134,7 +134,7 @@ def labels_notification(
     degradation = check.judgement.degradation
     if degradation is None or degradation.waiting:
         return None
-    has_alarm = last_state is not None and last_state.verdict is Verdict.ALARM
+    has_alarm = last_state is not None and Verdict.ALARM in (last_state.verdict, last_state.before)
     is_over = last is None or (last_state is not None and has_alarm and last_state.time >= last.time)
     was_needed = last is not None and last.verdict is Verdict.UNKNOWN and not is_over
     is_known = degradation.verdict is not Verdict.UNKNOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -68,6 +69,8 @@ def describe_new(before: Counts, now: Counts) -> str:
     "new categories 'N/A' (12%) and 'trial' (8%); 'pro' is gone (10% in the reference)"
     >>> describe_new({"basic": 800, "partner_b": 200}, {"basic": 396, "PARTNER-B": 104})
     "new category 'PARTNER-B' (21%), 'partner_b' is gone (20% in the reference): renamed?"
+    >>> describe_new({"Zürich": 700, "Bern": 1300}, {"Zurich": 42, "Bern": 58})
+    "new category 'Zurich' (42%), 'Zürich' is gone (35% in the reference): renamed?"
     >>> describe_new({"basic": 900, "pro": 100}, {"basic": 400, "basic ": 50, "pro": 50})
     "new category 'basic ' (10%), which is 'basic' but for spaces at the ends"
     >>> describe_new({"basic": 900}, {"basic": 400})
@@ -152,7 +155,7 @@ def _gone(lost: Sequence[str], before: Counts) -> str:
 
 
 def _same_name(name: str, lost: Sequence[str], now: Counts) -> str:
-    """Return the lost category that differs from a new one only in case, spaces and punctuation, or ""."""
+    """Return the lost category that differs from a new one in case, accents, spaces, punctuation; or ""."""
     plain = _plain(name)
     return next((old for old in lost if plain and _plain(old) == plain and not now.get(old)), "")
 
@@ -168,7 +171,12 @@ def _same_share(share: float, lost: Sequence[str], before: Counts, now: Counts) 
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", folded_name(name))
+    """Return a name without case, accents, spaces and punctuation.
+
+    >>> _plain("Zürich-Süd"), _plain("zurich sud")
+    ('zurichsud', 'zurichsud')
+    """
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKD", folded_name(name)))
 
 
 def quoted(category: str) -> str:

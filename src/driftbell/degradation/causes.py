@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from driftbell.degradation.broken_values import DataFault
 from driftbell.degradation.category_changes import count_categories, count_new, describe_shares, with_new
 from driftbell.degradation.encoder import Matrix
-from driftbell.degradation.moved_values import MAX_MOVED, Move, describe_unit
+from driftbell.degradation.moved_values import (
+    MAX_DISTANCE,
+    MAX_MOVED,
+    MIN_SCALE,
+    Move,
+    describe_unit,
+    is_shifted,
+)
 from driftbell.degradation.reference_models import ReferenceModels, Vector
 from driftbell.degradation.samples import SampleRanks, ks_distance, quantile, sorted_present
 from driftbell.phrases import format_value
@@ -147,7 +154,10 @@ def _fault_words(learned: ReferenceModels, fault: DataFault, now: Vector) -> str
     if not fault.scale:
         return fault.words
     distance, unit = _distance(usual, (now - fault.offset) / fault.scale)
-    if distance > MAX_MOVED * unit:
+    is_factor = abs(fault.scale - 1) >= MIN_SCALE and distance > MAX_DISTANCE * unit
+    if distance > MAX_MOVED * unit or (
+        is_factor and is_shifted(usual.values, sorted_present(now), distance / unit)
+    ):
         return _quantile_words(usual, now)
     return fault.words.partition(f": {UNIT_WORDS}")[0]  # `describe_unit` cannot tell which unit
 

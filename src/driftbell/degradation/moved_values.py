@@ -78,7 +78,6 @@ _UNITS = (
 
 MAX_SHARE, MAX_PERCENT = 1.0, 100.0
 
-
 ROUNDED = 2
 """Number of values that rounding may put out of order, where a growing function changes sorted ones."""
 
@@ -128,9 +127,8 @@ def describe_unit(before: Vector, now: Vector, *, named: str = "", move: Move | 
     A change of the unit is named only if the distribution fits: the Kolmogorov–Smirnov distance between the
     changed values of the reference and the block is that of two samples of one distribution. Of changes that
     explain the values alike, the simplest is named: a factor, then a factor with a summand, then a function.
-    None is named where two of the same kind fit alike. Factors near that of a unit must fit worse,
-    so that a growth by a half is no change from miles to kilometers. The change that was named before stays,
-    unless it is ruled out or another one fits clearly better.
+    None is named where two of the same kind fit alike, or where factors near that of a unit do. The change
+    that was named before stays, unless it is ruled out or another one fits clearly better.
 
     Args:
         before: the feature in the reference, NaN for null.
@@ -195,12 +193,28 @@ def _simplest(
     middle = float(np.median(usual))
     for unit, distance in possible:
         is_like = move is not None and move.is_like(unit, middle)
-        if distance > (MAX_MOVED if is_like else MAX_DISTANCE):
+        is_far = distance > MAX_DISTANCE  # a move by related features that have moved too is none
+        if is_far and (not is_like or distance > MAX_MOVED or is_shifted(usual, newest, distance)):
             continue
         others = [d for u, d in possible if u is not unit and u.kind <= unit.kind]
         is_only = all(_is_ruled_out(other, distance) for other in others)
         return (unit, distance) if is_only and _is_unique(usual, newest, unit, is_like) else None
     return None
+
+
+def is_shifted(usual: Vector, newest: Vector, distance: float) -> bool:
+    """Return whether a summand explains the values better than another change.
+
+    A move is estimated from the related features. If these have moved as well, a summand looks like a factor.
+    Values are sorted; the distance is that of the other change, in units of the 5 % point.
+
+    >>> usual = np.linspace(1, 7, 150)
+    >>> is_shifted(usual, usual + 3, 1.5), is_shifted(usual, 1.6 * usual, 0.2)
+    (True, False)
+    """
+    shares = np.linspace(0.05, 0.95, 19)  # the quantiles move by the same, on the whole
+    shift = float(np.median(np.quantile(newest, shares) - np.quantile(usual, shares)))
+    return _distance(usual + shift, newest) < distance
 
 
 def _is_ruled_out(distance: float, best: float) -> bool:

@@ -183,6 +183,13 @@ def test_an_alarm_ends_a_need_without_another_notification() -> None:
     assert needs(*moments, (TELLS_NOTHING, 120), state=alarm) == [(UNKNOWN, 0), (UNKNOWN, 120)]
 
 
+def test_a_need_before_an_alarm_that_is_resolved_has_no_end_of_its_own() -> None:
+    alarm, resolved = story((ALARM, 20), (OK, 60))
+    moments = [(TELLS_NOTHING, 0), (degradations.OK, 80)]
+    assert needs(*moments, state=resolved) == [(UNKNOWN, 0)]
+    assert (alarm.verdict, resolved.before) == (ALARM, ALARM)
+
+
 def test_the_notification_of_a_need_has_its_reason() -> None:
     one = check(WARNING, 0)
     one = replace(one, judgement=replace(one.judgement, degradation=TELLS_NOTHING))

@@ -117,3 +117,13 @@ def test_kinds_of_changes_are_ordered_by_simplicity() -> None:
     incomes = drawn("amounts", 0, 2000) * 1000
     now = np.log1p(drawn("amounts", 1, 500) * 1000)
     assert describe_unit(incomes, now) == "values look like the logarithms of those of the reference"
+
+
+@pytest.mark.parametrize(("rows", "least"), [(50, 0.95), (100, 1.0), (300, 1.0)])
+def test_a_summand_is_no_unit_if_related_features_moved_too(rows: int, least: float) -> None:
+    """Related features that have moved as well make 3 more look like 1.6 times as large."""
+    move, rng = Move(1.6, 0.0), np.random.default_rng(0)
+    words = [describe_unit(IRIS, rng.choice(IRIS, rows) + 3, move=move) for _ in range(40)]
+    assert words.count("") >= least * len(words)
+    miles = [describe_unit(IRIS, 1.609344 * rng.choice(IRIS, rows), move=move) for _ in range(40)]
+    assert sum("mi → km" in w for w in miles) >= least * len(miles)
