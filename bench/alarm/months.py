@@ -26,6 +26,7 @@ from driftbell.degradation.cusum import ESTIMATE, LABELS, MAX_SUM, MIN_LABELS, C
 from driftbell.degradation.decision import decide
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.reference_models import Answers, ReferenceModels, fit_reference_models
+from driftbell.degradation.usual_error import NEWEST_BLOCKS, allowance_change
 from driftbell.records import EvidenceState, Verdict
 
 STEPS = (OFTEN, BLOCK)
@@ -156,14 +157,26 @@ def _label_scores(charts: CusumCharts, arrivals: Arrivals, errors: Array, step: 
         arrived, largest = arrivals.until(row), score
         for start in range(done, arrived - size + 1, size):
             done = start + size
-            sums, score = _added(charts, row, sums, lost[:, done] - lost[:, start], size, done)
+            losses = lost[:, done] - lost[:, start] - size * _change(charts, errors, arrivals, start)
+            sums, score = _added(charts, row, sums, losses, size, done)
             largest = np.maximum(largest, score)
         scores[:, check] = largest
         if arrived - done >= MIN_LABELS:
-            waiting = lost[:, arrived] - lost[:, done]
+            change = _change(charts, errors, arrivals, done)
+            waiting = lost[:, arrived] - lost[:, done] - (arrived - done) * change
             _, early = _added(charts, row, sums, waiting, arrived - done, arrived, early=True)
             scores[:, check] = np.maximum(largest, early)
     return scores
+
+
+def _change(charts: CusumCharts, errors: Array, arrivals: Arrivals, counted: int) -> Array:
+    """Return the change of the allowance by the labels that count as usual, after so many."""
+    usual = counted - NEWEST_BLOCKS * charts.label_rows
+    if usual <= 0:
+        return np.zeros(len(errors))
+    baseline = charts.baselines[LABELS]
+    losses = errors[:, arrivals.places[:usual]].mean(axis=1) - baseline.mean
+    return allowance_change(baseline, usual, losses, charts.smallest_loss)
 
 
 def _added(
@@ -285,7 +298,7 @@ def simulate(world: World, seed: int, references: int, months: int) -> list[Resu
         expected[-1:], errors[-1:] = changed
         all_scores = check_scores(charts, arrivals, expected, errors)
         for i, (step, scores) in enumerate(zip(STEPS, all_scores, strict=True)):
-            may_alarm = scores >= 1 - ROUNDING
+            may_alarm = np.maximum.accumulate(scores >= 1 - ROUNDING, axis=1)
             watched = [
                 Month(charts, arrivals, expected[m], errors[m]).alarms(step, may_alarm[m])
                 for m in range(months + 1)

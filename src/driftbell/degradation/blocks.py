@@ -21,6 +21,7 @@ from driftbell.degradation.cusum import (
 from driftbell.degradation.error_baseline import counted_errors
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.suspicion_changes import suspicion_after
+from driftbell.degradation.usual_error import NEWEST_BLOCKS, usual_labels
 from driftbell.records import BlockSummary, EvidenceState, PendingLabels, SourceState
 
 FEW_ROWS = 2000
@@ -32,9 +33,6 @@ SAME = 1e-12
 LARGE_ERROR = 50.0
 """Smallest error that is not counted in full, in units of the smallest loss; also if the reference has none
 so large."""
-
-NEWEST_BLOCKS = 20
-"""Number of newest blocks that are never merged."""
 
 
 def add_estimate(
@@ -159,16 +157,19 @@ def _add_block(
     not lower the score.
     """
     before = state.labels if source == LABELS else state.estimate
+    margin += charts.allowance_change(source, before)
     loss = block.loss + confirmed / block.rows - margin
     allowed = rows_per_alarm(charts, state, source)
     sums, score = charts.add(before.sums, source, block.rows, loss, allowed, early=early)
     blocks = _merged((*_amend(before.blocks, confirmed), block))
     score = max(score, before.score or 0.0) if early else score
     raised = before.raised or score >= 1
-    after = SourceState(before.sums if early else sums, score, blocks, raised, before.lasting + raised)
+    usual = before.usual if early or source == ESTIMATE else usual_labels(before)
+    now = before.sums if early else sums
+    after = SourceState(now, score, blocks, raised, before.lasting + raised, usual)
     may_forget = before.raised and not early and not block.after_change
     if may_forget and not any(sums) and charts.is_over(source, after, labelled_share(state)):
-        return SourceState(sums, score, (block,))
+        return SourceState(sums, score, (block,), usual=usual)
     return after
 
 
@@ -182,7 +183,7 @@ def without_ended(charts: CusumCharts, state: EvidenceState) -> EvidenceState:
         is_over = (before.score or 0.0) < 1 and charts.is_over(source, before, labelled_share(state))
         if not before.raised or not is_over:
             return before
-        return SourceState(before.sums, before.score, before.blocks[-1:])
+        return SourceState(before.sums, before.score, before.blocks[-1:], usual=before.usual)
 
     return msgspec.structs.replace(
         state, estimate=after(ESTIMATE, state.estimate), labels=after(LABELS, state.labels)
@@ -344,5 +345,6 @@ def _correct(charts: CusumCharts, state: EvidenceState, errors: float) -> Eviden
     reached = score is not None and score >= 1
     raised = reached or (labels.raised and errors > 0)  # corrected labels end it
     blocks = _corrected(charts, labels.blocks, errors)
-    amended = SourceState(sums, score, blocks, raised, max(labels.lasting, 1) if raised else 0)
+    lasting = max(labels.lasting, 1) if raised else 0
+    amended = SourceState(sums, score, blocks, raised, lasting, labels.usual)
     return msgspec.structs.replace(state, labels=amended)

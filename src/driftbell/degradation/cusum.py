@@ -21,6 +21,7 @@ from driftbell.degradation.possible_losses import BlockEstimate
 from driftbell.degradation.reference_models import Answers, ReferenceModels, Vector, one_thread
 from driftbell.degradation.row_copies import RowCopies
 from driftbell.degradation.similar_rows import SimilarRows
+from driftbell.degradation.usual_error import allowance_change, side_of_allowance
 from driftbell.records import BlockSummary, Columns, SourceState
 
 ESTIMATE, LABELS, DATA_QUALITY = "estimate", "labels", "data quality"
@@ -41,9 +42,9 @@ PACE_WEIGHT = 0.02
 MAX_SUM = 1.25
 """Largest cumulative sum, in decision thresholds, so that it can fall again."""
 
-CLOSING_BLOCKS, BELOW = 5, 1.645
-"""An alarm closes when the newest rows are this number of standard errors below the allowance, or all those
-of so many blocks are below it: less would open and close it with each block of a constant loss."""
+CLOSING_BLOCKS = 5
+"""An alarm closes when the newest rows are clearly below the allowance, or all those of so many blocks are
+below it: less would open and close it with each block of a constant loss."""
 
 MAX_BLOCKS = 60
 """Number of newest blocks in the state, for the estimate of the change point."""
@@ -334,12 +335,13 @@ class CusumCharts:
         newest = state.blocks[-max(state.lasting, 1) :]
         if source == ESTIMATE and newest and newest[-1].blind is not None:
             return False
-        side, distance = self._side(
-            source, newest, int(self.block_rows * share) if source == LABELS else 0, share
-        )
+        rows = int(self.block_rows * share) if source == LABELS else 0
+        side, distance = self._side(source, newest, rows, self.allowance_change(source, state), share)
         return side < 0 or (not side and distance < 0)
 
-    def is_below(self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0) -> bool:
+    def is_below(
+        self, source: str, blocks: Sequence[BlockSummary], min_rows: int = 0, change: float = 0.0
+    ) -> bool:
         """Return whether the newest blocks are clearly below the smallest allowance (95 %).
 
         One block or some may show it, unless newer ones are clearly above: so a single block neither ends a
@@ -349,29 +351,24 @@ class CusumCharts:
             source: `estimate` or `labels`.
             blocks: oldest first.
             min_rows: the smallest number of rows that may show it.
+            change: of the allowance.
         """
-        return self._side(source, blocks, min_rows)[0] < 0
+        return self._side(source, blocks, min_rows, change)[0] < 0
+
+    def allowance_change(self, source: str, state: SourceState) -> float:
+        """Return what earlier labels change in the allowance of a source; nothing in that of the estimate."""
+        rows, loss = state.usual
+        return (
+            float(allowance_change(self.baselines[source], rows, loss, self.smallest_loss)) if rows else 0.0
+        )
 
     def _side(
-        self, source: str, blocks: Sequence[BlockSummary], min_rows: int, share: float = 1.0
+        self, source: str, blocks: Sequence[BlockSummary], min_rows: int, change: float, share: float = 1.0
     ) -> tuple[int, float]:
-        """Return on which side of the allowance the newest blocks clearly are, and their distance.
-
-        The side is -1, 1 or 0. If it is 0, the distance is that of the mean of `CLOSING_BLOCKS` blocks, or
-        infinite if there are not so many.
-        """
-        baseline, total, rows = self.baselines[source], 0.0, 0
+        """Return on which side of the allowance the newest blocks clearly are: see `side_of_allowance`."""
         limit = self.limits(source, self.block_rows if source == ESTIMATE else self.label_rows)[0][0]
         most = max(1, CLOSING_BLOCKS * share) * max([self.block_rows, *(b.rows for b in blocks[-1:])])
-        for block in reversed(blocks):
-            rows += block.rows
-            total += block.rows * block.loss
-            distance = total / rows - limit
-            if rows >= min_rows and abs(distance) > BELOW * baseline.sampling_error(rows):
-                return (-1 if distance < 0 else 1), distance
-            if rows >= most:
-                return 0, distance
-        return 0, math.inf
+        return side_of_allowance(self.baselines[source], limit + change, blocks, min_rows, most)
 
     def correct(
         self, sums: Sequence[float], source: str, rows: int, errors: float, per_alarm: float | None = None

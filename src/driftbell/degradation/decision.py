@@ -364,7 +364,8 @@ def _is_over(charts: CusumCharts, state: EvidenceState, labels: Blocks) -> bool:
     if state.alarm and state.labels.raised:  # those since then, as many as a block of predictions has
         labels = state.labels.blocks[-state.labels.lasting :]
         rows = int(charts.block_rows * labelled_share(state))
-    return reach_newest(state) and charts.is_below(LABELS, labels, rows)
+    change = charts.allowance_change(LABELS, state.labels)
+    return reach_newest(state) and charts.is_below(LABELS, labels, rows, change)
 
 
 def _is_contradicted(

@@ -137,6 +137,7 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
         blocks: the newest blocks, oldest first; none from before the end of an earlier loss.
         raised: whether the score has reached 1 since the sums were zero.
         lasting: blocks since then, with the first that reached it.
+        usual: number of labels that tell the usual error, and their mean loss, see `usual_labels`.
     """
 
     sums: tuple[float, ...] = ()
@@ -144,6 +145,7 @@ class SourceState(msgspec.Struct, frozen=True, omit_defaults=True):
     blocks: tuple[BlockSummary, ...] = ()
     raised: bool = False
     lasting: int = 0
+    usual: tuple[int, float] = (0, 0.0)
 
 
 class PendingLabels(msgspec.Struct, frozen=True, omit_defaults=True):
