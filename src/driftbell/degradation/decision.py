@@ -29,6 +29,7 @@ from driftbell.degradation.loss_intervals import (
     reach_newest,
 )
 from driftbell.degradation.other_rows import (
+    contradicting_labels,
     labels_since,
     labels_until,
     measured_since,
@@ -147,7 +148,10 @@ def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> 
     alarm = replace(alarm, uncovered=uncovered_suspicion(charts, state, suspicion))
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if evidence.no_loss and uncovered is None:
-        quiet = replace(capped, contradicted=True, unproven=unproven_loss(charts, state), uncovered=None)
+        since = capped.measured
+        measured = since if evidence.over else contradicting_labels(charts, state, since)
+        unproven = unproven_loss(charts, state)
+        quiet = replace(capped, contradicted=True, unproven=unproven, uncovered=None, measured=measured)
         is_recovery = evidence.over and (state.labels.raised or source == LABELS)
         return _recovered(charts, state, quiet) if is_recovery else quiet
     if evidence.no_loss and uncovered is not None:  # these labels contradict an older suspicion only

@@ -10,10 +10,10 @@ import msgspec
 
 from driftbell.degradation.cusum import ESTIMATE, LABELS, MIN_LABELS, CusumCharts
 from driftbell.degradation.explain import DegradationEstimate, MeasuredLoss, NewestRows, UncoveredSuspicion
-from driftbell.degradation.label_coverage import MIN_COVERING
+from driftbell.degradation.label_coverage import MIN_COVERING, is_part
 from driftbell.degradation.loss_intervals import Blocks, loss_interval, newest_loss, reach_newest
 from driftbell.degradation.suspected_labels import suspected_loss
-from driftbell.degradation.uncertain import newest_estimates
+from driftbell.degradation.uncertain import newest_blocks, newest_estimates
 from driftbell.records import (
     PREDICTION_COLUMN,
     BlindSpot,
@@ -160,6 +160,42 @@ def remaining_loss(
         by_part = estimate.by_part or suspected_loss(charts, state.suspicion)
         return estimate.measured.loss if estimate.measured else by_part
     return newest_loss(charts, state)
+
+
+def contradicting_labels(
+    charts: CusumCharts, state: EvidenceState, since: MeasuredLoss | None
+) -> MeasuredLoss | None:
+    """Return what the labels measure that contradict an estimate.
+
+    If all rows are suspected, their labels decide. The blocks of labels since the change may have older ones,
+    or lack those in a block that begins before it.
+
+    Args:
+        charts: fitted on the reference.
+        state: the evidence.
+        since: what the blocks of labels since the change measure.
+    """
+    suspicion = state.suspicion
+    if suspicion is None or is_part(suspicion):
+        return since
+    loss, blocks = suspected_loss(charts, suspicion), suspicion.label_blocks
+    if loss is None or not blocks:
+        return since
+    return MeasuredLoss(loss, suspicion.labels, min(b.first for b in blocks), max(b.last for b in blocks))
+
+
+def quiet_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
+    """Return the loss of the newest rows beside no alarm; None if nobody can tell it.
+
+    Labels of rows that an estimate cannot tell say more than the largest loss that may hide there.
+    """
+    newest = newest_loss(charts, state)
+    if estimate.verdict is not Verdict.OK or not any(b.blind for b in newest_blocks(charts, state)):
+        return newest
+    measured = suspected_loss(charts, state.suspicion)
+    if measured is None or (newest and newest.high - newest.low <= measured.high - measured.low):
+        return newest
+    return measured
 
 
 def _is_less(newest: Interval, loss: Interval) -> bool:

@@ -27,7 +27,7 @@ from driftbell.degradation.label_coverage import (
 )
 from driftbell.degradation.loss_intervals import loss_interval, newest_loss
 from driftbell.degradation.loss_scale import loss_scale
-from driftbell.degradation.other_rows import remaining_loss, with_opening, with_swings
+from driftbell.degradation.other_rows import quiet_loss, remaining_loss, with_opening, with_swings
 from driftbell.degradation.reference_models import Answers
 from driftbell.degradation.suspected_labels import are_unsettled, with_score, with_suspected_labels
 from driftbell.degradation.uncertain import (
@@ -303,7 +303,7 @@ def _known_loss(charts: CusumCharts, state: EvidenceState, estimate: Degradation
         return estimate.remaining or newest_loss(charts, state)
     if estimate.loss or (estimate.verdict is Verdict.ALARM and not estimate.closing):
         return estimate.loss
-    return newest_loss(charts, state)
+    return quiet_loss(charts, state, estimate)
 
 
 def performance(charts: CusumCharts, state: EvidenceState, *, unknown: bool = False) -> Performance:

@@ -10,6 +10,7 @@ import pytest
 from tests.degradation_tasks import FAULTS, SMALLEST_LOSS, START, Stream, answers, evidence, table
 from tests.unit.degradation.test_loss_sentence import NO_ROWS, blocks, result
 
+from driftbell.degradation.cusum import LABELS
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.degradation.update import Rows, update
 from driftbell.phrases import format_points
@@ -357,3 +358,38 @@ def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labe
     assert f"{few} of suspected rows (a, since 2026-01-01 02:00 UTC), and at least 100 are needed" in sentence
     assert sentence.count("null 0.0% → 40.0%") == 1
     assert "newest" not in sentence
+
+
+def test_labels_that_contradict_an_alarm_are_stated_with_their_number() -> None:
+    """The first 66 of them fill a block that begins with 34 labels of rows before the change."""
+    stream = Stream(evidence("labelled", 4000))
+    stream.run(2)
+    usual = LabelRows(np.tile([*[0.0] * 9, 1.0], 14)[:134], stream.times(134))
+    columns, truth = table(500, 1)
+    stream.see(columns, truth, answers(columns), labels=usual)
+    (*_, alarm) = stream.run(2, change=lambda t: t | {"a": np.full(500, 9.3)})
+    assert alarm.verdict is Verdict.ALARM
+    times = [START + timedelta(minutes=1500 + 10 * i) for i in range(100)]
+    labels = LabelRows(np.tile([*[0.0] * 9, 1.0], 10), times)
+    empty = {name: column[:0] for name, column in columns.items()}
+    after = stream.see(empty, truth[:0], answers(empty), labels=labels)
+    assert after.verdict is Verdict.WARNING
+    assert "The 100 labels of rows from 2026-01-02 01:00 UTC to 2026-01-02 17:30 UTC show" in after.sentence
+
+
+def test_labels_of_rows_that_an_estimate_cannot_tell_bound_their_loss() -> None:
+    usual = evidence("labelled", 4000).baselines[LABELS].mean
+    block = msgspec.structs.replace(blocks(0.0)[0], blind=MOVED, low=0.0, high=0.4)
+    state = EvidenceState(rows=500, estimate=quiet(block))
+    of_rows = Suspicion(
+        block.first, MOVED.conditions, labels=400, errors=400 * usual, rows=500, suspected=500
+    )
+    few = result(msgspec.structs.replace(state, suspicion=msgspec.structs.replace(of_rows, labels=40)))
+    assert few.verdict is Verdict.UNKNOWN
+    assert few.estimated_loss
+    assert few.estimated_loss.high > 0.4
+    settled = result(msgspec.structs.replace(state, suspicion=of_rows))
+    assert settled.verdict is Verdict.OK
+    assert settled.estimated_loss
+    assert settled.estimated_loss.high < 0.1
+    assert "may be lost" not in settled.sentence
