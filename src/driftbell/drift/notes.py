@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from driftbell.phrases import printable
+from driftbell.phrases import format_value, printable
 from driftbell.tabular.text_times import date_formats
 
 MAX_CATEGORY_LENGTH = 40
 MAX_EXAMPLE_LENGTH = 30
 MIN_DIGITS, MAX_DIGITS = 4, 17
-MAX_IN_FULL = 1e7
 
 
 def short(value: float) -> str:
     """Format a number with four significant digits.
 
     >>> short(48.14159), short(-0.0), short(10115)
-    ('48.14', '0', '10115')
+    ('48.14', '0', '10,115')
     """
-    return _digits(value + 0.0, MIN_DIGITS)
-
-
-def _digits(value: float, digits: int) -> str:
-    """Format a number with significant digits, and one of up to seven places before the point in full."""
-    text = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e+" in text and abs(value) < MAX_IN_FULL else text
+    return format_value(value + 0.0, MIN_DIGITS)
 
 
 def numbers_changed(before: float, now: float) -> str:
@@ -45,7 +38,7 @@ def told_apart(first: float, second: float) -> tuple[str, str]:
     """
     first, second = first + 0.0, second + 0.0  # no minus before a zero
     for digits in range(MIN_DIGITS, MAX_DIGITS + 1):
-        a, b = _digits(first, digits), _digits(second, digits)
+        a, b = format_value(first, digits), format_value(second, digits)
         if a != b:
             break
     return a, b
