@@ -263,11 +263,13 @@ class CusumCharts:
         )
 
     def extra_margin(self, block: Block) -> float:
-        """Return what the allowance of a block by its features has in addition.
+        """Return what the allowance of a block has in addition, by the basis of its estimate.
 
-        Its baseline is the expected error of the reference by features, which is less certain than that by
-        confidence: the margin of the charts is that of the latter.
+        The baseline by features is less certain than that by confidence, of which the charts have the margin.
+        Of other shares of the classes, the reference may have as many at times.
         """
+        if block.basis == "label shift" and self._label_shift:
+            return self._label_shift.largest_known(self.block_rows)
         if block.basis != "fault":
             return 0.0
         more = self._loss_factor * self.by_features.own_error - self.baselines[ESTIMATE].own_error

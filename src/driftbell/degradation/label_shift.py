@@ -94,6 +94,7 @@ class LabelShift:
             )
             binned.append(places)
         self._dependence = _dependence(binned)
+        self._known: dict[int, float] = {}
 
     def explain(
         self, matrix: Matrix, answers: Answers, before: Shifts = ()
@@ -127,6 +128,24 @@ class LabelShift:
         if _together([t.chance for t in tests]) > MAX_CHANCE or _together([t.fit for t in tests]) < MIN_FIT:
             return None, tests
         return float((shares - self._priors) @ self._error), tests
+
+    def largest_known(self, rows: int) -> float:
+        """Return the largest increase in parts of the usual rows, in their order; 0 if the shares stay.
+
+        A season in which the shares come and go, such as weekends, is no change if the reference has it too.
+
+        Args:
+            rows: of a part.
+        """
+        if rows not in self._known:
+            usual, answers = self._learned.usual, self._learned.usual_answers
+            largest, tests = 0.0, tuple[ShiftTest, ...]()
+            for start in range(0, len(answers) - rows + 1, rows):
+                part = slice(start, start + rows)
+                increase, tests = self.explain(usual[part], answers.take(part), tests)
+                largest = max(largest, increase or 0.0)
+            self._known[rows] = largest
+        return self._known[rows]
 
     def _chance_of_fit(self, matrix: Matrix, counts: Vector, shares: Vector) -> float:
         """Return the p-value of answers and features if only the shares have changed."""

@@ -172,3 +172,20 @@ def test_a_reference_with_one_class_has_no_label_shift() -> None:
     learned = fit_reference_models(columns, given, np.zeros(200), classes=2, seed=0)
     assert LabelShift(learned).explain(learned.matrix, given)[0] is None
     assert LabelShift(learned).explain(learned.matrix[:0], given.take(slice(0)))[0] is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_largest_increase_within_the_reference_is_that_of_its_season(seed: int) -> None:
+    parts = [table(500, 10 * seed + i, ones=ones) for i, ones in enumerate((0.25, 0.75, 0.25, 0.75, 0.25))]
+    columns = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+    truth = np.concatenate([part for _, part in parts])
+    learned = fit_reference_models(columns, careful(columns), truth, classes=2, seed=0)
+    shift, (more, _) = LabelShift(learned), table(500, 10 * seed + 8, ones=0.75)
+    increase = shift.explain(learned.encoder(more, 500), careful(more))[0]
+    assert shift.largest_known(500) > 0.02
+    assert increase == pytest.approx(shift.largest_known(500), abs=0.03)
+
+
+def test_a_reference_without_a_season_has_no_increase(fitted: tuple[ReferenceModels, bool]) -> None:
+    assert LabelShift(fitted[0]).largest_known(500) == 0.0
+    assert LabelShift(fitted[0]).largest_known(5000) == 0.0  # it has no part of this size
