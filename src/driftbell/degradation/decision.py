@@ -38,6 +38,7 @@ from driftbell.degradation.other_rows import (
     reach,
     uncovered_suspicion,
     unproven_loss,
+    with_recovery,
 )
 from driftbell.degradation.suspected_labels import MAX_CONTRADICTED_SCORE, has_loss_elsewhere, suspected_loss
 from driftbell.records import (
@@ -153,7 +154,7 @@ def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> 
         unproven = unproven_loss(charts, state)
         quiet = replace(capped, contradicted=True, unproven=unproven, uncovered=None, measured=measured)
         is_recovery = evidence.over and (state.labels.raised or source == LABELS)
-        return _recovered(charts, state, quiet) if is_recovery else quiet
+        return _recovered(charts, state, quiet) if is_recovery else with_recovery(charts, state, quiet)
     if evidence.no_loss and uncovered is not None:  # these labels contradict an older suspicion only
         later = _estimate_since(charts, state, uncovered)
         if later is None:

@@ -184,6 +184,29 @@ def contradicting_labels(
     return MeasuredLoss(loss, suspicion.labels, min(b.first for b in blocks), max(b.last for b in blocks))
 
 
+def with_recovery(
+    charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate
+) -> DegradationEstimate:
+    """Return an estimate that labels contradict as a recovery if they are of rows after those with its loss.
+
+    These labels say nothing about the rows before, of which the loss is stated as it was estimated.
+    """
+    change = estimate.change_point
+    labels = labels_since(state, change) if change else []
+    if change is None or not labels or state.suspicion:
+        return estimate
+    first = min(block.first for block in labels)
+    since = [block for block in state.estimate.blocks if block.first >= change.time]
+    before, after = [b for b in since if b.last < first], [b for b in since if b.last >= first]
+    if not before or not after or loss_interval(charts, ESTIMATE, after).is_positive:
+        return estimate
+    unknown = any(block.blind and block.blind.loss is None for block in before)
+    loss = loss_interval(charts, ESTIMATE, before)
+    if not unknown and not loss.is_positive:
+        return estimate
+    return replace(estimate, recovered=True, loss=None if unknown or estimate.loss is None else loss)
+
+
 def quiet_loss(charts: CusumCharts, state: EvidenceState, estimate: DegradationEstimate) -> Interval | None:
     """Return the loss of the newest rows beside no alarm; None if nobody can tell it.
 

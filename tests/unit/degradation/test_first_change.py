@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 import pytest
 from tests.degradation_tasks import START, Stream, answers, evidence, some, table
 
+from driftbell.degradation.claims import RECOVERED
 from driftbell.degradation.label_coverage import LabelRows
 from driftbell.records import Degradation, Verdict
 
@@ -73,3 +74,25 @@ def test_a_loss_since_a_later_change_says_so_beside_the_change_of_the_alarm() ->
     assert "since 2026-01-03 18:40 UTC" in second.sentence
     assert second.sentence.endswith(opened)
     assert first.change_point == second.change_point
+
+
+@pytest.mark.parametrize("fault", [lambda a: np.full(len(a), 9.3), lambda a: 100 * a])
+def test_labels_of_rows_after_a_repair_do_not_contradict_the_loss_before(
+    fault: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    stream = Stream(evidence("labelled", 4000))
+    stream.run(2)
+    *_, before = stream.run(3, rows=300, change=lambda t: t | {"a": fault(t["a"])}, seed=300)
+    assert before.verdict is Verdict.ALARM
+    stream.labelled = True
+    (after,) = stream.run(1, rows=300, seed=200)
+    assert after.verdict is Verdict.WARNING
+    assert after.sentence.startswith(
+        f"{RECOVERED}. The evidence falls, and there is no alarm. Before, the model lost "
+    )
+    assert before.estimated_loss
+    lost = f"{100 * before.estimated_loss.value:.1f} points of accuracy"
+    assert lost in after.sentence
+    assert "The 300 labels of rows from " in after.sentence
+    (later,) = stream.run(1, rows=300, seed=400)
+    assert later.verdict is Verdict.OK
