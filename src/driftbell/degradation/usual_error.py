@@ -22,6 +22,9 @@ BELOW = 1.645
 NEWEST_BLOCKS = 20
 """Number of newest blocks that do not count, since a loss may have begun in them."""
 
+MARGIN_SHARE = 0.5
+"""Share of the margin that labels reduce; the rest stays, so that there are fewer false alarms too."""
+
 MAX_INCREASE = 1 - ALLOWANCES[0]
 """Largest increase of the allowance, in smallest losses: no loss above the smallest one becomes usual."""
 
@@ -33,10 +36,10 @@ def allowance_change(
 
     A reference of n₀ rows has the mean error p₀ with the standard error s, which the allowance contains as a
     margin of 1.645 s. Labels of n₁ further rows with the mean error p₁ make the usual error more certain: it
-    is the mean of all, (n₀ p₀ + n₁ p₁) / (n₀ + n₁), with the standard error s √(n₀ / (n₀ + n₁)). So a
-    reference that is better by chance raises no false alarms for ever, and a loss is detected sooner. The
-    margin may vanish, and the allowance may increase up to the smallest loss that matters: a loss that begins
-    slowly is no usual error.
+    is the mean of all, (n₀ p₀ + n₁ p₁) / (n₀ + n₁), with the standard error s √(n₀ / (n₀ + n₁)), by which
+    half of the margin is reduced. So a reference that is better by chance raises no false alarms for ever,
+    and a loss is detected sooner. The allowance may increase up to the smallest loss that matters: a loss
+    that begins slowly is no usual error.
 
     Args:
         baseline: errors of the reference.
@@ -49,7 +52,8 @@ def allowance_change(
     """
     whole = baseline.rows + rows
     margin = MARGIN * baseline.own_error
-    change = np.asarray(loss) * rows / whole - margin * (1 - math.sqrt(baseline.rows / whole))
+    reduction = MARGIN_SHARE * margin * (1 - math.sqrt(baseline.rows / whole))
+    change = np.asarray(loss) * rows / whole - reduction
     return np.clip(change, -margin, MAX_INCREASE * smallest_loss)
 
 

@@ -39,7 +39,7 @@ def labelled(state: EvidenceState, loss: float, count: int, corrected: float = 0
 def test_the_change_is_that_of_the_pooled_mean_and_its_standard_error() -> None:
     baseline = ErrorBaseline(0.2, 0.4, 0.0, 5000, 1.0, 1.0)
     error = 0.4 / math.sqrt(5000)
-    expected = 0.75 * 0.004 - MARGIN * error * (1 - math.sqrt(0.25))
+    expected = 0.75 * 0.004 - MARGIN * error * (1 - math.sqrt(0.25)) / 2
     assert float(allowance_change(baseline, 15_000, 0.004, 0.02)) == pytest.approx(expected)
     assert float(allowance_change(baseline, 0, 0.5, 0.02)) == 0.0
 
