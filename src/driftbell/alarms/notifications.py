@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from driftbell.records import Check, Interval, Judgement, Notification, Verdict
+from driftbell.records import Check, Interval, Notification, Verdict
 from driftbell.records.operation import LARGER_LOSS, NEEDS_LABELS
 
 LARGER = 2.0
@@ -58,18 +58,7 @@ def notification_after(
     cooling_down = last is None or timedelta() <= check.time - last.time < cooldown
     if cooling_down and verdict is not Verdict.ALARM:
         return None
-    return Notification(
-        check_id=check.id,
-        time=check.time,
-        model=check.model,
-        version=check.version,
-        before=last.verdict if last else None,
-        verdict=verdict,
-        since=check.time,
-        sentence=check.judgement.sentence,
-        columns=_columns(check.judgement, verdict),
-        report=next(iter(check.reports), ""),
-    )
+    return _notification(check, last, verdict)
 
 
 def larger_loss_notification(
@@ -99,19 +88,7 @@ def larger_loss_notification(
         return None
     if timedelta() <= check.time - last.time < cooldown:
         return None
-    return Notification(
-        check_id=check.id,
-        time=check.time,
-        model=check.model,
-        version=check.version,
-        before=last.verdict,
-        verdict=Verdict.ALARM,
-        since=check.time,
-        sentence=check.judgement.sentence,
-        columns=degradation.suspect_columns,
-        report=next(iter(check.reports), ""),
-        event=LARGER_LOSS,
-    )
+    return _notification(check, last, Verdict.ALARM, event=LARGER_LOSS)
 
 
 def labels_notification(
@@ -142,23 +119,28 @@ def labels_notification(
         return None
     if last is not None and timedelta() <= check.time - last.time < cooldown:
         return None
+    return _notification(check, last, degradation.verdict, event=NEEDS_LABELS)
+
+
+def _notification(
+    check: Check, last: Notification | None, verdict: Verdict, *, event: str = ""
+) -> Notification:
+    """Return a notification of a check.
+
+    It names the suspects of an alarm or of a need for labels, else the drifted columns.
+    """
+    judgement, degradation = check.judgement, check.judgement.degradation
+    has_suspects = bool(event) or verdict is Verdict.ALARM
     return Notification(
         check_id=check.id,
         time=check.time,
         model=check.model,
         version=check.version,
         before=last.verdict if last else None,
-        verdict=degradation.verdict,
+        verdict=verdict,
         since=check.time,
-        sentence=degradation.sentence,
-        columns=degradation.suspect_columns,
+        sentence=degradation.sentence if degradation and event == NEEDS_LABELS else judgement.sentence,
+        columns=degradation.suspect_columns if degradation and has_suspects else judgement.drifted_columns,
         report=next(iter(check.reports), ""),
-        event=NEEDS_LABELS,
+        event=event,
     )
-
-
-def _columns(judgement: Judgement, verdict: Verdict) -> tuple[str, ...]:
-    """Return the suspects of an alarm, else the drifted columns."""
-    if judgement.degradation and verdict is Verdict.ALARM:
-        return judgement.degradation.suspect_columns
-    return judgement.drifted_columns
