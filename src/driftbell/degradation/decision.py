@@ -132,7 +132,8 @@ def _weighed(
     if _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
         since = measured_since(charts, state, finding.change)
-        if not (by_labels and by_labels.proven) and _agree(charts, finding.loss, since and since.loss):
+        of_labels = since.loss if since else None
+        if not (by_labels and by_labels.proven) and _agree(charts, finding.loss, of_labels):
             no_loss = over
         elif by_labels and not no_loss:
             source, finding, waits = LABELS, by_labels, waits and not by_labels.proven
@@ -394,7 +395,6 @@ def _is_contradicted(
         measured = loss_interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
-    others = measured_since(charts, state, change)
-    none = none and not (others and others.loss.is_positive)
-    none = none and not (state.suspicion and _agree(charts, loss, measured))
+    others, agree = measured_since(charts, state, change), state.suspicion and _agree(charts, loss, measured)
+    none = none and not agree and not (others and others.loss.is_positive)
     return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)
