@@ -131,7 +131,9 @@ def _weighed(
     waits = state.contradicted  # for the next block, or for labels that prove a loss
     if _are_labelled(charts, state, finding.change):
         covered, by_labels = True, _finding_by_labels(charts, state, finding.change)
-        if not (by_labels and by_labels.proven) and _agree(charts, state, finding):
+        since = measured_since(charts, state, finding.change)
+        of_labels = since.loss if since else None
+        if not (by_labels and by_labels.proven) and _agree(charts, finding.loss, of_labels):
             no_loss = over
         elif by_labels and not no_loss:
             source, finding, waits = LABELS, by_labels, waits and not by_labels.proven
@@ -149,8 +151,7 @@ def _verdict(charts: CusumCharts, state: EvidenceState, evidence: _Evidence) -> 
     alarm = replace(alarm, uncovered=uncovered_suspicion(charts, state, suspicion))
     capped = replace(alarm, verdict=Verdict.WARNING, score=min(score, MAX_CONTRADICTED_SCORE))
     if evidence.no_loss and uncovered is None:
-        since = capped.measured
-        measured = since if evidence.over else contradicting_labels(charts, state, since)
+        measured = capped.measured if evidence.over else contradicting_labels(charts, state, capped.measured)
         unproven = unproven_loss(charts, state)
         quiet = replace(capped, contradicted=True, unproven=unproven, uncovered=None, measured=measured)
         is_recovery = evidence.over and (state.labels.raised or source == LABELS)
@@ -287,16 +288,15 @@ def _finding_by_labels(charts: CusumCharts, state: EvidenceState, change: Change
     return finding if finding.proven or matters else None
 
 
-def _agree(charts: CusumCharts, state: EvidenceState, finding: _Finding) -> bool:
-    """Return whether an estimate and the labels since its change may be the same loss, one that matters.
+def _agree(charts: CusumCharts, loss: Interval | None, measured: Interval | None) -> bool:
+    """Return whether an estimate and labels since its change may be the same loss, one that matters.
 
     That is so if their intervals overlap, and their mean, weighted by certainty, is the smallest loss or
     more. Labels of one block leave a loss of some points as uncertain as the estimate does.
     """
-    measured = measured_since(charts, state, finding.change)
-    if finding.loss is None or measured is None or finding.loss.low > measured.loss.high:
+    if loss is None or measured is None or loss.low > measured.high:
         return False
-    return mean_of(finding.loss, measured.loss) >= charts.smallest_loss
+    return mean_of(loss, measured) >= charts.smallest_loss
 
 
 def _estimate_since(
@@ -378,7 +378,7 @@ def _is_contradicted(
 ) -> bool:
     """Return whether labels since the change show no loss (95 %), or do not support the estimate.
 
-    Labels of suspected rows count alone. If others since the change show a loss, these must exclude it.
+    Labels of suspected rows count alone, unless both may be one loss. Others with a loss must exclude it.
     """
     if not charts.learned.labelled or unproven_loss(charts, state):
         return False
@@ -395,6 +395,6 @@ def _is_contradicted(
         measured = loss_interval(charts, LABELS, blocks)
     error = (measured.high - measured.value) / ONE_SIDED
     none = measured.value - error / 2 < charts.smallest_loss / 2
-    others = measured_since(charts, state, change)
-    none = none and not (others and others.loss.is_positive)
+    others, agree = measured_since(charts, state, change), state.suspicion and _agree(charts, loss, measured)
+    none = none and not agree and not (others and others.loss.is_positive)
     return measured.high < charts.smallest_loss or bool(loss and none and measured.high < 2 * loss.value)

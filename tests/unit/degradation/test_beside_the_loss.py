@@ -360,7 +360,8 @@ def test_a_loss_by_labels_has_no_second_loss_of_the_newest_labels_beside_it(labe
     assert "newest" not in sentence
 
 
-def test_labels_that_contradict_an_alarm_are_stated_with_their_number() -> None:
+@pytest.mark.parametrize(("wrong", "verdict"), [(10, Verdict.WARNING), (13, Verdict.ALARM)])
+def test_labels_that_contradict_an_alarm_are_stated_with_their_number(wrong: int, verdict: Verdict) -> None:
     """The first 66 of them fill a block that begins with 34 labels of rows before the change."""
     stream = Stream(evidence("labelled", 4000))
     stream.run(2)
@@ -370,11 +371,14 @@ def test_labels_that_contradict_an_alarm_are_stated_with_their_number() -> None:
     (*_, alarm) = stream.run(2, change=lambda t: t | {"a": np.full(500, 9.3)})
     assert alarm.verdict is Verdict.ALARM
     times = [START + timedelta(minutes=1500 + 10 * i) for i in range(100)]
-    labels = LabelRows(np.tile([*[0.0] * 9, 1.0], 10), times)
+    labels = LabelRows(
+        (np.arange(100) < wrong).astype(float)[np.random.default_rng(0).permutation(100)], times
+    )
     empty = {name: column[:0] for name, column in columns.items()}
     after = stream.see(empty, truth[:0], answers(empty), labels=labels)
-    assert after.verdict is Verdict.WARNING
-    assert "The 100 labels of rows from 2026-01-02 01:00 UTC to 2026-01-02 17:30 UTC show" in after.sentence
+    assert after.verdict is verdict
+    stated = "The 100 labels of rows from 2026-01-02 01:00 UTC to 2026-01-02 17:30 UTC show" in after.sentence
+    assert stated is (verdict is Verdict.WARNING)
 
 
 def test_labels_of_rows_that_an_estimate_cannot_tell_bound_their_loss() -> None:
