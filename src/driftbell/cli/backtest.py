@@ -305,11 +305,12 @@ def _outcome_line(outcome: RehearsalOutcome, rate: float | None) -> str:
 
     if outcome.estimated_loss is not None and outcome.interval is not None:
         interval = loss_interval(outcome.interval, outcome.metric)
-        facts.append(
-            f"estimated loss {format_loss_amount(outcome.estimated_loss, outcome.metric)} ({interval})"
-        )
+        amount = format_loss_amount(outcome.estimated_loss, outcome.metric, outcome.currency)
+        facts.append(f"estimated loss {amount} ({interval})")
     if outcome.fault and outcome.actual_loss is not None:
-        facts.append(f"actual loss {format_loss_amount(outcome.actual_loss, outcome.metric)}")
+        facts.append(
+            f"actual loss {format_loss_amount(outcome.actual_loss, outcome.metric, outcome.currency)}"
+        )
     if outcome.columns:
         facts.append(f"suspect columns: {', '.join(outcome.columns)}")
     reason = f"\n  {outcome.reason}" if outcome.cannot_tell else ""

@@ -155,6 +155,6 @@ def _outcome(outcome: RehearsalOutcome, *, harmful: bool) -> str:
         return f"{name}: {alarm}; actual loss unknown"
     from driftbell.publish.wording import format_loss_amount
 
-    amount = format_loss_amount(outcome.actual_loss, outcome.metric)
+    amount = format_loss_amount(outcome.actual_loss, outcome.metric, outcome.currency)
     note = "" if harmful else "; harmless, does not count"
     return f"{name}: {alarm}; actual loss {amount}{note}"

@@ -121,13 +121,16 @@ def loss_interval(bounds: tuple[float, float], metric: str) -> str:
     return f"90 % interval: {low} to {high}"
 
 
-def format_loss_amount(loss: float, metric: str) -> str:
+def format_loss_amount(loss: float, metric: str, currency: str = "") -> str:
     """Format a loss of a metric with its unit.
 
     >>> format_loss_amount(0.0213, "accuracy"), format_loss_amount(41234.4, "mean absolute error")
     ('2.1 points', '41,234 of mean absolute error')
+    >>> format_loss_amount(1.16, "cost per prediction", "EUR")
+    '1.16 EUR of cost per prediction'
     """
-    return f"{_format_amount(loss, metric)} {'points' if metric in POINT_METRICS else f'of {metric}'}"
+    unit = "points" if metric in POINT_METRICS else " ".join(filter(None, (currency, f"of {metric}")))
+    return f"{_format_amount(loss, metric)} {unit}"
 
 
 def headline(judgement: Judgement) -> tuple[str, str]:

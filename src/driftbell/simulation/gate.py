@@ -221,7 +221,8 @@ def catches(
         reason = f"an alarm without a fault after {without_fault.detection_delay} rows"
     elif not harmful:
         status = GateStatus.UNKNOWN
-        least = f"{format_loss_amount(smallest_loss, without_fault.metric)} (alarms.smallest_loss)"
+        amount = format_loss_amount(smallest_loss, without_fault.metric, without_fault.currency)
+        least = f"{amount} (alarms.smallest_loss)"
         reason = (
             "the loss of a fault is unknown without labels: set model.target, or pass --past with --label"
             if any(o.actual_loss is None and not o.refused for o in outcomes)

@@ -68,6 +68,7 @@ class RehearsalOutcome:
         needs_labels_after: number of predictions until a check cannot tell whether the model performs worse;
             None if each check tells.
         reason: why it cannot tell, with the loss that may hide and what settles it, or "".
+        currency: of losses that are costs, or "".
     """
 
     fault: str
@@ -82,6 +83,7 @@ class RehearsalOutcome:
     metric: str = ACCURACY
     needs_labels_after: int | None = None
     reason: str = ""
+    currency: str = ""
 
     @property
     def cannot_tell(self) -> bool:
@@ -251,6 +253,7 @@ class Rehearsal:
             metric=scale.metric,
             needs_labels_after=untold[0],
             reason=untold[1],
+            currency=scale.currency,
         )
 
 

@@ -251,3 +251,14 @@ def test_invalid_options_are_named(
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_losses_that_are_costs_have_their_currency(data_dir: Path) -> None:
+    costs = {"setosa": {"virginica": 50.0}, "versicolor": {"virginica": 20.0}, "virginica": {"setosa": 50.0}}
+    alarms = {"metric": "cost", "costs": costs, "currency": "EUR", "smallest_loss": 0.5}
+    overrides = {"data_dir": str(data_dir)} | {f"alarms.{name}": value for name, value in alarms.items()}
+    rehearsal = offline.rehearsal(config.load(None, overrides=overrides, environment={}).settings)
+    outcome = rehearsal(parse_fault(f"shift:{LENGTH}=+3"))
+    assert outcome.currency == "EUR"
+    assert outcome.actual_loss is not None
+    assert re.search(r"; actual loss -?[\d.,]+ EUR of cost per prediction", _outcome_line(outcome, None))
