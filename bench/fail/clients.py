@@ -66,9 +66,9 @@ class Attack:
     memory: tuple[float, float]
     slowest: list[tuple[float, str]] = field(default_factory=list)
 
-    def problems(self, *, whole: bool) -> Iterator[str]:
-        """Yield what is wrong; of a whole run, what took too long or too much memory too."""
-        if whole and self.live_s > MAX_LIVE_SECONDS:
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong, also what took too long or too much memory."""
+        if self.live_s > MAX_LIVE_SECONDS:
             yield f"{self.name}: /health/live took {self.live_s:.2f} s; slowest: {self.slowest[:3]}"
         if bad := {s: n for s, n in self.statuses.items() if s == -1 or (s >= 500 and s != 503)}:
             yield f"{self.name}: {bad}"
@@ -76,7 +76,7 @@ class Attack:
             yield f"{self.name}: predictions were answered with {bad}"
         if not self.predictions[200]:
             yield f"{self.name}: no prediction was answered"
-        if whole and self.memory[1] - self.memory[0] > MAX_GROWTH_MB:
+        if self.memory[1] - self.memory[0] > MAX_GROWTH_MB:
             yield f"{self.name}: memory grew from {self.memory[0]:.0f} to {self.memory[1]:.0f} MB"
 
 

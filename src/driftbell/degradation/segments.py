@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from driftbell.degradation.category_changes import count_new, quoted
+from driftbell.degradation.encoder import Matrix
 from driftbell.degradation.reference_models import Vector, one_thread
 from driftbell.phrases import format_value
 from driftbell.records import Columns
@@ -143,7 +144,9 @@ def _p_values(groups: Sequence[Group], errors: Vector, usual: Vector, among: Mas
     return np.where((loss > 0) & (loss > other_loss), p_values, 1.0)
 
 
-def _moments(groups: Mask, values: Vector, among: Mask) -> tuple[tuple[Vector, Vector], ...]:
+def _moments(
+    groups: Mask, values: Vector, among: Mask
+) -> tuple[tuple[Vector, Vector], tuple[Vector, Vector]]:
     """Return the mean and its variance of each group of rows, and of the other rows; of few rows, of all.
 
     Args:
@@ -158,12 +161,13 @@ def _moments(groups: Mask, values: Vector, among: Mask) -> tuple[tuple[Vector, V
         sums = groups.astype(np.float64) @ deviations
     else:
         sums = np.count_nonzero(groups, axis=1)[:, None] * deviations[0]
-    found = []
-    for of_rows in (sums, total - sums):
-        part = np.where(of_rows[:, :1] < MIN_SEGMENT_ROWS, total, of_rows)
-        means = part[:, 1:] / part[:, :1]
-        found.append((center + means[:, 0], np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0) / part[:, 0]))
-    return tuple(found)
+
+    def moments(of_rows: Matrix) -> tuple[Vector, Vector]:
+        enough = np.where(of_rows[:, :1] < MIN_SEGMENT_ROWS, total, of_rows)
+        means = enough[:, 1:] / enough[:, :1]
+        return center + means[:, 0], np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0) / enough[:, 0]
+
+    return moments(sums), moments(total - sums)
 
 
 def _groups(charts: CusumCharts, block: Block, columns: Columns) -> Iterator[Group]:
